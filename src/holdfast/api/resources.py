@@ -1,0 +1,234 @@
+"""Items and collections of every declared resource type, and what can be done to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from starlette.responses import Response
+
+from holdfast.api.access import require
+from holdfast.api.answers import answer
+from holdfast.api.call import Call, not_found
+from holdfast.api.errors import BadRequest
+from holdfast.api.negotiation import sends_json
+from holdfast.api.routing import Methods, Router
+from holdfast.catalog.reader import Row
+from holdfast.catalog.select import Restriction
+from holdfast.query.expression import Operator
+from holdfast.query.request import (
+    Query,
+    parse_order,
+    parse_page,
+    parse_query,
+    wants_entities,
+)
+from holdfast.representation.documents import Collection, Item, QueryAnswer
+from holdfast.representation.paging import Paging
+from holdfast.representation.requests import read_body
+from holdfast.representation.resources import writer_for
+from holdfast.schema.naming import guid_of, snake_case
+from holdfast.schema.resource import (
+    Action,
+    ResourceType,
+    Schema,
+    SubCollection,
+    creation_element,
+)
+from holdfast.schema.resources.jobs import JOB_CLONE_SPEC
+from holdfast.schema.types import Element, String
+
+_DAY = 24 * 60 * 60 * 1000
+
+#: The declarations of request bodies, by the name of their root.
+BODIES: dict[str, Element] = {JOB_CLONE_SPEC.name: JOB_CLONE_SPEC}
+
+
+def add_routes(router: Router, schema: Schema) -> None:
+    """Given a router and a schema, add the routes of every type, and the query's."""
+    router.add("/query", {"GET": query})
+    for resource in schema:
+        if resource.parent is not None:
+            continue
+        place = Place(resource)
+        router.add(resource.collection, {"GET": place.collection})
+        router.add(f"{resource.collection}/{{id}}", _item_methods(place))
+        for child in resource.children:
+            if child.target in schema:
+                _add_child(router, schema, resource, child)
+
+
+def _add_child(
+    router: Router, schema: Schema, resource: ResourceType, child: SubCollection
+) -> None:
+    target = schema[child.target]
+    place = Place(target, resource, child)
+    for path in (child.path, *child.spellings):
+        below = f"{resource.collection}/{{id}}/{path}"
+        router.add(below, {"GET": place.collection})
+        if target.parent is not None:
+            router.add(f"{below}/{{item}}", {"GET": place.item})
+
+
+def _item_methods(place: Place) -> Methods:
+    methods: Methods = {"GET": place.item}
+    for action in place.resource.actions:
+        methods[action.method] = place.act
+    if place.resource.private_to_logon:
+        methods["DELETE"] = place.delete
+    return methods
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where rows of a type stand: in their own collection, or below an item of `above`."""
+
+    resource: ResourceType
+    above: ResourceType | None = None
+    child: SubCollection | None = None
+
+    async def collection(self, call: Call) -> Response:
+        """Answer with the collection."""
+        require(call, self.resource.readers, f"read {self.resource.plural}")
+        restrictions = [*await self._restrictions(call), *self._recent(call)]
+        schema = call.manager.schema
+        query = Query(
+            resource=self.resource,
+            filter=None,
+            order=parse_order(schema, self.resource, call.parameters),
+            page=parse_page(call.parameters, call.settings.page_limits, required=False),
+            entities=wants_entities(call.parameters) or not self.resource.key,
+        )
+        found = await call.manager.reader.rows(query, tuple(restrictions))
+        writer = writer_for(schema, self.resource, query.entities)
+        paging = _paging(call, query, found.total) if query.page else None
+        return answer(call.request, Collection(writer, found.rows, call.base, paging))
+
+    async def item(self, call: Call) -> Response:
+        """Answer with one item."""
+        require(call, self.resource.readers, f"read {self.resource.plural}")
+        entities = wants_entities(call.parameters)
+        row = await self._row(call, entities=entities)
+        writer = writer_for(call.manager.schema, self.resource, entities)
+        return answer(call.request, Item(writer, row, call.base))
+
+    async def act(self, call: Call) -> Response:
+        """Start what is asked for and answer with its task."""
+        action = self._action(call)
+        require(call, action.roles, f"{action.name} {self.resource.plural}")
+        row = await self._row(call, entities=False)
+        body = await _body(call, action)
+        uid = UUID(row["UID"])
+        task = await call.manager.act(call.session, self.resource, uid, action, body)
+        return await self._task(call, task)
+
+    async def delete(self, call: Call) -> Response:
+        """Remove one of the logon session's own rows."""
+        row = await self._row(call, entities=False)
+        await call.manager.tasks.delete(UUID(row["UID"]))
+        return Response(status_code=204)
+
+    async def _task(self, call: Call, uid: UUID) -> Response:
+        schema = call.manager.schema
+        resource = schema["Task"]
+        identity = Restriction("uid", Operator.EQUAL, uid.bytes)
+        row = await call.manager.reader.first(resource, (identity,), entities=True)
+        if row is None:
+            raise not_found(resource, uid)
+        item = Item(writer_for(schema, resource, True), row, call.base)
+        location = call.address(f"{resource.collection}/{row[resource.identifier]}")
+        return answer(call.request, item, 202, {"Location": location})
+
+    def _action(self, call: Call) -> Action:
+        resource = self.resource
+        if call.request.method == "DELETE":
+            return next(action for action in resource.actions if action.method == "DELETE")
+        written = call.parameter("action")
+        found = resource.action(written.strip("/ ")) if written else None
+        if found is None or found.method != call.request.method:
+            known = ", ".join(a.name for a in resource.actions if a.method == call.request.method)
+            raise BadRequest(f"Parameter action: expected one of {known}.")
+        return found
+
+    async def _row(self, call: Call, *, entities: bool) -> Row:
+        """The row that the address names. Raises NotFound."""
+        name = "item" if self.above is not None else "id"
+        written: str = call.request.path_params[name]
+        identity = self._identity(written)
+        if identity is None:
+            raise not_found(self.resource, written)
+        restrictions = (identity, *await self._restrictions(call))
+        row = await call.manager.reader.first(self.resource, restrictions, entities=entities)
+        if row is None:
+            raise not_found(self.resource, written)
+        return row
+
+    def _identity(self, written: str) -> Restriction | None:
+        resource = self.resource
+        if resource.key:
+            column, is_text = "uid", False
+        else:
+            element = resource.value(resource.identifier)
+            column, is_text = snake_case(element.name), isinstance(element.type, String)
+        if is_text:
+            return Restriction(f"{column}_key", Operator.EQUAL, written.casefold())
+        try:
+            return Restriction(column, Operator.EQUAL, guid_of(written).bytes)
+        except ValueError:
+            return None
+
+    async def _restrictions(self, call: Call) -> list[Restriction]:
+        restrictions = own_restrictions(call, self.resource)
+        if self.above is None or self.child is None:
+            return restrictions
+        uid = call.path_uid(self.above)
+        if not await call.manager.reader.exists(self.above, uid):
+            raise not_found(self.above, call.request.path_params["id"])
+        if self.child.relation is not None:
+            column = self.resource.relation(self.child.relation).column
+            return [*restrictions, Restriction(column, Operator.EQUAL, uid.bytes)]
+        related = await call.manager.reader.related(self.above, uid, self.child.through or "")
+        found = related.bytes if related else b""
+        return [*restrictions, Restriction("uid", Operator.EQUAL, found)]
+
+    def _recent(self, call: Call) -> list[Restriction]:
+        created = creation_element(self.resource)
+        if self.resource.recent_days is None or created is None:
+            return []
+        since = call.manager.clock() - self.resource.recent_days * _DAY
+        column = snake_case(created.name)
+        return [Restriction(column, Operator.GREATER_OR_EQUAL, since)]
+
+
+async def query(call: Call) -> Response:
+    """Answer a query."""
+    schema = call.manager.schema
+    asked = parse_query(schema, call.parameters, call.settings.page_limits)
+    require(call, asked.resource.readers, f"read {asked.resource.plural}")
+    found = await call.manager.reader.rows(asked, tuple(own_restrictions(call, asked.resource)))
+    writer = writer_for(schema, asked.resource, asked.entities)
+    paging = _paging(call, asked, found.total)
+    return answer(call.request, QueryAnswer(writer, found.rows, call.base, paging))
+
+
+def own_restrictions(call: Call, resource: ResourceType) -> list[Restriction]:
+    """Given a type, return what keeps the caller to the rows that are theirs to see."""
+    if not resource.private_to_logon:
+        return []
+    return [Restriction("logon_session_uid", Operator.EQUAL, call.session.uid.bytes)]
+
+
+def _paging(call: Call, asked: Query, total: int) -> Paging:
+    if asked.page is None:
+        raise ValueError("a query without a page has no paging")
+    path = call.request.url.path.removeprefix("/api")
+    return Paging(call.address(path), call.parameters, asked.page.size, asked.page.number, total)
+
+
+async def _body(call: Call, action: Action) -> dict[str, Any]:
+    """What the body of an action's request says; nothing where it has none."""
+    body = await call.request.body()
+    if action.body is None or not body.strip():
+        return {}
+    return read_body(body, is_json=sends_json(call.request), root=BODIES[action.body])

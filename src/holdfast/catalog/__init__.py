@@ -1,0 +1,1 @@
+"""The catalog: every row the API answers from, its tables, its reading and writing."""

@@ -1,0 +1,1 @@
+"""The catalog's migrations. One that has shipped is never changed: add another."""

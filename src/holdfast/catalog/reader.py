@@ -1,0 +1,73 @@
+"""Reading: queries and single rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from sqlite3 import Connection
+from typing import Any
+from uuid import UUID
+
+from holdfast.catalog.select import Restriction, Selection, quoted
+from holdfast.catalog.store import CatalogStore
+from holdfast.query.request import Page, Query, default_order
+from holdfast.schema.resource import ResourceType
+
+#: A row by the names that `catalog.select.projection` gives.
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one page, in order, and how many rows there are in all."""
+
+    rows: list[Row]
+    total: int
+
+
+class CatalogReader:
+    """Answers queries from the store."""
+
+    def __init__(self, store: CatalogStore) -> None:
+        self._store = store
+
+    async def rows(self, query: Query, restrictions: tuple[Restriction, ...] = ()) -> Rows:
+        """Given a query, return its page (or all rows) and the total, as of one moment."""
+        selection = Selection(self._store.schema, query, restrictions)
+        page, count = selection.rows(), selection.count()
+        to_row = selection.projection.row
+
+        def ask(connection: Connection) -> Rows:
+            rows = [to_row(row) for row in connection.execute(page.text, page.parameters)]
+            if query.page is None:
+                return Rows(rows, len(rows))
+            if query.page.number == 1 and len(rows) < query.page.size:
+                return Rows(rows, len(rows))
+            total: int = connection.execute(count.text, count.parameters).fetchone()[0]
+            return Rows(rows, total)
+
+        return await self._store.read(ask)
+
+    async def first(
+        self, resource: ResourceType, restrictions: tuple[Restriction, ...], *, entities: bool
+    ) -> Row | None:
+        """Given a type and conditions, return the first row that meets them, or None."""
+        order = default_order(self._store.schema, resource)
+        query = Query(resource, None, order, Page(1, 1), entities or not resource.key)
+        selection = Selection(self._store.schema, query, restrictions)
+        statement, to_row = selection.rows(), selection.projection.row
+        return await self._store.read(
+            lambda c: next(map(to_row, c.execute(statement.text, statement.parameters)), None)
+        )
+
+    async def related(self, resource: ResourceType, uid: UUID, relation: str) -> UUID | None:
+        """Given a row and one of its relations, return the UID it holds; None if it holds none."""
+        column = quoted(resource.relation(relation).column)
+        text = f"SELECT {column} FROM {quoted(resource.table)} WHERE uid = ?"
+        found = await self._store.read(lambda c: c.execute(text, (uid.bytes,)).fetchone())
+        return UUID(bytes=found[0]) if found and found[0] else None
+
+    async def exists(self, resource: ResourceType, uid: UUID) -> bool:
+        """Given a type and a UID, say whether there is such a row."""
+        text = f"SELECT 1 FROM {quoted(resource.table)} WHERE uid = ?"
+        found = await self._store.read(lambda c: c.execute(text, (uid.bytes,)).fetchone())
+        return found is not None

@@ -1,0 +1,93 @@
+"""The line to a backup server: its private API, as a client."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from holdfast.server.messages import Changes, Command, Information, Outcome
+
+Message = TypeVar("Message")
+
+#: Seconds to wait for any answer beyond the time the request itself asks the server to wait.
+_ANSWER_LIMIT = 30.0
+_ATTEMPTS = 3
+_LARGEST_BATCH = 1000
+
+
+class BackupServerUnavailable(Exception):
+    """The backup server does not answer, or not in words we know; the message says which."""
+
+
+class BackupServerConnection:
+    """A connection to one backup server. Everything it answers is checked against the protocol."""
+
+    def __init__(
+        self, url: str, token: str, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._client = httpx.AsyncClient(
+            base_url=url,
+            transport=transport,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=_ANSWER_LIMIT,
+        )
+        self.url = httpx.URL(url)
+
+    async def close(self) -> None:
+        """Let the connection go."""
+        await self._client.aclose()
+
+    async def information(self) -> Information:
+        """Ask who the backup server is. Raises BackupServerUnavailable."""
+        return await self._ask("GET", "/information", Information)
+
+    async def changes(self, after: int, wait: float) -> Changes:
+        """Given a cursor, ask for what changed since; wait up to so many seconds for something.
+
+        Raises BackupServerUnavailable.
+        """
+        parameters = {"after": after, "limit": _LARGEST_BATCH, "wait": wait}
+        return await self._ask(
+            "GET", "/changes", Changes, parameters=parameters, limit=_ANSWER_LIMIT + wait
+        )
+
+    async def execute(self, command: Command) -> Outcome:
+        """Given a command, have it carried out, once, however often the line breaks meanwhile.
+
+        Raises BackupServerUnavailable.
+        """
+        body = msgspec.json.encode(command)
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                return await self._ask("POST", "/commands", Outcome, body=body)
+            except BackupServerUnavailable:
+                await asyncio.sleep(0.2 * attempt)
+        return await self._ask("POST", "/commands", Outcome, body=body)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        expected: type[Message],
+        *,
+        parameters: dict[str, float | int] | None = None,
+        body: bytes | None = None,
+        limit: float = _ANSWER_LIMIT,
+    ) -> Message:
+        try:
+            answer = await self._client.request(
+                method, path, params=parameters, content=body, timeout=limit
+            )
+            answer.raise_for_status()
+            return msgspec.json.decode(answer.content, type=expected)
+        except httpx.HTTPStatusError as error:
+            status = error.response.status_code
+            raise BackupServerUnavailable(f"it answered {path} with status {status}") from error
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise BackupServerUnavailable(f"it does not answer ({reason})") from error
+        except msgspec.DecodeError as error:
+            raise BackupServerUnavailable(f"its answer to {path} is wrong: {error}") from error

@@ -1,0 +1,129 @@
+"""The manager as a whole: what the API, the command line and the tests hold on to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+
+from holdfast.catalog.reader import CatalogReader
+from holdfast.catalog.store import CatalogStore
+from holdfast.catalog.writer import OWNER
+from holdfast.manager.accounts import Accounts
+from holdfast.manager.clock import Clock, system_clock
+from holdfast.manager.collection import Collector
+from holdfast.manager.commands import COMMANDS
+from holdfast.manager.connection import BackupServerConnection
+from holdfast.manager.logon_sessions import LogonLimits, LogonSession, LogonSessions
+from holdfast.manager.tasks import Tasks
+from holdfast.schema.core import CORE
+from holdfast.schema.resource import Action, ResourceType, Schema
+from holdfast.server.messages import Command
+
+_CLEANING_INTERVAL = 60.0
+
+
+class EnterpriseManager:
+    """One manager: its catalog, accounts, logon sessions, tasks and backup servers.
+
+    `directory` holds its database and nothing else. With `from_schema` the catalog's tables are
+    made straight from `schema` instead of by migrations.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        schema: Schema = CORE,
+        *,
+        clock: Clock = system_clock,
+        logon_limits: LogonLimits | None = None,
+        from_schema: bool = False,
+    ) -> None:
+        self._directory = directory
+        self._from_schema = from_schema
+        self.schema = schema
+        self.clock = clock
+        self.store = CatalogStore(directory / "catalog.db", schema)
+        self.reader = CatalogReader(self.store)
+        self.accounts = Accounts(self.store, clock)
+        self.logon_sessions = LogonSessions(self.store, clock, logon_limits or LogonLimits())
+        self._collectors: dict[UUID, Collector] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self.tasks = Tasks(self.store, self._collectors.get)
+
+    async def start(self) -> None:
+        """Open the catalog. Connect the backup servers next, then `resume`."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await self.store.open(from_schema=self._from_schema)
+        await self.logon_sessions.remove_expired()
+        self._in_background(self._clean())
+
+    async def connect(
+        self, url: str, token: str, transport: httpx.AsyncBaseTransport | None = None
+    ) -> UUID:
+        """Given a backup server's address and token, start collecting from it; return its UID.
+
+        Raises BackupServerUnavailable.
+        """
+        connection = BackupServerConnection(url, token, transport)
+        collector = Collector(self.store, connection, await connection.information())
+        await collector.prepare()
+        self._collectors[collector.server_uid] = collector
+        self._in_background(collector.follow())
+        return collector.server_uid
+
+    async def resume(self) -> None:
+        """Go on with the tasks of before the last stop."""
+        await self.tasks.resume()
+
+    async def stop(self) -> None:
+        """Stop collecting and close the catalog."""
+        await self.tasks.stop()
+        for task in self._background:
+            task.cancel()
+        if self._background:
+            await asyncio.wait(self._background)
+        for collector in self._collectors.values():
+            await collector.connection.close()
+        await self.store.close()
+
+    async def collected(self) -> None:
+        """Return when the catalog holds all that the backup servers have published by now."""
+        for collector in self._collectors.values():
+            await collector.collect()
+
+    async def act(
+        self,
+        session: LogonSession,
+        resource: ResourceType,
+        uid: UUID,
+        action: Action,
+        body: Mapping[str, Any],
+    ) -> UUID:
+        """Given an action on a row, start a task that has it done; return the task's UID."""
+        if (resource.name, action.name) == ("BackupServer", "collect"):
+            return await self.tasks.start_collection(session, action.operation, uid)
+        kind = COMMANDS[resource.name, action.name]
+        command = Command(
+            request_id=uuid4(),
+            operation=kind.operation,
+            target=uid,
+            arguments=kind.arguments(body),
+            asked_by=session.user_name,
+        )
+        server = await self.reader.related(resource, uid, OWNER)
+        if server is None:
+            raise LookupError(f"{resource.name} {uid} is gone")
+        return await self.tasks.start(session, action.operation, server, command)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        self._background.add(asyncio.create_task(work))
+
+    async def _clean(self) -> None:
+        while True:
+            await asyncio.sleep(_CLEANING_INTERVAL)
+            await self.logon_sessions.remove_expired()

@@ -1,0 +1,226 @@
+"""Tasks: following what was asked for from Running to Finished."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from sqlite3 import Connection
+from uuid import UUID, uuid4
+
+import msgspec
+
+from holdfast.catalog.store import CatalogStore
+from holdfast.catalog.values import encoder
+from holdfast.catalog.writer import RowState, put, remove
+from holdfast.manager.collection import Collector
+from holdfast.manager.connection import BackupServerUnavailable
+from holdfast.manager.logon_sessions import LogonSession
+from holdfast.server.messages import Command, Made
+
+_log = logging.getLogger(__name__)
+
+_DONE = "Ok"
+_COLLECTING = "Data collection started. To view results, go to Sessions."
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What stays the same through a task's life."""
+
+    uid: UUID
+    logon_session: UUID
+    number: int
+    operation: str
+
+
+class Tasks:
+    """The tasks of all logon sessions.
+
+    A task is Running while the backup server works on it, OperationFinished when that is done
+    but not yet collected, and Finished when the catalog shows its effect. A command is kept until
+    then, so that a restart goes on with it: it is carried out once, by its request id.
+    """
+
+    def __init__(
+        self, store: CatalogStore, collector_of: Callable[[UUID], Collector | None]
+    ) -> None:
+        self._store = store
+        self._collector_of = collector_of
+        self._resource = store.schema["Task"]
+        self._followed: dict[UUID, asyncio.Task[None]] = {}
+
+    async def start(
+        self, session: LogonSession, operation: str, server: UUID, command: Command
+    ) -> UUID:
+        """Given a command for a backup server, start a task that has it done; return its UID."""
+
+        def insert(connection: Connection, task: _Task) -> None:
+            connection.execute(
+                "INSERT INTO unfinished_command (task_uid, server_uid, command, carried_out)"
+                " VALUES (?, ?, ?, 0)",
+                (task.uid.bytes, server.bytes, msgspec.json.encode(command).decode()),
+            )
+
+        task = await self._begin(session, operation, insert)
+        self._follow(task, self._carry_out(task, server, command))
+        return task.uid
+
+    async def start_collection(self, session: LogonSession, operation: str, server: UUID) -> UUID:
+        """Given a backup server, start a task that collects from it; return the task's UID."""
+        task = await self._begin(session, operation, _nothing_more)
+        self._follow(task, self._collect(task, server))
+        return task.uid
+
+    async def delete(self, uid: UUID) -> None:
+        """Given a task, stop following it and remove it."""
+        followed = self._followed.pop(uid, None)
+        if followed is not None:
+            followed.cancel()
+            await asyncio.wait([followed])
+
+        def delete(connection: Connection) -> None:
+            remove(connection, self._resource, uid)
+            _forget_command(connection, uid)
+
+        await self._store.write(delete)
+
+    async def resume(self) -> None:
+        """Go on with the tasks that a stop or crash interrupted."""
+
+        finished = encoder(self._resource.value("State").type)("Finished")
+
+        def unfinished(connection: Connection) -> list[tuple[_Task, UUID | None, str | None]]:
+            rows = connection.execute(
+                "SELECT t.uid, t.logon_session_uid, t.number, t.operation, c.server_uid, c.command"
+                " FROM task AS t LEFT JOIN unfinished_command AS c ON c.task_uid = t.uid"
+                " WHERE t.state <> ?",
+                (finished,),
+            )
+            return [
+                (
+                    _Task(UUID(bytes=row[0]), UUID(bytes=row[1]), row[2], row[3]),
+                    UUID(bytes=row[4]) if row[4] else None,
+                    row[5],
+                )
+                for row in rows
+            ]
+
+        for task, server, command in await self._store.read(unfinished):
+            if server is None or command is None:
+                reason = "The manager was stopped while this was running."
+                await self._finish(task, success=False, message=reason)
+            else:
+                decoded = msgspec.json.decode(command, type=Command)
+                self._follow(task, self._carry_out(task, server, decoded))
+
+    async def stop(self) -> None:
+        """Stop following; the commands under way are gone on with at the next start."""
+        followed = list(self._followed.values())
+        for task in followed:
+            task.cancel()
+        if followed:
+            await asyncio.wait(followed)
+
+    async def _begin(
+        self,
+        session: LogonSession,
+        operation: str,
+        also: Callable[[Connection, _Task], None],
+    ) -> _Task:
+        def insert(connection: Connection) -> _Task:
+            numbered = connection.execute(
+                "UPDATE logon_session SET tasks_numbered = tasks_numbered + 1"
+                " WHERE uid = ? RETURNING tasks_numbered",
+                (session.uid.bytes,),
+            ).fetchone()
+            if numbered is None:
+                raise LookupError("the logon session has ended")
+            task = _Task(uuid4(), session.uid, numbered[0], operation)
+            put(connection, self._resource, _state(task, "Running"))
+            also(connection, task)
+            return task
+
+        return await self._store.write(insert)
+
+    def _follow(self, task: _Task, work: Awaitable[None]) -> None:
+        following = asyncio.ensure_future(self._guarded(task, work))
+        self._followed[task.uid] = following
+        following.add_done_callback(lambda _: self._followed.pop(task.uid, None))
+
+    async def _guarded(self, task: _Task, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except BackupServerUnavailable as error:
+            await self._finish(task, success=False, message=f"Backup server: {error}.")
+        except Exception:  # noqa: BLE001 - the task must end; nobody else would ever finish it
+            _log.exception("Task %s (%s) failed.", task.number, task.operation)
+            message = "The operation failed inside the manager; its log has the details."
+            await self._finish(task, success=False, message=message)
+
+    async def _carry_out(self, task: _Task, server: UUID, command: Command) -> None:
+        collector = self._collector(server)
+        outcome = await collector.connection.execute(command)
+        if not outcome.success:
+            await self._finish(task, success=False, message=outcome.message)
+            return
+        await self._put(task, "OperationFinished", True, "OperationFinished", None)
+        await collector.reach(outcome.cursor)
+        await self._finish(task, success=True, message=_DONE, made=outcome.made)
+
+    async def _collect(self, task: _Task, server: UUID) -> None:
+        await self._collector(server).collect()
+        await self._finish(task, success=True, message=_COLLECTING)
+
+    def _collector(self, server: UUID) -> Collector:
+        collector = self._collector_of(server)
+        if collector is None:
+            raise BackupServerUnavailable("it is not connected")
+        return collector
+
+    async def _finish(
+        self, task: _Task, *, success: bool, message: str, made: Made | None = None
+    ) -> None:
+        await self._put(task, "Finished", success, message, made)
+        await self._store.write(lambda c: _forget_command(c, task.uid))
+
+    async def _put(
+        self, task: _Task, state: str, success: bool, message: str, made: Made | None
+    ) -> None:
+        row = _state(task, state, {"Success": success, "Message": message}, made)
+        present = "SELECT 1 FROM task WHERE uid = ?"
+
+        def update(connection: Connection) -> None:
+            # A task that was deleted meanwhile, or whose logon session ended, stays away.
+            if connection.execute(present, (task.uid.bytes,)).fetchone():
+                put(connection, self._resource, row)
+
+        await self._store.write(update)
+
+
+def _state(
+    task: _Task, state: str, result: dict[str, object] | None = None, made: Made | None = None
+) -> RowState:
+    values = {
+        "TaskId": f"task-{task.number}",
+        "Number": task.number,
+        "State": state,
+        "Operation": task.operation,
+        "Result": result,
+    }
+    columns: dict[str, object] = {"logon_session_uid": task.logon_session.bytes}
+    if made is not None:
+        values["RelatedType"] = made.type
+        # The API names what was made when it is a thing of its own, not when it is a session.
+        values["RelatedName"] = None if made.type.endswith("Session") else made.name
+        columns["related_uid"] = made.uid.bytes
+    return RowState(task.uid, values=values, columns=columns)
+
+
+def _nothing_more(_connection: Connection, _task: _Task) -> None:
+    """What a task without a command writes down beside itself."""
+
+
+def _forget_command(connection: Connection, task: UUID) -> None:
+    connection.execute("DELETE FROM unfinished_command WHERE task_uid = ?", (task.bytes,))

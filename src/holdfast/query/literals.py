@@ -1,0 +1,129 @@
+"""From the text of a filter value to the value that a column is compared with."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from fractions import Fraction
+
+from holdfast.query.expression import Literal
+from holdfast.schema.naming import guid_of
+from holdfast.schema.types import (
+    Boolean,
+    DateTime,
+    Enumeration,
+    Guid,
+    HierarchyRef,
+    Href,
+    Integer,
+    Real,
+    Scalar,
+    String,
+    Uid,
+)
+
+_NUMBER = re.compile(r"[+-]?\d{1,400}(\.\d{1,400})?")
+_MOMENT = re.compile(
+    r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
+    r"(?:[T ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d{1,9}))?)?"
+    r"\s*(?P<zone>Z|[+-]\d\d:?\d\d)?)?",
+    re.IGNORECASE | re.ASCII,
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INTEGER_LIMIT = 1 << 63
+
+
+def fold(text: str) -> str:
+    """Given text, return the form in which text is compared: without case, by code point.
+
+    For example ``Büro`` and ``BÜRO`` have the same form.
+    """
+    return text.casefold()
+
+
+def literal_for(field_type: Scalar, text: str) -> Literal:
+    """Given a field's type and the text of a value, return the value to compare with.
+
+    A number or moment finer than its column can hold becomes the half between its neighbours:
+    every comparison with a stored value then comes out as with the exact value.
+
+    Raises ValueError whose message says what was expected.
+    """
+    match field_type:
+        case String() | HierarchyRef() | Href():
+            return fold(text)
+        case Uid() | Guid():
+            return guid_of(text)
+        case Boolean():
+            return _boolean(text)
+        case Enumeration():
+            return field_type.index(text.strip())
+        case DateTime():
+            return _whole_or_half(_moment(text))
+        case Integer():
+            return _whole_or_half(_number(text))
+        case Real():
+            return _to_float(_number(text))
+
+
+def _boolean(text: str) -> int:
+    try:
+        return {"true": 1, "false": 0}[text.strip().lower()]
+    except KeyError:
+        raise ValueError("expected true or false") from None
+
+
+def _number(text: str) -> Fraction:
+    stripped = text.strip()
+    if not stripped.isascii() or not _NUMBER.fullmatch(stripped):
+        raise ValueError("expected a number")
+    return Fraction(stripped)
+
+
+def _whole_or_half(value: Fraction) -> int | float:
+    if value.denominator != 1:
+        below = value.numerator // value.denominator
+        if abs(below) < 1 << 52:
+            return below + 0.5
+        return _to_float(value)
+    if -_INTEGER_LIMIT <= value.numerator < _INTEGER_LIMIT:
+        return value.numerator
+    return _to_float(value)
+
+
+def _to_float(value: Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def _moment(text: str) -> Fraction:
+    """Milliseconds since 1970 UTC."""
+    found = _MOMENT.fullmatch(text.strip())
+    expected = "expected a UTC date and time such as 2025-08-15T06:00:00Z, or a date"
+    if found is None:
+        raise ValueError(expected)
+    parts = {name: value or "0" for name, value in found.groupdict().items()}
+    try:
+        year, month, day, hour, minute, second = (
+            int(parts[name]) for name in ("year", "month", "day", "hour", "minute", "second")
+        )
+        whole = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError as error:
+        raise ValueError(f"{expected} ({error})") from None
+    since = whole - _EPOCH
+    milliseconds = Fraction((since.days * 86_400 + since.seconds) * 1000)
+    if fraction := found["fraction"]:
+        milliseconds += Fraction(int(fraction), 10 ** len(fraction)) * 1000
+    return milliseconds - _offset(found["zone"])
+
+
+def _offset(zone: str | None) -> int:
+    """Given a zone such as ``+02:00``, return its offset from UTC in milliseconds."""
+    if zone is None or zone in "Zz":
+        return 0
+    hours, minutes = int(zone[1:3]), int(zone[-2:])
+    if hours > 14 or minutes > 59:
+        raise ValueError("expected an offset from UTC of at most 14 hours")
+    return (-1 if zone[0] == "-" else 1) * (hours * 60 + minutes) * 60_000

@@ -1,0 +1,1 @@
+"""XML and JSON of rows: writers, readers of requests, links, paging, errors."""

@@ -1,0 +1,96 @@
+"""Links and addresses, compiled from a type's declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from holdfast.schema.resource import Link, ResourceType, Schema
+
+Row = Mapping[str, Any]
+
+
+class LinkValue(NamedTuple):
+    """A link of one document; `name` and `type` are left out when None."""
+
+    rel: str
+    href: str
+    name: str | None = None
+    type: str | None = None
+
+
+#: Given a row and the base address, the link, or None when the row has no such link.
+LinkWriter = Callable[[Row, str], LinkValue | None]
+
+
+def address_of(schema: Schema, resource: ResourceType) -> Callable[[Row], str]:
+    """Given a type, return the function from a row to its address below the base."""
+    collection, identifier = resource.collection, resource.identifier
+    if resource.parent is None:
+        return lambda row: f"{collection}/{row[identifier]}"
+    parent = schema.target(resource, resource.parent).collection
+    parent_uid = f"{resource.parent}.UID"
+    return lambda row: f"{parent}/{row[parent_uid]}{collection}/{row[identifier]}"
+
+
+@lru_cache(maxsize=256)
+def link_writers(schema: Schema, resource: ResourceType, entities: bool) -> tuple[LinkWriter, ...]:
+    """Given a type, return the writers of its entity's or its reference's links, in order."""
+    links = resource.links if entities else resource.reference_links
+    return tuple(
+        _conditional(link, _writer(schema, resource, link))
+        for link in links
+        if link.relation is None or resource.relation(link.relation).target in schema
+    )
+
+
+def _conditional(link: Link, writer: LinkWriter) -> LinkWriter:
+    when = link.when
+    if when is None:
+        return writer
+    return lambda row, base: (
+        writer(row, base) if (row[when.element] == when.value) is when.equal else None
+    )
+
+
+def _writer(schema: Schema, resource: ResourceType, link: Link) -> LinkWriter:
+    if link.relation is not None:
+        return _to_relation(schema, resource, link, link.relation)
+    if link.any_of is not None:
+        return _to_any(schema, link, link.any_of)
+    address = address_of(schema, resource)
+    rel, suffix, link_type, named = link.rel, link.path or "", link.type, link.named
+    return lambda row, base: LinkValue(
+        rel, f"{base}{address(row)}{suffix}", row["Name"] if named else None, link_type
+    )
+
+
+def _to_relation(schema: Schema, resource: ResourceType, link: Link, relation: str) -> LinkWriter:
+    target = schema.target(resource, relation)
+    link_type = link.type or (target.name if link.entity else target.reference_type)
+    prefix, suffix = f"{target.collection}/", "?format=Entity" if link.entity else ""
+    uid, name, rel, named = f"{relation}.UID", f"{relation}.Name", link.rel, link.named
+
+    def write(row: Row, base: str) -> LinkValue | None:
+        if row[uid] is None:
+            return None
+        return LinkValue(
+            rel, f"{base}{prefix}{row[uid]}{suffix}", row[name] if named else None, link_type
+        )
+
+    return write
+
+
+def _to_any(schema: Schema, link: Link, prefix: str) -> LinkWriter:
+    words = prefix.title().replace("_", "")
+    uid, type_name, name, rel = f"{prefix}.UID", f"{words}Type", f"{words}Name", link.rel
+
+    def write(row: Row, base: str) -> LinkValue | None:
+        if row[uid] is None:
+            return None
+        target = schema[row[type_name]]
+        href = f"{base}{target.collection}/{row[uid]}?format=Entity"
+        return LinkValue(rel, href, row[name], target.name)
+
+    return write

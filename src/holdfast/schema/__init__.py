@@ -1,0 +1,1 @@
+"""What exists: every resource type of the API, declared once."""

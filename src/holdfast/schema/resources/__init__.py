@@ -1,0 +1,1 @@
+"""The declarations of the resource types, grouped as the API groups them."""

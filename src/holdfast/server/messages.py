@@ -1,0 +1,103 @@
+"""What a manager and a backup server say to each other: the feed and the commands.
+
+These are the only words between the two, also inside one process. They travel as JSON:
+
+- ``GET /information`` → `Information`
+- ``GET /changes?after=<cursor>&limit=<n>&wait=<seconds>`` → `Changes`; with `wait`, an empty
+  answer is held back until something changes or the time is over
+- ``POST /commands`` with a `Command` → `Outcome`; the same request id is carried out once, and
+  asked again answers the same outcome
+
+Values are those of `holdfast.schema.types`, as JSON writes them: a Uid and a Guid as text, a
+DateTime as milliseconds since 1970 UTC, an enumeration by its value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+
+class Information(msgspec.Struct, frozen=True, kw_only=True):
+    """Who a backup server is. `epoch` changes when its feed starts anew (a lost database)."""
+
+    uid: UUID
+    epoch: UUID
+    name: str
+    description: str
+    version: str
+    cursor: int
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest state of one resource, or its removal (`removed`).
+
+    `type` is a resource type of the schema; `values` holds its elements, attributes and stored
+    values by name; `relations` the UIDs of related resources by the relation's name. The relation
+    to the backup server itself is understood and never sent.
+    """
+
+    sequence: int
+    type: str
+    uid: UUID
+    removed: bool = False
+    name: str = ""
+    values: dict[str, Any] = {}
+    relations: dict[str, UUID] = {}
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch of the feed, oldest first. Ask next with `cursor`; at once when there is `more`."""
+
+    epoch: UUID
+    cursor: int
+    more: bool
+    changes: list[Change]
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """Something to be done.
+
+    =================== ============= ==============================================================
+    operation           target        arguments
+    =================== ============= ==============================================================
+    start-job           job
+    stop-job            job
+    retry-job           job
+    clone-job           job           name, description, repository (UUID); each may be left out
+    toggle-schedule     job
+    delete-job          job
+    stop-session        job session
+    create-job          –             a `holdfast.server.jobs.JobSpecification` as JSON
+    =================== ============= ==============================================================
+
+    `asked_by` is the account, for the records and for reasons shown to people.
+    """
+
+    request_id: UUID
+    operation: str
+    target: UUID | None = None
+    arguments: dict[str, Any] = {}
+    asked_by: str = ""
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """The resource that a command created or started."""
+
+    type: str
+    uid: UUID
+    name: str
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a command ended on the backup server.
+
+    When a manager has collected the feed up to `cursor`, it knows all that the command did.
+    """
+
+    success: bool
+    message: str
+    cursor: int
+    made: Made | None = None
