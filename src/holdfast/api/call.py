@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
@@ -28,7 +29,7 @@ class ApiSettings:
 
     `public_url` (such as ``https://backup.example:9398``) is where clients reach it, when that is
     not what their requests say. `allowed_hosts` are the names a request's Host may have beside
-    loopback and the address it came in by.
+    loopback, this machine's names and the address it came in by.
     """
 
     public_url: str | None = None
@@ -104,7 +105,13 @@ class Call:
 
     def _own_names(self, server: Iterable[object] | None) -> frozenset[str]:
         by_address = {str(part).lower() for part in list(server or ())[:1]}
-        return self.settings.allowed_hosts | by_address
+        return self.settings.allowed_hosts | machine_names() | by_address
+
+
+@lru_cache(maxsize=1)
+def machine_names() -> frozenset[str]:
+    """Return the names this machine has, short and full, in lower case."""
+    return frozenset(name.lower() for name in (socket.gethostname(), socket.getfqdn()))
 
 
 def _is_loopback(name: str) -> bool:

@@ -121,24 +121,13 @@ class Place:
         body = await _body(call, action)
         uid = UUID(row["UID"])
         task = await call.manager.act(call.session, self.resource, uid, action, body)
-        return await self._task(call, task)
+        return await task_answer(call, task)
 
     async def delete(self, call: Call) -> Response:
         """Remove one of the logon session's own rows."""
         row = await self._row(call, entities=False)
         await call.manager.tasks.delete(UUID(row["UID"]))
         return Response(status_code=204)
-
-    async def _task(self, call: Call, uid: UUID) -> Response:
-        schema = call.manager.schema
-        resource = schema["Task"]
-        identity = Restriction("uid", Operator.EQUAL, uid.bytes)
-        row = await call.manager.reader.first(resource, (identity,), entities=True)
-        if row is None:
-            raise not_found(resource, uid)
-        item = Item(writer_for(schema, resource, True), row, call.base)
-        location = call.address(f"{resource.collection}/{row[resource.identifier]}")
-        return answer(call.request, item, 202, {"Location": location})
 
     def _action(self, call: Call) -> Action:
         resource = self.resource
@@ -210,6 +199,19 @@ async def query(call: Call) -> Response:
     writer = writer_for(schema, asked.resource, asked.entities)
     paging = _paging(call, asked, found.total)
     return answer(call.request, QueryAnswer(writer, found.rows, call.base, paging))
+
+
+async def task_answer(call: Call, uid: UUID) -> Response:
+    """Given a task that was just started, return the answer that tells of it."""
+    schema = call.manager.schema
+    resource = schema["Task"]
+    identity = Restriction("uid", Operator.EQUAL, uid.bytes)
+    row = await call.manager.reader.first(resource, (identity,), entities=True)
+    if row is None:
+        raise not_found(resource, uid)
+    item = Item(writer_for(schema, resource, True), row, call.base)
+    location = call.address(f"{resource.collection}/{row[resource.identifier]}")
+    return answer(call.request, item, 202, {"Location": location})
 
 
 def own_restrictions(call: Call, resource: ResourceType) -> list[Restriction]:
