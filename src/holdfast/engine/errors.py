@@ -1,0 +1,42 @@
+"""What can go wrong while data is moved, in words that an administrator can act on.
+
+The message of each error (``str(error)``) is one or a few whole sentences that name the path or
+the tool concerned; it is shown to people as it stands. A stop asked for by a person is not an
+error: the task is cancelled and ``asyncio.CancelledError`` passes through.
+"""
+
+
+class EngineError(Exception):
+    """The engine could not do what the plan asked for."""
+
+
+class NoSpace(EngineError):
+    """The disk, the quota or the file size limit of the place written to is used up."""
+
+
+class SourceMissing(EngineError):
+    """The disk image or folder to back up does not exist."""
+
+
+class SourceUnreadable(EngineError):
+    """The source exists, but cannot be read whole and unchanged, or must not be read."""
+
+
+class RepositoryUnavailable(EngineError):
+    """The repository is not there, is not the expected one, is locked, or refuses the password."""
+
+
+class ImageInUse(EngineError):
+    """Another process, usually a running machine, holds the disk image open for writing."""
+
+
+class ToolMissing(EngineError):
+    """An outside program that the work needs is not installed."""
+
+
+class ToolFailed(EngineError):
+    """An outside program failed for a reason that no other error names."""
+
+
+class ChainBroken(EngineError):
+    """A file that a restore point depends on is missing or damaged."""

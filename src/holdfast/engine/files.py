@@ -1,0 +1,254 @@
+"""File trees, kept by restic: one restic repository per folder, one snapshot per restore point.
+
+A backup runs in the source folder with the path ".", so that the root of a snapshot is the tree
+itself and a restore puts it directly below its target, wherever the source was.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.engine import files_folder
+from holdfast.engine.errors import (
+    ChainBroken,
+    EngineError,
+    RepositoryUnavailable,
+    SourceMissing,
+    SourceUnreadable,
+    ToolFailed,
+)
+from holdfast.engine.failures import last_words, reading_failure
+from holdfast.engine.process import run
+from holdfast.engine.progress import Progress, ProgressCallback, ignore_progress
+from holdfast.engine.restic import INCOMPLETE, BackupOutput, Restic, Snapshot, parse_snapshots
+
+_FILE_ERRORS_TOLD = 5
+_SNAPSHOTS_PER_CALL = 500  # ids of 64 characters: far below the limit of a command line
+
+
+@dataclass(frozen=True, slots=True)
+class FilesPlan:
+    """Which folder to back up.
+
+    ``tag`` marks the snapshot as that of one restore point; ``host`` is the name kept in it.
+    ``parent`` is the snapshot to compare file times with; without one, restic takes the newest of
+    the same host and folder. What is stored does not depend on it, only the time it takes.
+    """
+
+    source: Path
+    tag: str
+    host: str
+    parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilesResult:
+    """A snapshot that is whole and on stable storage.
+
+    Sizes in bytes: ``total_size`` of all files, ``added_size`` of what the repository did not
+    hold yet, before compression. ``total_files`` are regular files; links and folders are kept,
+    but not counted.
+    """
+
+    snapshot_id: str
+    total_size: int
+    total_files: int
+    added_size: int
+    warnings: tuple[str, ...]
+
+
+class ResticRepository:
+    """A restic repository in a folder of its own.
+
+    Every method raises RepositoryUnavailable (not there, locked, wrong password), NoSpace,
+    ToolMissing or ToolFailed, beside what it names itself. Only one command at a time may write
+    to a repository; the caller sees to that.
+    """
+
+    def __init__(self, folder: Path, password_file: Path) -> None:
+        # Absolute, because a backup runs in the source's folder.
+        self.folder = folder.absolute()
+        self._restic = Restic(self.folder, password_file.absolute())
+
+    async def ensure(self) -> None:
+        """Make the repository when there is none; one whose making was interrupted is made again.
+
+        A folder without restic's ``config`` that holds snapshots, data, or files that are not
+        restic's is left alone: RepositoryUnavailable is raised.
+        """
+        if not await asyncio.to_thread(files_folder.prepare, self.folder):
+            await self._restic.call("init", doing=f"Making a restic repository in {self.folder}")
+
+    async def back_up(
+        self, plan: FilesPlan, on_progress: ProgressCallback = ignore_progress
+    ) -> FilesResult:
+        """Take a snapshot of a folder. A file that cannot be read makes the backup a failure.
+
+        So does an empty source, which is what a share that is not mounted looks like.
+
+        Raise SourceMissing, or SourceUnreadable with the first few reasons. Then no snapshot is
+        left. When cancelled, data without a snapshot may stay; ``prune`` removes it.
+        """
+        if "," in plan.tag:
+            raise ValueError("A tag must not contain a comma: restic would make two of it.")
+        await asyncio.to_thread(_ensure_readable_folder, plan.source)
+        identity = await asyncio.to_thread(files_folder.identity, self.folder)
+        parent, warnings = await self._known_parent(plan.parent)
+        arguments = ["backup", "--json", "--host", plan.host, "--tag", plan.tag]
+        arguments += [] if parent is None else ["--parent", parent]
+        output = BackupOutput(on_progress)
+        try:
+            completed = await self._restic.call(
+                *arguments,
+                ".",
+                cwd=plan.source,
+                doing=f"Backing up {plan.source}",
+                on_line=output.read,
+                accept=(0, INCOMPLETE),
+            )
+        except OSError as error:  # the source could not be entered
+            raise reading_failure(error, plan.source) from error
+        except asyncio.CancelledError:
+            # restic, ended by a signal, leaves its lock behind. Not being able to remove it now
+            # is no reason to hide that the backup was stopped.
+            with contextlib.suppress(EngineError):
+                await self.unlock()
+            raise
+        # When the disk is unmounted meanwhile, restic makes its folders anew in the empty mount
+        # point and reports success.
+        if await asyncio.to_thread(files_folder.identity, self.folder) != identity:
+            raise RepositoryUnavailable(f"{self.folder} was replaced while it was written to.")
+        if completed.exit_code == INCOMPLETE:
+            raise await self._incomplete(plan, output)
+        if output.summary is None:
+            raise ToolFailed(f"restic told nothing about the backup of {plan.source}.")
+        if output.summary.total_files_processed == 0:
+            warnings += (f"{plan.source} holds no files.",)
+        on_progress(Progress(1.0, *[output.summary.total_bytes_processed] * 2))
+        return FilesResult(
+            snapshot_id=await self._whole_id(output.summary.snapshot_id),
+            total_size=output.summary.total_bytes_processed,
+            total_files=output.summary.total_files_processed,
+            added_size=output.summary.data_added,
+            warnings=warnings,
+        )
+
+    async def snapshots(self) -> list[Snapshot]:
+        """Return all snapshots, oldest first."""
+        completed = await self._restic.call(
+            "snapshots", "--json", doing=f"Listing the snapshots of {self.folder}"
+        )
+        return parse_snapshots(completed.stdout)
+
+    async def forget(self, snapshot_ids: Sequence[str]) -> None:
+        """Remove snapshots; those that are gone already are fine. ``prune`` frees the space."""
+        for start in range(0, len(snapshot_ids), _SNAPSHOTS_PER_CALL):
+            await self._restic.call(
+                "forget",
+                *snapshot_ids[start : start + _SNAPSHOTS_PER_CALL],
+                doing=f"Removing snapshots from {self.folder}",
+            )
+
+    async def prune(self) -> None:
+        """Free the space of what no snapshot needs. It may be interrupted at any moment."""
+        await self._restic.call("prune", doing=f"Freeing space in {self.folder}")
+
+    async def unlock(self) -> None:
+        """Remove the locks of restic processes that are dead; those of living ones stay."""
+        await self._restic.call("unlock", doing=f"Removing stale locks in {self.folder}")
+
+    async def remove_untracked(self, known_tags: Collection[str]) -> list[str]:
+        """Remove every snapshot that carries none of the known tags; return the ids removed.
+
+        Such a snapshot was finished, but its restore point never recorded. Not to be called
+        while a backup runs whose tag is not among the known ones.
+        """
+        known = set(known_tags)
+        untracked = [item.id for item in await self.snapshots() if known.isdisjoint(item.tags)]
+        await self.forget(untracked)
+        return untracked
+
+    async def restore(self, snapshot_id: str, target_dir: Path) -> None:
+        """Put the tree of a snapshot directly below ``target_dir``, which is empty or absent.
+
+        Raise ChainBroken when the snapshot is missing or damaged, EngineError when the target is
+        not empty. After a failure, or when cancelled, the target is empty again.
+        """
+        target = await asyncio.to_thread(files_folder.prepare_target, target_dir)
+        try:
+            await self._restic.call(
+                "restore",
+                snapshot_id,
+                "--target",
+                os.fspath(target),
+                doing=f"Restoring {snapshot_id} to {target}",
+                writing=target,
+            )
+            await _synchronise_tree(target)
+        except BaseException:  # cancellation too: half a tree must not look like a whole one
+            await asyncio.to_thread(files_folder.empty, target)
+            raise
+
+    async def check(self, *, read_data: bool = False) -> None:
+        """Check the structure of the repository and, if asked, every byte of its data.
+
+        Raise ChainBroken with what is wrong.
+        """
+        await self._restic.call(
+            "check",
+            *["--read-data"] * read_data,
+            doing=f"Checking {self.folder}",
+            otherwise=ChainBroken,
+        )
+
+    async def sweep_temporary(self) -> list[str]:
+        """Remove the temporary files that a killed restic left; return their names.
+
+        Only to be called while no restic runs on the repository.
+        """
+        return await asyncio.to_thread(files_folder.sweep_temporary, self.folder)
+
+    async def _known_parent(self, parent: str | None) -> tuple[str | None, tuple[str, ...]]:
+        if parent is None or any(item.id.startswith(parent) for item in await self.snapshots()):
+            return parent, ()
+        return None, (f"The previous snapshot {parent} is gone; every file was read again.",)
+
+    async def _incomplete(self, plan: FilesPlan, output: BackupOutput) -> SourceUnreadable:
+        """Remove the snapshot of an incomplete backup; return the error that says why."""
+        if output.summary is not None:
+            await self.forget([output.summary.snapshot_id])
+        told = "; ".join(output.file_errors[:_FILE_ERRORS_TOLD])
+        more = len(output.file_errors) - _FILE_ERRORS_TOLD
+        return SourceUnreadable(
+            f"Not all of {plan.source} could be read, so nothing was kept. "
+            f"{told}{f'; and {more} more' if more > 0 else ''}."
+        )
+
+    async def _whole_id(self, snapshot_id: str) -> str:
+        found = await asyncio.to_thread(files_folder.snapshot_names, self.folder, snapshot_id)
+        if len(found) != 1:
+            raise ToolFailed(f"{self.folder} holds {len(found)} snapshots named {snapshot_id}.")
+        return found[0]
+
+
+def _ensure_readable_folder(source: Path) -> None:
+    if not source.exists():
+        raise SourceMissing(f"The folder {source} does not exist.")
+    if not source.is_dir():
+        raise SourceUnreadable(f"{source} is not a folder.")
+    try:
+        with os.scandir(source) as entries:
+            next(entries, None)
+    except OSError as error:
+        raise reading_failure(error, source) from error
+
+
+async def _synchronise_tree(folder: Path) -> None:
+    """Bring everything on the folder's file system to stable storage."""
+    # syncfs() is not in Python's standard library; coreutils has it.
+    completed = await run(["sync", "--file-system", os.fspath(folder)])
+    if completed.exit_code != 0:
+        raise EngineError(f"{folder} could not be brought to the disk: {last_words(completed)}")

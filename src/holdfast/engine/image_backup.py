@@ -1,0 +1,217 @@
+"""Backs up the disk image of a machine that is off: a full, or the difference to a parent point.
+
+A full is one compressed qcow2. An increment is found without any record of what changed: an empty
+layer on the source is rebased onto the parent point, whereby qemu-img compares the two and keeps
+what differs; that layer is then compressed. It costs reading source and parent once.
+"""
+
+import asyncio
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from holdfast.engine.durability import (
+    discarded_on_exit,
+    partial_name,
+    publish,
+    sha256_of,
+)
+from holdfast.engine.errors import ChainBroken, EngineError, SourceUnreadable
+from holdfast.engine.failures import folder_gone, writing_failure
+from holdfast.engine.image_chain import backup_files, read_backup_header
+from holdfast.engine.image_lock import unchanged_while_read
+from holdfast.engine.image_source import ImageInfo, inspect
+from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
+from holdfast.engine.qemu_image import (
+    absolute,
+    check_image,
+    convert_arguments,
+    create_overlay_arguments,
+    rebase_arguments,
+    run_qemu_image,
+    stored_data_size,
+)
+
+# Read and compare (or, for a full, read and compress) : compress what differs : hash.
+_FULL_WEIGHTS = (94, 0, 6)
+_INCREMENT_WEIGHTS = (80, 15, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """Which image to back up, and where to.
+
+    ``target`` is the new backup file, ``parent`` the backup file of the point it may be an
+    increment on, in the same folder. ``source_format`` (raw or qcow2) should be given wherever it
+    is known; see ``image_source`` for why.
+    """
+
+    source: Path
+    target: Path
+    parent: Path | None = None
+    source_format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """A backup file that is whole and on stable storage.
+
+    Sizes in bytes. ``data_size`` is the disk data that was moved, before compression, in clusters
+    of 64 KiB. ``note`` says why a full was taken although an increment had been asked for.
+    """
+
+    path: Path
+    file_size: int
+    data_size: int
+    virtual_size: int
+    sha256: str
+    incremental: bool
+    note: str | None
+
+
+async def back_up_image(
+    plan: ImagePlan, on_progress: ProgressCallback = ignore_progress
+) -> ImageResult:
+    """Write ``plan.target`` and return what it is. An existing file is never overwritten.
+
+    When the parent cannot be built on (missing, damaged, another virtual size), a full is taken.
+    Raise SourceMissing, SourceUnreadable, ImageInUse, NoSpace, RepositoryUnavailable, ToolMissing
+    or ToolFailed; then, and when cancelled, nothing is left in the folder.
+    """
+    plan = replace(plan, source=absolute(plan.source), target=absolute(plan.target))
+    await asyncio.to_thread(_ensure_writable_name, plan.target)
+    source = await inspect(plan.source, plan.source_format)
+    partial = partial_name(plan.target)
+    async with discarded_on_exit(partial):
+        with unchanged_while_read(source.files):
+            if await inspect(plan.source, plan.source_format) != source:
+                raise SourceUnreadable(f"The disk image {plan.source} is being changed.")
+            parent, problem = await _usable_parent(plan, source)
+            weights = _FULL_WEIGHTS if parent is None else _INCREMENT_WEIGHTS
+            phases = Phases(on_progress, weights, source.virtual_size)
+            if parent is not None:
+                problem = await _write_increment(source, parent, partial, phases)
+            incremental = parent is not None and problem is None
+            if not incremental:
+                await _write_full(source, partial, phases)
+        # Only here is it sure that the source did not change while it was read.
+        return await _finish(
+            partial,
+            plan.target,
+            phases,
+            virtual_size=source.virtual_size,
+            incremental=incremental,
+            note=None if problem is None else f"A full backup was taken, because {problem}.",
+        )
+
+
+def _ensure_writable_name(target: Path) -> None:
+    if ":" in target.name:
+        raise EngineError(f"The backup file name {target.name} must not contain a colon.")
+    if not target.parent.is_dir():
+        raise folder_gone(target.parent)
+    if os.path.lexists(target):
+        raise _already_there(target)
+
+
+def _already_there(target: Path) -> EngineError:
+    return EngineError(f"The backup file {target} exists already; it is never overwritten.")
+
+
+async def _usable_parent(plan: ImagePlan, source: ImageInfo) -> tuple[Path | None, str | None]:
+    """Return the parent to build on, or None and the reason in words (None without a parent)."""
+    if plan.parent is None:
+        return None, None
+    parent = absolute(plan.parent)
+    if parent.parent != plan.target.parent:
+        return None, f"the previous point {parent} lies in another folder"
+    try:
+        files = await asyncio.to_thread(backup_files, parent)
+        header = await asyncio.to_thread(read_backup_header, parent)
+    except ChainBroken as error:
+        return None, _as_clause(error)
+    if header.virtual_size != source.virtual_size:
+        sizes = f"from {header.virtual_size} to {source.virtual_size} bytes"
+        return None, f"the size of the disk changed {sizes} since the previous point"
+    for file in files:
+        if damage := await check_image(file):
+            return None, f"the backup file {file} is damaged: {damage}"
+    return parent, None
+
+
+async def _write_increment(
+    source: ImageInfo, parent: Path, partial: Path, phases: Phases
+) -> str | None:
+    """Write what differs from the parent into ``partial``; return why it cannot be, or None."""
+    difference = partial_name(partial.with_suffix(""), "difference")
+    image = source.files[0]
+    async with discarded_on_exit(difference):
+        await run_qemu_image(
+            create_overlay_arguments(difference, image, source.format),
+            doing=f"Preparing to compare {image}",
+            writing=difference,
+        )
+        try:
+            await run_qemu_image(
+                rebase_arguments(difference, parent.name),
+                doing=f"Comparing {image} with {parent}",
+                writing=difference,
+                on_fraction=phases.phase(0),
+            )
+        except ChainBroken as error:
+            return _as_clause(error)
+        await run_qemu_image(
+            convert_arguments(
+                difference,
+                partial,
+                source_format="qcow2",
+                target_format="qcow2",
+                compressed=True,
+                backing_name=parent.name,
+            ),
+            doing=f"Compressing what changed in {image}",
+            writing=partial,
+            on_fraction=phases.phase(1),
+        )
+    return None
+
+
+def _as_clause(error: ChainBroken) -> str:
+    sentence = str(error).rstrip(".")
+    return sentence[0].lower() + sentence[1:]
+
+
+async def _write_full(source: ImageInfo, partial: Path, phases: Phases) -> None:
+    image = source.files[0]
+    await run_qemu_image(
+        convert_arguments(
+            image, partial, source_format=source.format, target_format="qcow2", compressed=True
+        ),
+        doing=f"Copying {image}",
+        writing=partial,
+        on_fraction=phases.phase(0),
+    )
+
+
+async def _finish(
+    partial: Path,
+    target: Path,
+    phases: Phases,
+    *,
+    virtual_size: int,
+    incremental: bool,
+    note: str | None,
+) -> ImageResult:
+    """Hash, synchronise and name the finished file."""
+    advance = phases.phase(2)
+    try:
+        data_size = await stored_data_size(partial)
+        file_size = (await asyncio.to_thread(partial.stat)).st_size
+        sha256 = await sha256_of(partial, lambda bytes_read: advance(bytes_read / file_size))
+        await publish(partial, target)
+    except FileExistsError as error:
+        raise _already_there(target) from error
+    except OSError as error:
+        raise writing_failure(error, target) from error
+    advance(1.0)
+    return ImageResult(target, file_size, data_size, virtual_size, sha256, incremental, note)

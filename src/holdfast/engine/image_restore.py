@@ -1,0 +1,80 @@
+"""Restores a point's disk image: the backup file and all it depends on become one image again."""
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+
+from holdfast.engine.durability import discarded_on_exit, partial_name, publish
+from holdfast.engine.errors import ChainBroken, EngineError
+from holdfast.engine.failures import writing_failure
+from holdfast.engine.image_chain import backup_files, read_backup_header
+from holdfast.engine.image_lock import unchanged_while_read
+from holdfast.engine.image_source import FORMATS
+from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
+from holdfast.engine.qemu_image import absolute, check_image, convert_arguments, run_qemu_image
+
+# Copying : bringing the copy to stable storage.
+_WEIGHTS = (95, 5)
+
+
+async def restore_image(
+    point: Path,
+    target: Path,
+    on_progress: ProgressCallback = ignore_progress,
+    *,
+    format: str = "raw",
+    overwrite: bool = False,
+) -> None:
+    """Write the disk as it was at a point to ``target``, as raw or qcow2.
+
+    The target appears only when it is whole and on stable storage; an existing one is kept
+    unless ``overwrite`` is set, and then until that moment. Raise ChainBroken naming the file
+    when a backup file is missing or damaged, ImageInUse when a machine runs on the target or the
+    chain is being merged, EngineError when the target may not be written, NoSpace, ToolMissing
+    or ToolFailed; then, and when cancelled, no temporary is left.
+    """
+    if format not in FORMATS:
+        raise EngineError(f"A disk can be restored as raw or qcow2, not as {format}.")
+    point, target = absolute(point), absolute(target)
+    await asyncio.to_thread(_ensure_allowed, target, overwrite)
+    files = await asyncio.to_thread(backup_files, point)
+    header = await asyncio.to_thread(read_backup_header, point)
+    for file in files:
+        if damage := await check_image(file):
+            raise ChainBroken(f"The backup file {file} is damaged: {damage}.")
+    phases = Phases(on_progress, _WEIGHTS, header.virtual_size)
+    partial = partial_name(target)
+    async with discarded_on_exit(partial):
+        await run_qemu_image(
+            convert_arguments(point, partial, source_format="qcow2", target_format=format),
+            doing=f"Restoring {point} to {target}",
+            writing=partial,
+            on_fraction=phases.phase(0),
+            unreadable=ChainBroken,
+        )
+        try:
+            await publish(partial, target, overwrite=overwrite)
+        except FileExistsError as error:
+            raise _already_there(target) from error
+        except OSError as error:
+            raise writing_failure(error, target) from error
+    phases.phase(1)(1.0)
+
+
+def _ensure_allowed(target: Path, overwrite: bool) -> None:
+    if not target.parent.is_dir():
+        raise EngineError(f"The folder {target.parent} to restore to does not exist.")
+    if not os.path.lexists(target):
+        return
+    if not overwrite:
+        raise _already_there(target)
+    if not stat.S_ISREG(target.lstat().st_mode):
+        raise EngineError(f"{target} is not a regular file; it is not overwritten.")
+    # A machine running on the old file would go on writing to it, unseen, after the rename.
+    with unchanged_while_read([target]):
+        return
+
+
+def _already_there(target: Path) -> EngineError:
+    return EngineError(f"{target} exists already; choose another name or allow overwriting it.")

@@ -1,0 +1,186 @@
+"""The one place where outside programs are run.
+
+A program is an argument list, never a shell line. It runs in a process group of its own with a
+minimal environment and without standard input; it dies with its task (cancellation), with its
+time limit, and with Holdfast itself. Secrets reach it through the environment or a file, never
+through its arguments, which every user of the machine can read.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.engine.errors import ToolFailed, ToolMissing
+
+LineCallback = Callable[[str], None]
+
+_GRACE_SECONDS = 3.0
+_DRAIN_SECONDS = 1.0
+_READ_SIZE = 64 * 1024
+_TAIL_SIZE = 64 * 1024
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PASSED_ON = ("HOME", "TMPDIR")
+_DEBIAN_PACKAGES = {
+    "qemu-img": "qemu-utils",
+    "qemu-io": "qemu-utils",
+    "qemu-nbd": "qemu-utils",
+    "restic": "restic",
+    "mke2fs": "e2fsprogs",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a program ended.
+
+    ``exit_code`` is negative when a signal ended it. ``stdout`` and ``stderr`` are whole, or
+    their last 64 KiB when the lines were handed out one by one.
+    """
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    on_line: LineCallback | None = None,
+    cwd: Path | None = None,
+    time_limit: float | None = None,
+) -> Completed:
+    """Given an argument list, run the program to its end and return how it ended.
+
+    ``environment`` is added to PATH, HOME, TMPDIR and LC_ALL=C. ``on_line`` is given every line
+    of both streams, without its end; a carriage return ends a line too, since qemu-img draws its
+    progress with it. An exception from ``on_line`` ends the program. ``time_limit`` is in seconds.
+
+    Raise ToolMissing when the program is not installed, ToolFailed when the time limit passes,
+    OSError when ``cwd`` cannot be entered. An exit code other than 0 raises nothing.
+    """
+    full_environment = _environment(environment)
+    program = _program(argv[0], full_environment["PATH"])
+    process = await asyncio.create_subprocess_exec(
+        *_dying_with_us(full_environment["PATH"]),
+        program,
+        *argv[1:],
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=full_environment,
+        cwd=cwd,
+        start_new_session=True,
+    )
+    assert process.stdout is not None  # noqa: S101 - both were asked for as pipes
+    assert process.stderr is not None  # noqa: S101
+    collectors = [
+        asyncio.create_task(_collect(process.stdout, on_line)),
+        asyncio.create_task(_collect(process.stderr, on_line)),
+    ]
+    try:
+        async with asyncio.timeout(time_limit):
+            stdout, stderr = await asyncio.gather(*collectors)
+            exit_code = await process.wait()
+    except TimeoutError as error:
+        raise ToolFailed(f"{argv[0]} was stopped: it ran longer than {time_limit} s.") from error
+    finally:
+        await _end(process)
+        await _read_out(process, collectors)
+    return Completed(exit_code, stdout, stderr)
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    environment = {"PATH": os.environ.get("PATH", _DEFAULT_PATH), "LC_ALL": "C"}
+    environment |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return environment | dict(extra or {})
+
+
+def _program(name: str, search_path: str) -> str:
+    """Given a program's name, return its path; raise ToolMissing when there is none."""
+    # Looked up here and not by exec: behind setpriv a missing program is only an exit code.
+    found = shutil.which(name, path=search_path)
+    if found is None:
+        package = _DEBIAN_PACKAGES.get(name, name)
+        raise ToolMissing(
+            f"The program {name} is not installed or not in PATH ({search_path}). "
+            f"On Debian, install it with: apt-get install {package}"
+        )
+    return found
+
+
+def _dying_with_us(search_path: str) -> list[str]:
+    """Return the prefix that makes a child die when Holdfast is killed with SIGKILL."""
+    # The kernel sends the signal when the *thread* that started the child ends. asyncio starts
+    # children from the thread of the event loop, which lives as long as the work does.
+    setpriv = shutil.which("setpriv", path=search_path)
+    return [] if setpriv is None else [setpriv, "--pdeathsig", "KILL", "--"]
+
+
+async def _collect(stream: asyncio.StreamReader, on_line: LineCallback | None) -> str:
+    """Read a stream to its end; return all of it, or its tail when lines are handed out."""
+    kept = bytearray()
+    unfinished = bytearray()
+    while chunk := await stream.read(_READ_SIZE):
+        kept += chunk
+        if on_line is None:
+            continue
+        del kept[:-_TAIL_SIZE]
+        *lines, last = chunk.replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            _hand_out(bytes(unfinished) + line, on_line)
+            unfinished.clear()
+        unfinished += last
+        del unfinished[:-_TAIL_SIZE]
+    if on_line is not None:
+        _hand_out(bytes(unfinished), on_line)
+    return kept.decode(errors="replace")
+
+
+def _hand_out(line: bytes, on_line: LineCallback) -> None:
+    if line:
+        on_line(line.decode(errors="replace"))
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """See to it that nothing of the program is left: SIGTERM, a grace, then SIGKILL."""
+    if process.returncode is not None:
+        return
+    try:
+        _signal_group(process, signal.SIGTERM)
+        async with asyncio.timeout(_GRACE_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        _signal_group(process, signal.SIGKILL)
+        await process.wait()
+    finally:
+        # Still alive here only when we are cancelled a second time.
+        if process.returncode is None:
+            _signal_group(process, signal.SIGKILL)
+
+
+async def _read_out(
+    process: asyncio.subprocess.Process, collectors: Sequence[asyncio.Task[str]]
+) -> None:
+    """Read what an ended program left in its pipes: only then does asyncio close them."""
+    for collector in collectors:
+        collector.cancel()
+    await asyncio.gather(*collectors, return_exceptions=True)
+    for stream in (process.stdout, process.stderr):
+        # A grandchild that outlived the program could hold a pipe open: do not wait for it.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while stream is not None and await stream.read(_READ_SIZE):
+                    pass
+
+
+def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return  # it ended by itself in this very moment

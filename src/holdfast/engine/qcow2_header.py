@@ -1,0 +1,99 @@
+"""The header of a qcow2 file, read by ourselves.
+
+qemu-img opens whatever file a header names, and a guest can write any header into its raw disk.
+So the names are read here, where nothing is opened, and judged before qemu-img sees the file.
+The format is QEMU's docs/interop/qcow2.txt; all numbers are big-endian.
+"""
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+MAGIC = b"QFI\xfb"
+_FIXED = struct.Struct(">4sIQIIQI")  # magic to crypt_method: the part both versions have
+_VERSION_3_FIELDS = struct.Struct(">Q")  # incompatible_features, at byte 72
+_VERSION_2_LENGTH = 72
+_VERSION_3_LENGTH = 104
+_HEADER_LENGTH_AT = 100
+_EXTERNAL_DATA_FILE = 1 << 2
+_EXTENSION = struct.Struct(">II")
+_BACKING_FORMAT = 0xE2792ACA
+_LONGEST_BACKING_NAME = 1023
+_READ_SIZE = 64 * 1024  # the header, its extensions and the name all lie in the first cluster
+
+
+class NotQcow2Error(ValueError):
+    """The bytes are not a qcow2 header, or a damaged one; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Qcow2Header:
+    """``virtual_size`` in bytes; the names and formats as they are written in the file."""
+
+    virtual_size: int
+    backing_name: str | None
+    backing_format: str | None
+    encrypted: bool
+    external_data_file: bool
+
+
+def has_magic(start: bytes) -> bool:
+    """Given the first bytes of a file, say whether it claims to be qcow2."""
+    return start.startswith(MAGIC)
+
+
+def read_header(path: Path) -> Qcow2Header:
+    """Given a qcow2 file, return its header. Blocking; raise NotQcow2Error or OSError."""
+    with path.open("rb") as file:
+        return parse_header(file.read(_READ_SIZE))
+
+
+def parse_header(start: bytes) -> Qcow2Header:
+    """Given the first 64 KiB of a qcow2 file, return its header; raise NotQcow2Error."""
+    if not has_magic(start):
+        raise NotQcow2Error("it does not begin with the qcow2 magic")
+    if len(start) < _VERSION_2_LENGTH:
+        raise NotQcow2Error("its header is cut off")
+    _magic, version, name_at, name_length, cluster_bits, size, crypt_method = _FIXED.unpack_from(
+        start
+    )
+    features = 0
+    header_length = _VERSION_2_LENGTH
+    if version == 3:
+        if len(start) < _VERSION_3_LENGTH:
+            raise NotQcow2Error("its header is cut off")
+        (features,) = _VERSION_3_FIELDS.unpack_from(start, _VERSION_2_LENGTH)
+        (header_length,) = struct.unpack_from(">I", start, _HEADER_LENGTH_AT)
+    elif version != 2:
+        raise NotQcow2Error(f"its version is {version}, not 2 or 3")
+    if not 9 <= cluster_bits <= 21:
+        raise NotQcow2Error(f"its cluster size of 2^{cluster_bits} bytes is not allowed")
+    return Qcow2Header(
+        virtual_size=size,
+        backing_name=_backing_name(start, name_at, name_length),
+        backing_format=_backing_format(start, header_length, name_at or len(start)),
+        encrypted=crypt_method != 0,
+        external_data_file=bool(features & _EXTERNAL_DATA_FILE),
+    )
+
+
+def _backing_name(start: bytes, name_at: int, name_length: int) -> str | None:
+    if name_at == 0:
+        return None
+    if name_length > _LONGEST_BACKING_NAME or name_at + name_length > len(start):
+        raise NotQcow2Error("its backing file name lies outside the header")
+    return os.fsdecode(start[name_at : name_at + name_length])
+
+
+def _backing_format(start: bytes, position: int, end: int) -> str | None:
+    """Walk the header extensions, (type, length, data padded to 8 bytes), up to type 0."""
+    while position + _EXTENSION.size <= min(end, len(start)):
+        kind, length = _EXTENSION.unpack_from(start, position)
+        position += _EXTENSION.size
+        if kind == 0:
+            return None
+        if kind == _BACKING_FORMAT:
+            return start[position : position + length].decode(errors="replace")
+        position += (length + 7) & ~7
+    return None

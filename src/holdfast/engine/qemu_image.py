@@ -1,0 +1,178 @@
+"""How qemu-img is called: the arguments of each command, and its progress read.
+
+Paths that are given to qemu-img are absolute, or plain names without a colon: "a:b" would be
+taken for a protocol.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from holdfast.engine.errors import ChainBroken, EngineError, SourceUnreadable, ToolFailed
+from holdfast.engine.failures import last_words, tool_failure
+from holdfast.engine.process import Completed, run
+
+FractionCallback = Callable[[float], None]
+
+_PROGRESS = re.compile(r"\((\d+\.\d+)/100%\)")
+_PARENT_AT_FAULT = re.compile(r"new backing file")
+_INPUT_AT_FAULT = re.compile(r"error while reading|Could not open|Could not read", re.IGNORECASE)
+_MOST_COROUTINES = 8
+# zlib takes five times the processor time of zstd for the same size (data-plane.md).
+_COMPRESSED = ("-c", "-o", "compression_type=zstd")
+_CHECK_LEAKS_ONLY = 3
+
+
+class _Extent(msgspec.Struct):
+    start: int
+    length: int
+    depth: int
+    data: bool
+
+
+def absolute(path: Path) -> Path:
+    """Return the path from the root, which qemu-img can only take for a file."""
+    return path.absolute()
+
+
+def convert_arguments(
+    source: Path,
+    target: Path,
+    *,
+    source_format: str,
+    target_format: str,
+    compressed: bool = False,
+    backing_name: str | None = None,
+) -> list[str]:
+    """Return the command that copies an image.
+
+    With ``backing_name``, a file in the target's folder, only the top layer of the source is
+    copied: what the source takes from its own backing file is left to the target's.
+    """
+    # -W, writing out of order, lets several clusters be compressed at once.
+    workers = str(min(max(os.cpu_count() or 1, 1), _MOST_COROUTINES))
+    arguments = ["qemu-img", "convert", "-p", "-W", "-m", workers]
+    arguments += ["-f", source_format, "-O", target_format]
+    if compressed:
+        arguments += _COMPRESSED
+    if backing_name is not None:
+        arguments += ["-B", backing_name, "-F", "qcow2"]
+    return [*arguments, os.fspath(source), os.fspath(target)]
+
+
+def create_overlay_arguments(overlay: Path, backing: Path, backing_format: str) -> list[str]:
+    """Return the command that makes an empty qcow2 layer on an image."""
+    arguments = ["qemu-img", "create", "-q", "-f", "qcow2"]
+    return [*arguments, "-b", os.fspath(backing), "-F", backing_format, os.fspath(overlay)]
+
+
+def rebase_arguments(overlay: Path, backing_name: str) -> list[str]:
+    """Return the command that moves a layer onto another backing file without changing its data.
+
+    It reads the old and the new backing file and writes what differs into the layer.
+    """
+    # "unsafe" (no flushes): the layer is a temporary, made again after any failure.
+    arguments = ["qemu-img", "rebase", "-p", "-t", "unsafe", "-f", "qcow2"]
+    return [*arguments, "-b", backing_name, "-F", "qcow2", os.fspath(overlay)]
+
+
+def commit_arguments(increment: Path) -> list[str]:
+    """Return the command that writes an increment's data into its backing file.
+
+    -d leaves the increment as it is, so that this can be run again after any interruption.
+    """
+    return ["qemu-img", "commit", "-p", "-d", "-f", "qcow2", os.fspath(increment)]
+
+
+async def run_qemu_image(
+    arguments: Sequence[str],
+    *,
+    doing: str,
+    writing: Path,
+    on_fraction: FractionCallback | None = None,
+    unreadable: type[EngineError] = SourceUnreadable,
+) -> None:
+    """Run a qemu-img command; raise the engine error its failure means.
+
+    ``doing`` is the phrase that the error begins with, ``writing`` the path written to, and
+    ``unreadable`` the error to raise when the image that is read is at fault.
+    """
+    on_line = None if on_fraction is None else _progress_reader(on_fraction)
+    completed = await run(arguments, on_line=on_line)
+    if completed.exit_code != 0:
+        raise _failure(completed, doing, writing, unreadable)
+
+
+def _failure(
+    completed: Completed, doing: str, writing: Path, unreadable: type[EngineError]
+) -> EngineError:
+    # "New backing file" is the parent point in a rebase.
+    if _PARENT_AT_FAULT.search(completed.stderr):
+        return ChainBroken(f"{doing} failed, a parent cannot be read: {last_words(completed)}")
+    failure = tool_failure(completed, doing=doing, writing=writing)
+    if type(failure) is ToolFailed and _INPUT_AT_FAULT.search(completed.stderr):
+        return unreadable(str(failure))
+    return failure
+
+
+def _progress_reader(on_fraction: FractionCallback) -> Callable[[str], None]:
+    def read(line: str) -> None:
+        if found := _PROGRESS.search(line):
+            on_fraction(float(found[1]) / 100)
+
+    return read
+
+
+async def check_image(path: Path) -> str | None:
+    """Given a qcow2 file, return what is wrong with its structure, or None.
+
+    Only the file's own tables are read, not its data, and not the files below it. Clusters that
+    an interrupted command left unused are no fault.
+    """
+    completed = await run(["qemu-img", "check", "-q", "-f", "qcow2", os.fspath(path)])
+    if completed.exit_code in (0, _CHECK_LEAKS_ONLY):
+        return None
+    return last_words(completed)
+
+
+async def free_leaked_clusters(path: Path) -> None:
+    """Give back the clusters that an interrupted command left unused in a qcow2 file.
+
+    Raise ChainBroken when the file is damaged.
+    """
+    arguments = ["qemu-img", "check", "-q", "-f", "qcow2", "-r", "leaks", os.fspath(path)]
+    completed = await run(arguments)
+    if completed.exit_code != 0:
+        raise ChainBroken(f"The backup file {path} is damaged: {last_words(completed)}")
+
+
+async def shrink_image(path: Path, size: int) -> None:
+    """Cut a qcow2 file's virtual size down to ``size`` bytes."""
+    arguments = ["qemu-img", "resize", "-q", "-f", "qcow2", "--shrink", os.fspath(path), str(size)]
+    await run_qemu_image(arguments, doing=f"Shrinking {path}", writing=path)
+
+
+async def stored_data_size(path: Path) -> int:
+    """Given a qcow2 file, return the bytes of disk data in the file itself, before compression.
+
+    Counted in clusters of 64 KiB. Zeroed areas and what the files below hold do not count.
+    """
+    total = 0
+
+    def add(line: str) -> None:
+        # One extent a line, inside a JSON list: read line by line, since a fragmented disk has
+        # millions of them.
+        nonlocal total
+        extent = line.strip().strip("[],")
+        if extent.startswith("{"):
+            decoded = msgspec.json.decode(extent, type=_Extent)
+            total += decoded.length if decoded.data and decoded.depth == 0 else 0
+
+    arguments = ["qemu-img", "map", "--output=json", "-f", "qcow2", os.fspath(path)]
+    completed = await run(arguments, on_line=add)
+    if completed.exit_code != 0:
+        raise _failure(completed, f"Reading {path}", path, ChainBroken)
+    return total

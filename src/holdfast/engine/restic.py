@@ -1,0 +1,215 @@
+"""How restic is called: the command line, its JSON lines read, its failures understood."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from holdfast.engine.errors import (
+    ChainBroken,
+    EngineError,
+    RepositoryUnavailable,
+    SourceUnreadable,
+    ToolFailed,
+)
+from holdfast.engine.failures import last_words, tool_failure
+from holdfast.engine.process import Completed, LineCallback, run
+from holdfast.engine.progress import Progress, ProgressCallback
+
+INCOMPLETE = 3  # exit code of a backup that left out files it could not read
+_REPORTS_PER_SECOND = "4"
+_FAILURES: tuple[tuple[re.Pattern[str], type[EngineError], str], ...] = (
+    (
+        re.compile(r"wrong password|no key found", re.IGNORECASE),
+        RepositoryUnavailable,
+        "The restic repository {folder} does not open with the password in {password_file}.",
+    ),
+    (
+        re.compile(r"Resolving password failed|password file", re.IGNORECASE),
+        RepositoryUnavailable,
+        "The password file {password_file} of the repository {folder} cannot be read.",
+    ),
+    (
+        re.compile(r"already locked|unable to create lock", re.IGNORECASE),
+        RepositoryUnavailable,
+        "The restic repository {folder} is locked by another restic: {words}",
+    ),
+    (
+        re.compile(r"unable to open config file|Is there a repository", re.IGNORECASE),
+        RepositoryUnavailable,
+        "There is no restic repository in {folder}. Is its disk or share mounted?",
+    ),
+    (
+        re.compile(
+            r"ciphertext verification failed|hash does not match|unable to load|invalid data"
+            r"|not found in (?:the )?(?:index|repository)|pack .* (?:missing|damaged|truncated)"
+        ),
+        ChainBroken,
+        "The restic repository {folder} is damaged: {words}",
+    ),
+    (
+        re.compile(r"snapshot is empty"),
+        SourceUnreadable,
+        "{doing} failed: the folder is empty, and restic keeps no empty snapshot. "
+        "Is the source's disk or share mounted?",
+    ),
+    (
+        re.compile(r"no matching ID found|no snapshot found", re.IGNORECASE),
+        ChainBroken,
+        "The restic repository {folder} does not hold that snapshot: {words}",
+    ),
+)
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A snapshot as ``restic snapshots --json`` tells it; ``time`` is RFC 3339 text."""
+
+    id: str
+    time: str
+    tree: str
+    paths: tuple[str, ...] = ()
+    hostname: str = ""
+    tags: tuple[str, ...] = ()
+
+
+class Summary(msgspec.Struct, frozen=True, tag_field="message_type", tag="summary"):
+    """The last line of a backup; sizes in bytes. Old versions give a short ``snapshot_id``."""
+
+    snapshot_id: str
+    total_files_processed: int
+    total_bytes_processed: int
+    data_added: int
+
+
+class _Status(msgspec.Struct, frozen=True, tag_field="message_type", tag="status"):
+    percent_done: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    total_bytes: int = 0
+    bytes_done: int = 0
+
+
+class _Error(msgspec.Struct, frozen=True, tag_field="message_type", tag="error"):
+    item: str = ""
+    error: dict[str, object] = {}
+
+
+_MESSAGE = msgspec.json.Decoder(Summary | _Status | _Error)
+_SNAPSHOTS = msgspec.json.Decoder(list[Snapshot] | None)
+
+
+class BackupOutput:
+    """Reads the lines of ``restic backup --json``: progress, the summary, the file errors."""
+
+    def __init__(self, on_progress: ProgressCallback) -> None:
+        self.summary: Summary | None = None
+        self.file_errors: list[str] = []
+        self._on_progress = on_progress
+        self._fraction = 0.0
+
+    def read(self, line: str) -> None:
+        """Take in one line of either stream; what is not one of the known messages is left."""
+        try:
+            message = _MESSAGE.decode(line)
+        except msgspec.DecodeError:
+            return  # plain text, or a kind of message that only a newer restic knows
+        if isinstance(message, Summary):
+            self.summary = message
+        elif isinstance(message, _Status):
+            # The total grows while restic is still looking around, so its fraction may fall.
+            self._fraction = max(self._fraction, min(message.percent_done, 1.0))
+            self._on_progress(Progress(self._fraction, message.bytes_done, message.total_bytes))
+        else:
+            self.file_errors.append(_file_error(message))
+
+
+def _file_error(message: _Error) -> str:
+    number = message.error.get("Err")
+    said = message.error.get("message")
+    reason = os.strerror(number) if isinstance(number, int) else str(said or "unreadable")
+    return f"{message.item}: {reason}"
+
+
+def parse_snapshots(output: str) -> list[Snapshot]:
+    """Given the output of ``restic snapshots --json``, return the snapshots, oldest first."""
+    try:
+        return sorted(_SNAPSHOTS.decode(output) or [], key=lambda snapshot: snapshot.time)
+    except msgspec.DecodeError as error:
+        raise ToolFailed(f"The snapshot list of restic was not understood: {error}.") from error
+
+
+class Restic:
+    """restic on one repository folder. The password is read by restic itself, from a file."""
+
+    def __init__(self, folder: Path, password_file: Path) -> None:
+        self.folder = folder
+        self.password_file = password_file
+
+    async def call(
+        self,
+        *arguments: str,
+        doing: str,
+        cwd: Path | None = None,
+        on_line: LineCallback | None = None,
+        writing: Path | None = None,
+        accept: Sequence[int] = (0,),
+        otherwise: type[EngineError] = ToolFailed,
+    ) -> Completed:
+        """Run a restic command; raise the engine error its failure means.
+
+        ``doing`` is the phrase that the error begins with, ``writing`` what is written to when it
+        is not the repository. Exit codes in ``accept`` are returned; a failure that has no known
+        reason raises ``otherwise``.
+        """
+        completed = await run(
+            ["restic", "--no-cache", "--repo", os.fspath(self.folder), *arguments],
+            environment={
+                "RESTIC_PASSWORD_FILE": os.fspath(self.password_file),
+                "RESTIC_PROGRESS_FPS": _REPORTS_PER_SECOND,
+            },
+            cwd=cwd,
+            on_line=self._watching(on_line),
+        )
+        if completed.exit_code not in accept:
+            raise self._failure(completed, doing, writing or self.folder, otherwise)
+        return completed
+
+    def ensure_present(self) -> None:
+        """Raise RepositoryUnavailable unless the repository's config file is there."""
+        if not (self.folder / "config").is_file():
+            raise RepositoryUnavailable(
+                f"There is no restic repository in {self.folder} (any more). "
+                "Is its disk or share mounted?"
+            )
+
+    def _watching(self, on_line: LineCallback | None) -> LineCallback | None:
+        if on_line is None:
+            return None
+
+        def read(line: str) -> None:
+            # restic goes on trying for a quarter of an hour after its disk has gone.
+            if "returned error, retrying" in line:
+                self.ensure_present()
+            on_line(line)
+
+        return read
+
+    def _failure(
+        self, completed: Completed, doing: str, writing: Path, otherwise: type[EngineError]
+    ) -> EngineError:
+        for pattern, kind, message in _FAILURES:
+            if pattern.search(completed.stderr):
+                return kind(
+                    message.format(
+                        doing=doing,
+                        folder=self.folder,
+                        password_file=self.password_file,
+                        words=last_words(completed),
+                    )
+                )
+        failure = tool_failure(completed, doing=doing, writing=writing)
+        # A signal that ended restic says nothing about the repository.
+        if type(failure) is ToolFailed and completed.exit_code > 0:
+            return otherwise(str(failure))
+        return failure

@@ -1,0 +1,1 @@
+"""Tests of the engine, on real images, real tools and real files."""
