@@ -1,0 +1,171 @@
+"""The backup server as a whole: started, asked, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import socket
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, insert, select, update
+from starlette.types import ASGIApp
+
+import holdfast
+from holdfast.server import outbox, tables
+from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.clock import Clock, SystemClock
+from holdfast.server.commands import Commands
+from holdfast.server.database import sqlite_url
+from holdfast.server.job_runner import JobRunner
+from holdfast.server.keys import Keys
+from holdfast.server.messages import Command, Information, Outcome
+from holdfast.server.publish import publish_managed_server
+from holdfast.server.recovery import recover
+from holdfast.server.repositories import Repositories
+from holdfast.server.restore import Restore
+from holdfast.server.scheduler import Scheduler
+from holdfast.server.service import make_service
+from holdfast.server.settlement import Settlement
+from holdfast.server.store import Store
+
+_LOGGER = logging.getLogger(__name__)
+_REFRESH_SECONDS = 60.0
+SHUT_DOWN = "The backup server was shut down."
+
+
+class DirectoryInUseError(Exception):
+    """Another backup server runs on the same directory."""
+
+
+class BackupServer:
+    """A backup server that keeps its database and its keys in `directory`.
+
+    `concurrency` is how many machines are backed up at the same time, over all jobs.
+    """
+
+    #: Set by `start`.
+    app: ASGIApp
+    token: str
+    repositories: Repositories
+    restore: Restore
+
+    def __init__(
+        self,
+        directory: Path,
+        name: str,
+        *,
+        clock: Clock | None = None,
+        concurrency: int = 2,
+        database_url: str | None = None,
+    ) -> None:
+        self._directory = directory
+        self._name = name
+        self._clock = clock or SystemClock()
+        self._concurrency = concurrency
+        self._database_url = database_url or sqlite_url(directory / "server.sqlite")
+        self._background: list[asyncio.Task[None]] = []
+        self._lock: int | None = None
+
+    async def start(self) -> None:
+        """Open the database, put right what was interrupted, and begin to serve.
+
+        Raise DirectoryInUseError when another process has the directory.
+        """
+        self._lock = await asyncio.to_thread(_lock_directory, self._directory)
+        keys = await asyncio.to_thread(Keys, self._directory / "keys")
+        self.token = await asyncio.to_thread(keys.token)
+        self._store = store = await Store.open(self._database_url)
+        await store.write(self._introduce)
+        locks = ChainLocks()
+        self.repositories = Repositories(store, keys)
+        settlement = Settlement(store, self.repositories, locks)
+        await recover(store, self._clock, self.repositories, settlement)
+        self._runner = JobRunner(
+            store, self._clock, self.repositories, locks, settlement, self._concurrency
+        )
+        scheduler = Scheduler(store, self._clock, self._runner)
+        self._commands = Commands(store, self._clock, self._runner, scheduler)
+        self.restore = Restore(store, self.repositories, locks)
+        self.app = make_service(store, self._commands, self.information, self.token)
+        self._background = [
+            asyncio.create_task(scheduler.run(), name="scheduler"),
+            asyncio.create_task(self._refresh(), name="repository space"),
+        ]
+
+    async def stop(self) -> None:
+        """Stop what runs, saying so in its sessions, and close the database."""
+        for task in self._background:
+            task.cancel()
+        if self._background:
+            await asyncio.wait(self._background)
+        await self._commands.close()
+        await self._runner.stop_all(SHUT_DOWN)
+        await self._store.close()
+        if self._lock is not None:
+            os.close(self._lock)
+
+    async def information(self) -> Information:
+        """Return who this server is, and where its feed ends."""
+
+        def read(connection: Connection) -> Information:
+            row = connection.execute(select(tables.server)).one()
+            return Information(
+                uid=row.uid,
+                epoch=row.epoch,
+                name=row.name,
+                description="Holdfast backup server",
+                version=holdfast.__version__,
+                cursor=outbox.cursor(connection),
+            )
+
+        return await self._store.read(read)
+
+    async def add_repository(self, name: str, path: Path) -> UUID:
+        """Make a directory a repository; return its UID. See `Repositories.add`."""
+        return await self.repositories.add(name, path)
+
+    async def execute(self, command: Command) -> Outcome:
+        """Carry a command out. See `Commands.execute`."""
+        return await self._commands.execute(command)
+
+    async def wait_until_idle(self) -> None:
+        """Return when no session runs."""
+        await self._runner.wait_until_idle()
+
+    async def _refresh(self) -> None:
+        while True:
+            await self.repositories.refresh_space()
+            await asyncio.sleep(_REFRESH_SECONDS)
+
+    def _introduce(self, connection: Connection) -> None:
+        """Write down who this server is, on its first start; its name may change later."""
+        known = connection.scalar(select(tables.server.c.uid))
+        if known is not None:
+            connection.execute(update(tables.server).values(name=self._name))
+            return
+        connection.execute(
+            insert(tables.server).values(uid=uuid4(), epoch=uuid4(), name=self._name)
+        )
+        host = uuid4()
+        connection.execute(
+            insert(tables.managed_server).values(
+                uid=host, name=socket.gethostname(), kind="Local", description="This server"
+            )
+        )
+        publish_managed_server(connection, host)
+
+
+def _lock_directory(directory: Path) -> int:
+    """Make the server's directory, for this account only, and keep others out of it. Blocking."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.chmod(0o700)
+    descriptor = os.open(directory / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise DirectoryInUseError(f"Another backup server is running in {directory}.") from error
+    return descriptor

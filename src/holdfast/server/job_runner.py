@@ -1,0 +1,212 @@
+"""Runs job sessions: their machines, a few at a time over the whole server, then retention."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
+
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from holdfast.engine.errors import EngineError
+from holdfast.engine.progress import Progress
+from holdfast.server import points, sessions, tables
+from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.journal import ChainKey
+from holdfast.server.machine_backup import MachineBackup, SessionPlan
+from holdfast.server.publish import row_of
+from holdfast.server.repositories import Repositories
+from holdfast.server.retention import Retention
+from holdfast.server.sessions import Machine
+from holdfast.server.settlement import Settlement
+from holdfast.server.store import Store
+
+_LOGGER = logging.getLogger(__name__)
+_PROGRESS_SECONDS = 1.0
+_RETRY_SECONDS = 5.0
+UNEXPECTED = "An internal error ended this. The log of the backup server tells more."
+
+
+class JobRunner:
+    """The sessions that are running now."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        repositories: Repositories,
+        locks: ChainLocks,
+        settlement: Settlement,
+        concurrency: int,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._repositories = repositories
+        self._locks = locks
+        self._settlement = settlement
+        self._retention = Retention(store, clock, locks, settlement)
+        self._slots = asyncio.Semaphore(concurrency)
+        self._work: dict[UUID, asyncio.Task[list[str]]] = {}
+        self._supervisors: dict[UUID, asyncio.Task[None]] = {}
+
+    def launch(self, session: UUID) -> None:
+        """Let a session that was begun run. What becomes of it is in its rows."""
+        work = asyncio.create_task(self._run(session), name=f"session {session}")
+        self._work[session] = work
+        self._supervisors[session] = asyncio.create_task(self._supervise(session, work))
+
+    def interrupt(self, session: UUID) -> None:
+        """Let go of a session that was asked to stop: what it is doing is cancelled at once."""
+        # One that is not launched yet finds in its row that it was stopped.
+        if (work := self._work.pop(session, None)) is not None:
+            work.cancel()
+
+    async def wait_until_idle(self) -> None:
+        """Return when no session runs."""
+        while self._supervisors:
+            await asyncio.wait(list(self._supervisors.values()))
+
+    async def stop_all(self, reason: str) -> None:
+        """Stop every session, for the reason given, and return when all have ended."""
+
+        def request(connection: Connection) -> None:
+            for uid in sessions.unfinished_sessions(connection):
+                sessions.request_stop(connection, uid, reason)
+
+        await self._store.write(request)
+        for session in list(self._work):
+            self.interrupt(session)
+        await self.wait_until_idle()
+        # One that was begun, but never launched, has nobody else to end it.
+        for session in await self._store.read(sessions.unfinished_sessions):
+            await self._end(session)
+
+    async def _supervise(self, session: UUID, work: asyncio.Task[list[str]]) -> None:
+        """See a session to its end, whatever its work does. This task is never cancelled."""
+        try:
+            await asyncio.wait({work})
+            self._work.pop(session, None)
+            if work.cancelled():
+                await self._end(session, cut_short="The session was stopped.")
+            elif error := work.exception():
+                _LOGGER.error("Session %s ended unexpectedly", session, exc_info=error)
+                reason = str(error) if isinstance(error, EngineError) else UNEXPECTED
+                await self._end(session, cut_short=reason)
+            else:
+                await self._end(session, warnings=work.result())
+            await self._repositories.refresh_space()
+        finally:
+            del self._supervisors[session]
+
+    async def _end(
+        self, session: UUID, *, cut_short: str | None = None, warnings: Sequence[str] = ()
+    ) -> None:
+        """End a session; try until the database takes it, since no session may stay running."""
+
+        def end(connection: Connection) -> None:
+            now = milliseconds(self._clock.now())
+            sessions.end_session(connection, session, now, cut_short=cut_short, warnings=warnings)
+
+        while True:
+            try:
+                await self._store.write(end)
+            except SQLAlchemyError:
+                _LOGGER.exception("The end of session %s cannot be written yet", session)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    async def _run(self, session: UUID) -> list[str]:
+        """Do what a session has to do; return what went wrong beside its machines."""
+        plan = await self._store.write(lambda c: self._plan(c, session))
+        if plan is None:
+            return []
+        progress = _SessionProgress(self._store, session, len(plan.machines))
+        publishing = asyncio.create_task(progress.keep_publishing())
+        try:
+            outcomes = await asyncio.gather(
+                *(self._back_up(plan, machine, progress) for machine in plan.machines),
+                return_exceptions=True,
+            )
+        finally:
+            publishing.cancel()
+            await asyncio.wait({publishing})
+        for machine, outcome in zip(plan.machines, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                _LOGGER.error("Unexpected, with machine %s", machine.name, exc_info=outcome)
+                await self._fail(machine, UNEXPECTED)
+        if not await self._store.read(lambda c: _has_new_points(c, session)):
+            return []
+        return await self._retention.apply(plan.place.backup, plan.machines, plan.retention)
+
+    def _plan(self, connection: Connection, session: UUID) -> SessionPlan | None:
+        machines = sessions.start_working(connection, session)
+        if machines is None:
+            return None
+        job_uid = row_of(connection, tables.job_session, session).job_uid
+        job = row_of(connection, tables.job, job_uid)
+        backup = points.backup_of_job(connection, job_uid)
+        return SessionPlan(
+            session=session,
+            server=connection.scalars(select(tables.server.c.uid)).one(),
+            host=connection.scalars(select(tables.managed_server.c.name)).one(),
+            job=job_uid,
+            job_name=job.name,
+            retention=job.retention,
+            place=self._repositories.place_in(connection, backup),
+            machines=tuple(machines),
+        )
+
+    async def _back_up(
+        self, plan: SessionPlan, machine: Machine, progress: _SessionProgress
+    ) -> None:
+        key = ChainKey.of(plan.place.backup, machine.kind, machine.reference)
+        # The chain first: whoever waits for one must not hold a slot meanwhile.
+        async with self._locks.hold(key), self._slots:
+            backup = MachineBackup(self._store, self._clock, self._settlement, plan, machine)
+            try:
+                await backup.run(lambda done: progress.note(machine, done))
+            except EngineError as error:
+                await self._fail(machine, str(error))
+        progress.note(machine, Progress(1.0))
+
+    async def _fail(self, machine: Machine, reason: str) -> None:
+        now = milliseconds(self._clock.now())
+        await self._store.write(lambda c: sessions.fail_task(c, machine.task_session, now, reason))
+
+
+class _SessionProgress:
+    """How far a session is: the mean over its machines, published about once a second."""
+
+    def __init__(self, store: Store, session: UUID, machines: int) -> None:
+        self._store = store
+        self._session = session
+        self._machines = machines
+        self._fractions: dict[UUID, float] = {}
+
+    def note(self, machine: Machine, progress: Progress) -> None:
+        """Take in how far a machine is."""
+        self._fractions[machine.task_session] = progress.fraction
+
+    async def keep_publishing(self) -> None:
+        """Publish the progress while it changes, until cancelled."""
+        published = 0
+        while True:
+            await asyncio.sleep(_PROGRESS_SECONDS)
+            percent = int(100 * sum(self._fractions.values()) / self._machines)
+            if percent > published:
+                published = percent
+                await self._store.write(partial(self._record, percent))
+
+    def _record(self, percent: int, connection: Connection) -> None:
+        sessions.set_progress(connection, self._session, percent)
+
+
+def _has_new_points(connection: Connection, session: UUID) -> bool:
+    point = tables.restore_point
+    found = select(point.c.uid).where(point.c.job_session_uid == session)
+    return connection.execute(found).first() is not None

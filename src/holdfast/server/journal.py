@@ -1,0 +1,116 @@
+"""The journal: what is about to be done to a repository, written down before it is done.
+
+An intent stands from before the first byte changes until the transaction that records the result.
+Whatever happens between, the intent says exactly which files are in doubt; `settlement` clears
+them up. Each function runs in a transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select
+
+from holdfast.server import tables
+
+#: The chain of all directories in a backup: they share one restic repository, which takes one
+#: writer at a time. The chain of an image is known by the image's own reference.
+FILES_CHAIN = "files"
+
+
+@dataclass(frozen=True)
+class ChainKey:
+    """What must not be worked on twice at once: the points of one image, or all directories."""
+
+    backup: UUID
+    chain: str
+
+    @classmethod
+    def of(cls, backup: UUID, kind: str, reference: str) -> ChainKey:
+        """Given a backup and what is backed up there, return the key of its chain."""
+        return cls(backup, reference if kind == "image" else FILES_CHAIN)
+
+
+class MakeImage(msgspec.Struct, frozen=True, tag=True):
+    """A backup file is being written. Undone: the file is removed unless it was recorded."""
+
+    path: str
+
+
+class MakeSnapshot(msgspec.Struct, frozen=True, tag=True):
+    """A snapshot is being taken. Undone: a snapshot that no point knows is forgotten."""
+
+    point: UUID
+
+
+class RemoveImage(msgspec.Struct, frozen=True, tag=True):
+    """A backup file without points is being removed. Carried on until it is gone."""
+
+    file: UUID
+
+
+class MergeImages(msgspec.Struct, frozen=True, tag=True):
+    """An increment is being merged into the full it is built on. Carried on until it is done."""
+
+    full: UUID
+    increment: UUID
+
+
+class ForgetSnapshots(msgspec.Struct, frozen=True, tag=True):
+    """Snapshots without points are being forgotten. Carried on until they are gone."""
+
+    snapshots: tuple[str, ...]
+
+
+Work = MakeImage | MakeSnapshot | RemoveImage | MergeImages | ForgetSnapshots
+
+
+@dataclass(frozen=True)
+class Intent:
+    """An entry of the journal."""
+
+    uid: UUID
+    key: ChainKey
+    work: Work
+
+
+def declare(connection: Connection, key: ChainKey, work: Work, now: int) -> Intent:
+    """Write down what is about to be done; return the entry."""
+    intent = Intent(uuid4(), key, work)
+    connection.execute(
+        insert(tables.intent).values(
+            uid=intent.uid,
+            backup_uid=key.backup,
+            chain=key.chain,
+            created=now,
+            work=msgspec.json.encode(work).decode(),
+        )
+    )
+    return intent
+
+
+def strike(connection: Connection, intent: Intent) -> None:
+    """Remove an entry: what it said has been done or undone."""
+    connection.execute(delete(tables.intent).where(tables.intent.c.uid == intent.uid))
+
+
+def stands(connection: Connection, intent: Intent) -> bool:
+    """Say whether an entry is still there."""
+    found = select(tables.intent.c.uid).where(tables.intent.c.uid == intent.uid)
+    return connection.execute(found).first() is not None
+
+
+def standing(connection: Connection, key: ChainKey | None = None) -> list[Intent]:
+    """Return the entries of one chain, or all, oldest first."""
+    table = tables.intent
+    query = select(table).order_by(table.c.created, table.c.uid)
+    if key is not None:
+        query = query.where(table.c.backup_uid == key.backup, table.c.chain == key.chain)
+    return [
+        Intent(
+            row.uid, ChainKey(row.backup_uid, row.chain), msgspec.json.decode(row.work, type=Work)
+        )
+        for row in connection.execute(query)
+    ]

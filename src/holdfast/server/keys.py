@@ -1,0 +1,54 @@
+"""The secrets of the server: files in a folder of their own, readable for its account only."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from uuid import UUID
+
+from holdfast.engine.durability import synchronise
+
+_SECRET_BYTES = 32
+
+
+class Keys:
+    """The folder of secrets, made when it is not there. Whoever loses it loses what restic keeps.
+
+    All methods block; they raise OSError.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+
+    def token(self) -> str:
+        """Return the token that opens the server's service, drawn when there is none."""
+        path = self._folder / "server.token"
+        if not path.exists():
+            _write_secret(path)
+        return path.read_text("ascii").strip()
+
+    def repository_password(self, repository: UUID) -> Path:
+        """Return the file that holds the password of a repository's file backups."""
+        return self._folder / f"{repository}.password"
+
+    def make_repository_password(self, repository: UUID) -> None:
+        """Draw the password of a new repository."""
+        _write_secret(self.repository_password(repository))
+
+
+def _write_secret(path: Path) -> None:
+    """Draw a secret and write it, on stable storage; an existing one is never replaced."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(_SECRET_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(temporary)
+    finally:
+        temporary.unlink()
+    synchronise(path.parent)

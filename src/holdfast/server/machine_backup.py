@@ -1,0 +1,237 @@
+"""Backs up one machine or directory of a session: from its source to a recorded restore point."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection
+
+from holdfast.engine.files import FilesPlan, FilesResult
+from holdfast.engine.image import ImagePlan, ImageResult, back_up_image, inspect
+from holdfast.engine.progress import Progress, ProgressCallback
+from holdfast.engine.repository import folder_name
+from holdfast.server import journal, points, sessions
+from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.journal import ChainKey, Intent, MakeImage, MakeSnapshot, Work
+from holdfast.server.manifest import Manifest, write_manifest
+from holdfast.server.names import image_file_name
+from holdfast.server.repositories import BackupPlace
+from holdfast.server.session_state import Result
+from holdfast.server.sessions import Machine
+from holdfast.server.settlement import Settlement
+from holdfast.server.store import Store
+
+
+@dataclass(frozen=True)
+class SessionPlan:
+    """What a session has to do, and for whom."""
+
+    session: UUID
+    server: UUID
+    host: str
+    job: UUID
+    job_name: str
+    retention: int
+    place: BackupPlace
+    machines: tuple[Machine, ...]
+
+
+@dataclass(frozen=True)
+class _Parent:
+    """The newest point of a machine, which the next one is built on."""
+
+    created: int
+    file: UUID | None
+    path: str | None
+    snapshot: str | None
+
+
+class MachineBackup:
+    """The backup of one machine. Its chain must be held meanwhile.
+
+    However it ends (an error, a stop), either the point is recorded or nothing of it is left.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        settlement: Settlement,
+        plan: SessionPlan,
+        machine: Machine,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._settlement = settlement
+        self._plan = plan
+        self._machine = machine
+        self._place = plan.place
+        self._key = ChainKey.of(plan.place.backup, machine.kind, machine.reference)
+        self._point = uuid4()
+
+    async def run(self, on_progress: ProgressCallback) -> None:
+        """Back the machine up. Raise EngineError with the reason if that fails."""
+        await self._store.write(lambda c: sessions.start_task(c, self._machine.task_session))
+        # What cannot be settled now does not stand in the way of a backup: it is settled later.
+        await self._settlement.settle_chain(self._key)
+        parent = await self._newest_point()
+        # Later than the last point, also when the clock was set back: order is told by it.
+        created = max(milliseconds(self._clock.now()), parent.created + 1)
+        if self._machine.kind == "image":
+            await self._back_up_image(parent, created, on_progress)
+        else:
+            await self._back_up_directory(parent, created, on_progress)
+
+    async def _back_up_image(
+        self, parent: _Parent, created: int, on_progress: ProgressCallback
+    ) -> None:
+        machine, place = self._machine, self._place
+        source = await inspect(Path(machine.path), machine.format)
+        await self._note_size(source.virtual_size)
+        folder = await asyncio.to_thread(place.folder)
+        target = folder / image_file_name(folder_name(machine.name), created, self._point)
+        path = str(target.relative_to(place.repository.path))
+        image_plan = ImagePlan(
+            source=Path(machine.path),
+            target=target,
+            parent=None if parent.path is None else place.path(parent.path),
+            source_format=machine.format,
+        )
+        intent = await self._declare(MakeImage(path))
+        try:
+            result = await back_up_image(image_plan, on_progress)
+            await write_manifest(target, self._manifest(created, parent, result))
+            await self._store.write(
+                lambda c: self._record_image(c, intent, created, path, parent, result)
+            )
+        finally:
+            # Once the point is recorded the entry no longer stands, and this does nothing.
+            await self._settlement.try_settle(intent)
+
+    async def _back_up_directory(
+        self, parent: _Parent, created: int, on_progress: ProgressCallback
+    ) -> None:
+        place = self._place
+        await asyncio.to_thread(place.folder)
+        files = place.files()
+        await files.ensure()
+        plan = FilesPlan(
+            source=Path(self._machine.path),
+            tag=str(self._point),
+            host=self._plan.host,
+            parent=parent.snapshot,
+        )
+        seen = _LargestTotal(on_progress)
+        intent = await self._declare(MakeSnapshot(self._point))
+        try:
+            result = await files.back_up(plan, seen)
+            await self._store.write(lambda c: self._record_snapshot(c, intent, created, result))
+        finally:
+            if seen.total:
+                await self._note_size(seen.total)
+            await self._settlement.try_settle(intent)
+
+    def _record_image(
+        self,
+        connection: Connection,
+        intent: Intent,
+        created: int,
+        path: str,
+        parent: _Parent,
+        result: ImageResult,
+    ) -> None:
+        backup = self._place.backup
+        points.record_image(
+            connection,
+            backup=backup,
+            restore_point=points.ensure_restore_point(connection, self._plan.session, backup),
+            point=self._point,
+            machine=self._machine,
+            created=created,
+            path=path,
+            parent=parent.file if result.incremental else None,
+            result=result,
+        )
+        notes = () if result.note is None else (result.note,)
+        self._complete(connection, intent, result.virtual_size, notes)
+
+    def _record_snapshot(
+        self, connection: Connection, intent: Intent, created: int, result: FilesResult
+    ) -> None:
+        backup = self._place.backup
+        points.record_snapshot(
+            connection,
+            backup=backup,
+            restore_point=points.ensure_restore_point(connection, self._plan.session, backup),
+            point=self._point,
+            machine=self._machine,
+            created=created,
+            result=result,
+        )
+        self._complete(connection, intent, result.total_size, result.warnings)
+
+    def _complete(
+        self, connection: Connection, intent: Intent, total_size: int, notes: tuple[str, ...]
+    ) -> None:
+        """End the task session and strike the intent, in the transaction of the point itself."""
+        sessions.complete_task(
+            connection,
+            self._machine.task_session,
+            milliseconds(self._clock.now()),
+            Result.WARNING if notes else Result.SUCCESS,
+            " ".join(notes),
+            total_size=total_size,
+            machine_point_uid=self._point,
+        )
+        journal.strike(connection, intent)
+
+    def _manifest(self, created: int, parent: _Parent, result: ImageResult) -> Manifest:
+        built_on = parent.path if result.incremental else None
+        return Manifest(
+            server=self._plan.server,
+            backup=self._place.backup,
+            job=self._plan.job,
+            job_name=self._plan.job_name,
+            restore_point=points.restore_point_uid(self._plan.session),
+            point=self._point,
+            machine=self._machine.name,
+            source=self._machine.path,
+            reference=self._machine.reference,
+            created=created,
+            parent=None if built_on is None else Path(built_on).name,
+            file_size=result.file_size,
+            data_size=result.data_size,
+            virtual_size=result.virtual_size,
+            sha256=result.sha256,
+        )
+
+    async def _newest_point(self) -> _Parent:
+        row = await self._store.read(
+            lambda c: points.newest_point(c, self._place.backup, self._machine.reference)
+        )
+        if row is None:
+            return _Parent(0, None, None, None)
+        return _Parent(row.created, row.backup_file_uid, row.path, row.snapshot_id)
+
+    async def _declare(self, work: Work) -> Intent:
+        now = milliseconds(self._clock.now())
+        return await self._store.write(lambda c: journal.declare(c, self._key, work, now))
+
+    async def _note_size(self, size: int) -> None:
+        task = self._machine.task_session
+        await self._store.write(lambda c: sessions.set_total_size(c, task, size))
+
+
+class _LargestTotal:
+    """Passes progress on and remembers the greatest total seen: the size of a tree, so far."""
+
+    def __init__(self, on_progress: ProgressCallback) -> None:
+        self._on_progress = on_progress
+        self.total = 0
+
+    def __call__(self, progress: Progress) -> None:
+        self.total = max(self.total, progress.bytes_total or 0)
+        self._on_progress(progress)

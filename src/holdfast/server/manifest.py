@@ -1,0 +1,103 @@
+"""The manifest beside each backup file: what the catalog knows of it, for when that is lost.
+
+A plain JSON file, ``<backup file>.json``; with it, a server's points can be found again from the
+repository alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path, PurePosixPath
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from holdfast.engine.durability import remove_durably, write_json
+from holdfast.engine.failures import writing_failure
+from holdfast.server import tables
+from holdfast.server.publish import row_of
+
+FORMAT_VERSION = 1
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a backup file and of the point it holds. Sizes in bytes, times in ms.
+
+    `parent` is the name of the file in the same folder that it is built on, None for a full.
+    """
+
+    format: int = FORMAT_VERSION
+    server: UUID
+    backup: UUID
+    job: UUID
+    job_name: str
+    restore_point: UUID
+    point: UUID
+    machine: str
+    source: str
+    reference: str
+    created: int
+    parent: str | None
+    file_size: int
+    data_size: int
+    virtual_size: int
+    sha256: str
+
+
+def manifest_path(image: Path) -> Path:
+    """Given a backup file, return the path of its manifest."""
+    return image.with_name(image.name + ".json")
+
+
+async def write_manifest(image: Path, manifest: Manifest) -> None:
+    """Write the manifest of a backup file, whole and on stable storage. Raise EngineError."""
+    path = manifest_path(image)
+    try:
+        await asyncio.to_thread(write_json, path, manifest)
+    except OSError as error:
+        raise writing_failure(error, path) from error
+
+
+async def remove_manifest(image: Path) -> None:
+    """Remove the manifest of a backup file; a missing one is fine. Raise EngineError."""
+    path = manifest_path(image)
+    try:
+        await remove_durably(path)
+    except OSError as error:
+        raise writing_failure(error, path) from error
+
+
+def read_manifest(image: Path) -> Manifest:
+    """Given a backup file, return its manifest. Blocking; OSError or msgspec.DecodeError."""
+    return msgspec.json.decode(manifest_path(image).read_bytes(), type=Manifest)
+
+
+def recorded_manifest(connection: Connection, file: UUID) -> Manifest:
+    """Given a backup file of the catalog, return the manifest that belongs to it."""
+    row = row_of(connection, tables.backup_file, file)
+    point = connection.execute(
+        select(tables.machine_point).where(tables.machine_point.c.backup_file_uid == file)
+    ).one()
+    backup = row_of(connection, tables.backup, row.backup_uid)
+    parent = tables.backup_file.c.path
+    parent_path = connection.scalar(
+        select(parent).where(tables.backup_file.c.uid == row.parent_uid)
+    )
+    return Manifest(
+        server=connection.scalars(select(tables.server.c.uid)).one(),
+        backup=row.backup_uid,
+        job=backup.job_uid,
+        job_name=backup.name,
+        restore_point=point.restore_point_uid,
+        point=point.uid,
+        machine=point.display_name,
+        source=point.source_path,
+        reference=point.reference,
+        created=point.created,
+        parent=parent_path and PurePosixPath(parent_path).name,
+        file_size=row.file_size,
+        data_size=row.data_size,
+        virtual_size=row.virtual_size,
+        sha256=row.sha256,
+    )

@@ -1,0 +1,193 @@
+"""Shows rows to managers: given the UID of a row, publishes the resource it stands for.
+
+To be called in the transaction that changed the row. The names are those of `holdfast.schema`; a
+value that is absent is left out. Jobs, which have more to say, are in `publish_job`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, Table, select
+
+from holdfast.server import tables
+from holdfast.server.names import restore_point_name, session_name
+from holdfast.server.outbox import Resource, publish, withdraw
+
+__all__ = [
+    "publish_backup",
+    "publish_backup_file",
+    "publish_job_session",
+    "publish_machine_point",
+    "publish_managed_server",
+    "publish_repository",
+    "publish_restore_point",
+    "publish_task_session",
+    "row_of",
+    "withdraw",
+]
+
+
+def row_of(connection: Connection, table: Table, uid: UUID) -> Row[Any]:
+    """Given a table and a UID, return the row; sqlalchemy's NoResultFound if there is none."""
+    return connection.execute(select(table).where(table.c.uid == uid)).one()
+
+
+def publish_repository(connection: Connection, uid: UUID) -> None:
+    """Show a repository."""
+    row = row_of(connection, tables.repository, uid)
+    values = {"Capacity": row.capacity, "FreeSpace": row.free_space, "Kind": "LinuxLocal"}
+    publish(connection, Resource("Repository", uid, row.name, values))
+
+
+def publish_managed_server(connection: Connection, uid: UUID) -> None:
+    """Show a host."""
+    row = row_of(connection, tables.managed_server, uid)
+    values = {"Description": row.description, "ManagedServerType": row.kind}
+    publish(connection, Resource("ManagedServer", uid, row.name, values))
+
+
+def publish_job_session(connection: Connection, uid: UUID) -> None:
+    """Show a job session."""
+    row = row_of(connection, tables.job_session, uid)
+    values = {
+        "JobUid": row.job_uid,
+        "JobName": row.job_name,
+        "JobType": row.job_kind,
+        "CreationTimeUTC": row.created,
+        "EndTimeUTC": row.ended,
+        "State": row.state,
+        "Result": row.result,
+        "Progress": row.progress,
+        "FailureMessage": row.failure_message,
+        "IsRetry": row.is_retry,
+    }
+    publish(
+        connection,
+        Resource(
+            "BackupJobSession",
+            uid,
+            session_name(row.job_name, row.created),
+            _present(values),
+            _present({"job": row.job_uid, "restore_point": row.restore_point_uid}),
+        ),
+    )
+
+
+def publish_task_session(connection: Connection, uid: UUID) -> None:
+    """Show a task session."""
+    row = row_of(connection, tables.task_session, uid)
+    values = {
+        "VmDisplayName": row.display_name,
+        "JobSessionUid": row.job_session_uid,
+        "CreationTimeUTC": row.created,
+        "EndTimeUTC": row.ended,
+        "State": row.state,
+        "Result": row.result,
+        "Reason": row.reason,
+        "TotalSize": row.total_size,
+        "VmUid": row.reference,
+    }
+    relations = {
+        "job_session": row.job_session_uid,
+        "job": row.job_uid,
+        "point": row.machine_point_uid,
+    }
+    publish(
+        connection,
+        Resource(
+            "BackupTaskSession",
+            uid,
+            session_name(row.display_name, row.created),
+            _present(values),
+            _present(relations),
+        ),
+    )
+
+
+def publish_backup(connection: Connection, uid: UUID) -> None:
+    """Show a backup."""
+    row = row_of(connection, tables.backup, uid)
+    values = {"Platform": "CustomPlatform", "BackupType": "Standard"}
+    relations = {"repository": row.repository_uid, "job": row.job_uid}
+    publish(connection, Resource("Backup", uid, row.name, values, relations))
+
+
+def publish_restore_point(connection: Connection, uid: UUID) -> None:
+    """Show a restore point."""
+    row = row_of(connection, tables.restore_point, uid)
+    publish(
+        connection,
+        Resource(
+            "RestorePoint",
+            uid,
+            restore_point_name(row.created),
+            {"BackupDateUTC": row.created},
+            {"backup": row.backup_uid},
+        ),
+    )
+
+
+def publish_backup_file(connection: Connection, uid: UUID) -> None:
+    """Show a backup file."""
+    file, backup, repository = tables.backup_file, tables.backup, tables.repository
+    row = connection.execute(
+        select(file, repository.c.path.label("repository_path"))
+        .join(backup, backup.c.uid == file.c.backup_uid)
+        .join(repository, repository.c.uid == backup.c.repository_uid)
+        .where(file.c.uid == uid)
+    ).one()
+    values = {
+        "FilePath": str(Path(row.repository_path) / row.path),
+        "BackupSize": row.file_size,
+        "DataSize": row.data_size,
+        "DeduplicationRatio": 1.0,
+        "CompressRatio": compress_ratio(row.data_size, row.file_size),
+        "CreationTimeUtc": row.created,
+        "FileType": "vbk" if row.parent_uid is None else "vib",
+    }
+    relations = {"backup": row.backup_uid, "restore_point": row.restore_point_uid}
+    name = Path(row.path).name
+    publish(connection, Resource("BackupFile", uid, name, values, relations))
+
+
+def publish_machine_point(connection: Connection, uid: UUID) -> None:
+    """Show the point of a machine. Those of directories are no VmRestorePoint: nothing is shown."""
+    point, file = tables.machine_point, tables.backup_file
+    row = connection.execute(
+        select(point, file.c.parent_uid)
+        .join(file, file.c.uid == point.c.backup_file_uid)
+        .where(point.c.uid == uid)
+    ).first()
+    if row is None:
+        return
+    full = row.parent_uid is None
+    values = {
+        "VmDisplayName": row.display_name,
+        "CreationTimeUTC": row.created,
+        "VmName": row.display_name,
+        "Algorithm": "Full" if full else "Incremental",
+        "PointType": "Full" if full else "Increment",
+        "HierarchyObjRef": row.reference,
+    }
+    publish(
+        connection,
+        Resource(
+            "VmRestorePoint",
+            uid,
+            session_name(row.display_name, row.created),
+            values,
+            {"restore_point": row.restore_point_uid, "backup_file": row.backup_file_uid},
+        ),
+    )
+
+
+def compress_ratio(data_size: int, file_size: int) -> float:
+    """Given bytes of data and of the file that holds them, return their ratio; 1.0 if unknown."""
+    return round(data_size / file_size, 2) if data_size > 0 and file_size > 0 else 1.0
+
+
+def _present(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,136 @@
+"""Puts the server right after it was stopped in whatever way: run on every start, before all else.
+
+Sessions that were running are ended, the journal is settled, points whose data is gone are no
+longer shown. A repository that is away delays what concerns it, not the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, select
+
+from holdfast.engine.errors import EngineError
+from holdfast.engine.files_folder import snapshot_names
+from holdfast.server import jobs, journal, points, sessions, tables
+from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.journal import ChainKey
+from holdfast.server.repositories import BackupPlace, Repositories
+from holdfast.server.settlement import Settlement
+from holdfast.server.store import Store
+
+_LOGGER = logging.getLogger(__name__)
+STOPPED_UNEXPECTEDLY = "The backup server stopped unexpectedly while this was running."
+
+
+async def recover(
+    store: Store, clock: Clock, repositories: Repositories, settlement: Settlement
+) -> None:
+    """Put everything right. Nothing else may run meanwhile."""
+    await store.write(lambda connection: _end_sessions(connection, milliseconds(clock.now())))
+    # Runs that were missed are not made up for: each job waits for its next time from now on.
+    await store.write(lambda connection: jobs.due_jobs(connection, clock.now()))
+    await settlement.settle_all()
+    backups = await store.read(lambda c: c.scalars(select(tables.backup.c.uid)).all())
+    for backup in backups:
+        place = await repositories.place_of(backup)
+        try:
+            await _sweep(place)
+            await _withdraw_lost_points(store, place)
+        except EngineError as error:
+            _LOGGER.warning("Not checked: %s", error)
+
+
+def _end_sessions(connection: Connection, now: int) -> None:
+    for uid in sessions.unfinished_sessions(connection):
+        sessions.end_session(connection, uid, now, cut_short=STOPPED_UNEXPECTEDLY)
+
+
+async def _sweep(place: BackupPlace) -> None:
+    """Remove temporary files from a backup's folder. Raise EngineError if it is away."""
+    await asyncio.to_thread(place.repository.ensure_available)
+    folder = place.path(place.folder_name)
+    if await asyncio.to_thread(folder.is_dir):
+        for name in await place.repository.sweep_partial(folder):
+            _LOGGER.info("Removed %s, left by interrupted work, from %s", name, folder)
+
+
+async def _withdraw_lost_points(store: Store, place: BackupPlace) -> None:
+    """Stop showing points whose data somebody has taken away, and those built on them."""
+    shown, busy = await store.read(lambda connection: _shown_points(connection, place.backup))
+    # While the journal has something on a chain, its files are not as the catalog says.
+    settled = [
+        row for row in shown if ChainKey.of(place.backup, row.kind, row.reference) not in busy
+    ]
+    lost = await asyncio.to_thread(_lost_points, place, settled)
+    # Looked at again: a disk that went away during the look would seem to have lost everything.
+    await asyncio.to_thread(place.repository.ensure_available)
+    for row in lost:
+        _LOGGER.error(
+            'The restore point of "%s" made at %s cannot be restored any more: %s is gone from '
+            "the repository %s, or something it is built on. It is no longer shown.",
+            row.display_name,
+            row.created,
+            row.path or row.snapshot_id,
+            place.repository.path,
+        )
+    if lost:
+        await store.write(lambda connection: _withdraw(connection, [row.uid for row in lost]))
+
+
+def _shown_points(connection: Connection, backup: UUID) -> tuple[list[Row[Any]], set[ChainKey]]:
+    point, file = tables.machine_point, tables.backup_file
+    rows = connection.execute(
+        select(point, file.c.path, file.c.parent_uid)
+        .outerjoin(file, file.c.uid == point.c.backup_file_uid)
+        .where(point.c.backup_uid == backup)
+        .order_by(point.c.created)
+    )
+    return list(rows), {intent.key for intent in journal.standing(connection)}
+
+
+def _lost_points(place: BackupPlace, rows: list[Row[Any]]) -> list[Row[Any]]:
+    """Given points, oldest first, return those whose data is gone. Blocking."""
+    if not rows:
+        return []
+    snapshots: set[str] = set()
+    if any(row.snapshot_id is not None for row in rows):
+        snapshots = _present_snapshots(place)
+    lost_files: set[UUID] = set()
+    lost = []
+    for row in rows:
+        if row.snapshot_id is not None:
+            gone = row.snapshot_id not in snapshots
+        else:
+            gone = row.parent_uid in lost_files or _is_gone(place.path(row.path))
+        if gone:
+            lost.append(row)
+            lost_files.add(row.backup_file_uid)
+    return lost
+
+
+def _present_snapshots(place: BackupPlace) -> set[str]:
+    try:
+        return set(snapshot_names(place.files().folder, ""))
+    except FileNotFoundError:
+        return set()
+
+
+def _is_gone(path: Path) -> bool:
+    # Only "there is no such file" counts; whatever else is wrong may pass.
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _withdraw(connection: Connection, uids: list[UUID]) -> None:
+    for uid in uids:
+        points.withdraw_point(connection, uid)

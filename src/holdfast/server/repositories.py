@@ -1,0 +1,144 @@
+"""The repositories of the server, and where in them a backup lies."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, insert, select, update
+
+from holdfast.engine.errors import EngineError
+from holdfast.engine.files import ResticRepository
+from holdfast.engine.repository import DirectoryRepository, Space
+from holdfast.server import tables
+from holdfast.server.keys import Keys
+from holdfast.server.publish import publish_repository
+from holdfast.server.refusal import RefusedError
+from holdfast.server.store import Store
+
+_LOGGER = logging.getLogger(__name__)
+
+#: Where in a backup's folder its restic repository lies, if it has one.
+FILES_FOLDER = "files"
+
+
+@dataclass(frozen=True)
+class BackupPlace:
+    """Where a backup lies: its repository, and its folder there."""
+
+    backup: UUID
+    repository_uid: UUID
+    repository: DirectoryRepository
+    folder_name: str
+    password_file: Path
+
+    def folder(self) -> Path:
+        """Return the backup's folder, made when it is not there. Blocking; raise EngineError."""
+        return self.repository.folder_for(self.folder_name)
+
+    def path(self, relative: str) -> Path:
+        """Given a path relative to the repository, return the absolute one."""
+        return self.repository.path / relative
+
+    def files(self) -> ResticRepository:
+        """Return the backup's restic repository. Nothing is made or checked."""
+        folder = self.repository.path / self.folder_name / FILES_FOLDER
+        return ResticRepository(folder, self.password_file)
+
+
+class Repositories:
+    """The repositories of one server."""
+
+    def __init__(self, store: Store, keys: Keys) -> None:
+        self._store = store
+        self._keys = keys
+
+    async def add(self, name: str, path: Path) -> UUID:
+        """Make a directory a repository; return its UID.
+
+        Adding the same directory under the same name again does nothing. Refuse a name or a
+        directory that is in use; raise EngineError when the directory cannot be used.
+        """
+        if not path.is_absolute():
+            raise RefusedError(f"The path of a repository must be absolute, and {path} is not.")
+        existing = await self._store.read(lambda connection: _known(connection, name, path))
+        if existing is not None:
+            return existing
+        uid = uuid4()
+        await asyncio.to_thread(self._keys.make_repository_password, uid)
+        repository = await asyncio.to_thread(DirectoryRepository.create, path, str(uid))
+        space = await asyncio.to_thread(repository.space)
+
+        def record(connection: Connection) -> None:
+            _known(connection, name, path)
+            connection.execute(
+                insert(tables.repository).values(
+                    uid=uid,
+                    name=name,
+                    path=str(path),
+                    capacity=space.capacity,
+                    free_space=space.free,
+                )
+            )
+            publish_repository(connection, uid)
+
+        await self._store.write(record)
+        return uid
+
+    async def refresh_space(self) -> None:
+        """Note how much space there is now. A repository that is away keeps its last figures."""
+        rows = await self._store.read(
+            lambda connection: connection.execute(select(tables.repository)).all()
+        )
+        for row in rows:
+            repository = DirectoryRepository(Path(row.path), str(row.uid))
+            try:
+                space = await asyncio.to_thread(repository.space)
+            except EngineError as error:
+                _LOGGER.warning('Repository "%s": %s', row.name, error)
+                continue
+            if (space.capacity, space.free) != (row.capacity, row.free_space):
+                await self._note_space(row.uid, space)
+
+    async def place_of(self, backup: UUID) -> BackupPlace:
+        """Given a backup, return where it lies. Nothing is checked to be there."""
+        return await self._store.read(lambda connection: self.place_in(connection, backup))
+
+    def place_in(self, connection: Connection, backup: UUID) -> BackupPlace:
+        """As `place_of`, within a transaction."""
+        row = connection.execute(
+            select(tables.backup.c.folder, tables.repository.c.uid, tables.repository.c.path)
+            .join(tables.repository, tables.repository.c.uid == tables.backup.c.repository_uid)
+            .where(tables.backup.c.uid == backup)
+        ).one()
+        repository = DirectoryRepository(Path(row.path), str(row.uid))
+        return BackupPlace(
+            backup, row.uid, repository, row.folder, self._keys.repository_password(row.uid)
+        )
+
+    async def _note_space(self, uid: UUID, space: Space) -> None:
+        def note(connection: Connection) -> None:
+            connection.execute(
+                update(tables.repository)
+                .where(tables.repository.c.uid == uid)
+                .values(capacity=space.capacity, free_space=space.free)
+            )
+            publish_repository(connection, uid)
+
+        await self._store.write(note)
+
+
+def _known(connection: Connection, name: str, path: Path) -> UUID | None:
+    """Return the repository of that name and path; refuse when only one of the two is known."""
+    table = tables.repository
+    for row in connection.execute(
+        select(table).where((table.c.name == name) | (table.c.path == str(path)))
+    ):
+        if row.name == name and row.path == str(path):
+            uid: UUID = row.uid
+            return uid
+        raise RefusedError(f'Repository "{row.name}" in {row.path} is there already.')
+    return None

@@ -1,0 +1,118 @@
+"""Restores what a point holds: an image to a file, a directory to a directory."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, select
+
+from holdfast.engine.image import restore_image
+from holdfast.engine.progress import ProgressCallback, ignore_progress
+from holdfast.engine.repository import folder_name
+from holdfast.server import tables
+from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.database import sqlite_url
+from holdfast.server.journal import ChainKey
+from holdfast.server.keys import Keys
+from holdfast.server.refusal import RefusedError
+from holdfast.server.repositories import Repositories
+from holdfast.server.store import Store
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A machine that was restored, and where it is now."""
+
+    machine: str
+    path: Path
+
+
+class Restore:
+    """Restores points of one server. Merges wait for it, when they share its locks."""
+
+    def __init__(self, store: Store, repositories: Repositories, locks: ChainLocks) -> None:
+        self._store = store
+        self._repositories = repositories
+        self._locks = locks
+
+    async def point(
+        self,
+        uid: UUID,
+        target: Path,
+        *,
+        image_format: str = "raw",
+        on_progress: ProgressCallback = ignore_progress,
+    ) -> list[Restored]:
+        """Restore a point to `target`; return what was restored.
+
+        With the point of one machine, `target` is the file, or the directory, to be made. With a
+        restore point, it is a folder that gets one of them for each machine. Nothing that exists
+        is overwritten. Raise RefusedError for an unknown point, EngineError when a file of it is
+        missing or damaged, or the target cannot be written.
+        """
+        rows = await self._store.read(lambda connection: _machine_points(connection, uid))
+        if len(rows) == 1 and rows[0].uid == uid:
+            return [await self._one(rows[0], target, image_format, on_progress)]
+        await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
+        restored = []
+        for row, name in zip(rows, _names(rows, image_format), strict=True):
+            restored.append(await self._one(row, target / name, image_format, on_progress))
+        return restored
+
+    async def _one(
+        self, row: Row[Any], target: Path, image_format: str, on_progress: ProgressCallback
+    ) -> Restored:
+        place = await self._repositories.place_of(row.backup_uid)
+        await asyncio.to_thread(place.repository.ensure_available)
+        async with self._locks.hold(ChainKey.of(row.backup_uid, row.kind, row.reference)):
+            if row.snapshot_id is not None:
+                await place.files().restore(row.snapshot_id, target)
+            else:
+                image = place.path(row.path)
+                await restore_image(image, target, on_progress, format=image_format)
+        return Restored(row.display_name, target)
+
+
+async def restore_point(
+    directory: Path,
+    uid: UUID,
+    target: Path,
+    *,
+    image_format: str = "raw",
+    on_progress: ProgressCallback = ignore_progress,
+) -> list[Restored]:
+    """As `Restore.point`, given a server's directory. The server itself may run or not."""
+    keys = await asyncio.to_thread(Keys, directory / "keys")
+    store = await Store.open(sqlite_url(directory / "server.sqlite"))
+    try:
+        restore = Restore(store, Repositories(store, keys), ChainLocks())
+        return await restore.point(uid, target, image_format=image_format, on_progress=on_progress)
+    finally:
+        await store.close()
+
+
+def _machine_points(connection: Connection, uid: UUID) -> list[Row[Any]]:
+    point, file = tables.machine_point, tables.backup_file
+    rows = connection.execute(
+        select(point, file.c.path)
+        .outerjoin(file, file.c.uid == point.c.backup_file_uid)
+        .where((point.c.uid == uid) | (point.c.restore_point_uid == uid))
+        .order_by(point.c.display_name, point.c.uid)
+    ).all()
+    if not rows:
+        raise RefusedError(f"Cannot find restore point [{uid}].")
+    return list(rows)
+
+
+def _names(rows: list[Row[Any]], image_format: str) -> list[str]:
+    """Given machines, return a file or folder name for each, no two alike."""
+    names = [folder_name(row.display_name) for row in rows]
+    return [
+        (name if names.count(name) == 1 else f"{name}-{row.uid.hex[:8]}")
+        + (f".{image_format}" if row.kind == "image" else "")
+        for row, name in zip(rows, names, strict=True)
+    ]

@@ -1,0 +1,207 @@
+"""Settles the journal: every entry is brought to an end, done or undone, whatever went before.
+
+The same code runs after a failure, after a stop, and after the power came back; so what recovery
+does is what happens every day. Each step may be interrupted and run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import glob
+import logging
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection, Row, select
+
+from holdfast.engine.durability import PARTIAL_SUFFIX
+from holdfast.engine.errors import EngineError
+from holdfast.engine.image import merge_into_parent, remove_image
+from holdfast.server import journal, points, tables
+from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.journal import (
+    ChainKey,
+    ForgetSnapshots,
+    Intent,
+    MakeImage,
+    MakeSnapshot,
+    MergeImages,
+    RemoveImage,
+)
+from holdfast.server.manifest import recorded_manifest, remove_manifest, write_manifest
+from holdfast.server.publish import row_of
+from holdfast.server.repositories import BackupPlace, Repositories
+from holdfast.server.store import Store
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class JournalError(Exception):
+    """An entry of the journal would destroy what the catalog still needs. It is not carried out."""
+
+
+class Settlement:
+    """Brings entries of the journal to an end. The chain must be held (`ChainLocks`) meanwhile."""
+
+    def __init__(self, store: Store, repositories: Repositories, locks: ChainLocks) -> None:
+        self._store = store
+        self._repositories = repositories
+        self._locks = locks
+
+    async def settle(self, intent: Intent) -> None:
+        """Bring one entry to an end, if it still stands. Raise EngineError if it cannot be now."""
+        if not await self._store.read(lambda connection: journal.stands(connection, intent)):
+            return
+        place = await self._repositories.place_of(intent.key.backup)
+        # An empty mount point must not look like a repository whose files are gone.
+        await asyncio.to_thread(place.repository.ensure_available)
+        match intent.work:
+            case MakeImage():
+                await self._undo_image(intent, intent.work, place)
+            case MakeSnapshot():
+                await self._undo_snapshots(intent, place)
+            case RemoveImage():
+                await self._remove_image(intent, intent.work, place)
+            case MergeImages():
+                await self._merge_images(intent, intent.work, place)
+            case ForgetSnapshots():
+                await self._forget_snapshots(intent, intent.work, place)
+
+    async def try_settle(self, intent: Intent) -> str | None:
+        """As `settle`, but return the reason when it cannot be now; it is tried again later."""
+        try:
+            await self.settle(intent)
+        except (EngineError, JournalError) as error:
+            _LOGGER.warning("Not settled yet: %s: %s", intent.work, error)
+            return str(error)
+        return None
+
+    async def settle_chain(self, key: ChainKey) -> list[str]:
+        """Settle all entries of a chain; return why some could not be, if any."""
+        intents = await self._store.read(lambda connection: journal.standing(connection, key))
+        reasons = [await self.try_settle(intent) for intent in intents]
+        return [reason for reason in reasons if reason is not None]
+
+    async def settle_all(self) -> None:
+        """Settle what can be settled, on every chain that has entries."""
+        for key in {i.key for i in await self._store.read(journal.standing)}:
+            async with self._locks.hold(key):
+                await self.settle_chain(key)
+
+    async def _undo_image(self, intent: Intent, work: MakeImage, place: BackupPlace) -> None:
+        backup_file = tables.backup_file
+        recorded = await self._store.read(
+            lambda connection: connection.execute(
+                select(backup_file.c.uid).where(
+                    backup_file.c.backup_uid == intent.key.backup, backup_file.c.path == work.path
+                )
+            ).first()
+        )
+        if recorded is not None:
+            raise JournalError(f"{work.path} is recorded, and yet it is noted as being made.")
+        image = place.path(work.path)
+        await remove_image(image)
+        await remove_manifest(image)
+        for leftover in await asyncio.to_thread(_partials_of, image):
+            await remove_image(leftover)
+        await self._strike(intent)
+
+    async def _undo_snapshots(self, intent: Intent, place: BackupPlace) -> None:
+        files = place.files()
+        if await asyncio.to_thread((files.folder / "config").exists):
+            point = tables.machine_point
+            known = await self._store.read(
+                lambda connection: connection.scalars(
+                    select(point.c.uid).where(point.c.backup_uid == intent.key.backup)
+                ).all()
+            )
+            await files.unlock()
+            await files.sweep_temporary()
+            await files.remove_untracked([str(uid) for uid in known])
+        await self._strike(intent)
+
+    async def _remove_image(self, intent: Intent, work: RemoveImage, place: BackupPlace) -> None:
+        row = await self._store.read(lambda connection: _unneeded_file(connection, work.file))
+        image = place.path(row.path)
+        await remove_image(image)
+        await remove_manifest(image)
+
+        def record(connection: Connection) -> None:
+            points.remove_file(connection, work.file)
+            journal.strike(connection, intent)
+
+        await self._store.write(record)
+
+    async def _merge_images(self, intent: Intent, work: MergeImages, place: BackupPlace) -> None:
+        full, increment = await self._store.read(lambda connection: _mergeable(connection, work))
+        image = place.path(increment.path)
+        result = await merge_into_parent(place.path(full.path), image)
+        recorded = await self._store.read(
+            lambda connection: recorded_manifest(connection, work.increment)
+        )
+        manifest = msgspec.structs.replace(
+            recorded,
+            parent=None,
+            file_size=result.file_size,
+            data_size=points.merged_data_size(full, increment),
+            sha256=result.sha256,
+        )
+        await write_manifest(image, manifest)
+        await remove_manifest(place.path(full.path))
+
+        def record(connection: Connection) -> None:
+            points.record_merge(connection, work.full, work.increment, result)
+            journal.strike(connection, intent)
+
+        await self._store.write(record)
+
+    async def _forget_snapshots(
+        self, intent: Intent, work: ForgetSnapshots, place: BackupPlace
+    ) -> None:
+        point = tables.machine_point
+        needed = await self._store.read(
+            lambda connection: connection.execute(
+                select(point.c.uid).where(
+                    point.c.backup_uid == intent.key.backup,
+                    point.c.snapshot_id.in_(work.snapshots),
+                )
+            ).first()
+        )
+        if needed is not None:
+            raise JournalError("A snapshot that a restore point needs is noted to be forgotten.")
+        files = place.files()
+        await files.unlock()
+        await files.forget(work.snapshots)
+        await files.prune()
+        await self._strike(intent)
+
+    async def _strike(self, intent: Intent) -> None:
+        await self._store.write(lambda connection: journal.strike(connection, intent))
+
+
+def _partials_of(image: Path) -> list[Path]:
+    return list(image.parent.glob(f"{glob.escape(image.name)}*{PARTIAL_SUFFIX}"))
+
+
+def _unneeded_file(connection: Connection, uid: UUID) -> Row[Any]:
+    """Return the row of a backup file that may go; JournalError if anything is built on it."""
+    point, file = tables.machine_point, tables.backup_file
+    row = row_of(connection, file, uid)
+    needed = select(point.c.uid).where(point.c.backup_file_uid == uid)
+    built_on = select(file.c.uid).where(file.c.parent_uid == uid)
+    if connection.execute(needed.union(built_on)).first() is not None:
+        raise JournalError(f"{row.path} is noted to be removed, and yet it is needed.")
+    return row
+
+
+def _mergeable(connection: Connection, work: MergeImages) -> tuple[Row[Any], Row[Any]]:
+    """Return the rows of full and increment; JournalError if anything else needs the full."""
+    point, file = tables.machine_point, tables.backup_file
+    full, increment = row_of(connection, file, work.full), row_of(connection, file, work.increment)
+    shown = select(point.c.uid).where(point.c.backup_file_uid == work.full)
+    others = select(file.c.uid).where(file.c.parent_uid == work.full, file.c.uid != work.increment)
+    if connection.execute(shown.union(others)).first() is not None:
+        raise JournalError(f"{full.path} is noted to be merged away, and yet it is needed.")
+    return full, increment

@@ -1,0 +1,245 @@
+"""The tables of the server's own database. Its rows are the truth; memory holds only what runs.
+
+Times are milliseconds since 1970 UTC, sizes are bytes. Foreign keys are where the safety lies:
+a backup file that another file is built on cannot be deleted, nor a restore point that still has
+machines in it. A column that names something which may be gone by now carries no foreign key,
+and says so.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+#: Who this server is: exactly one row. `epoch` is drawn when the database is made, so that a
+#: manager notices a lost database.
+server = Table(
+    "server",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("epoch", Uuid, nullable=False),
+    Column("name", String, nullable=False),
+)
+
+repository = Table(
+    "repository",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("path", String, nullable=False, unique=True),
+    Column("capacity", BigInteger, nullable=False),
+    Column("free_space", BigInteger, nullable=False),
+)
+
+managed_server = Table(
+    "managed_server",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("description", String, nullable=False),
+)
+
+#: `kind` is a JobType. A deleted job keeps its row: its history and its backups name it.
+job = Table(
+    "job",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("description", String, nullable=False),
+    Column("repository_uid", ForeignKey("repository.uid"), nullable=False),
+    Column("folder", String, nullable=False, unique=True),
+    Column("retention", Integer, nullable=False),
+    Column("schedule", Text),
+    Column("schedule_enabled", Boolean, nullable=False),
+    Column("next_run", BigInteger),
+    Column("created", BigInteger, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Index(
+        "ix_job_name_in_use",
+        "name",
+        unique=True,
+        sqlite_where=text("NOT deleted"),
+        postgresql_where=text("NOT deleted"),
+    ),
+)
+
+#: A machine (a disk image) or a directory in a job. `reference` identifies it beyond the job.
+job_object = Table(
+    "job_object",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("job_uid", ForeignKey("job.uid"), nullable=False, index=True),
+    Column("kind", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("path", String, nullable=False),
+    Column("format", String),
+    Column("reference", String, nullable=False),
+    Column("position", Integer, nullable=False),
+    UniqueConstraint("job_uid", "reference"),
+)
+
+#: `restore_point_uid` names the point it made, also after retention has removed that.
+job_session = Table(
+    "job_session",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("job_uid", ForeignKey("job.uid"), nullable=False),
+    Column("job_name", String, nullable=False),
+    Column("job_kind", String, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("ended", BigInteger),
+    Column("state", String, nullable=False),
+    Column("result", String, nullable=False),
+    Column("progress", Integer, nullable=False),
+    Column("failure_message", Text),
+    Column("is_retry", Boolean, nullable=False),
+    Column("restore_point_uid", Uuid),
+    Index("ix_job_session_job_uid_created", "job_uid", "created"),
+    # A job never runs twice at once, whatever the code above believes.
+    Index(
+        "ix_job_session_running",
+        "job_uid",
+        unique=True,
+        sqlite_where=text("state <> 'Stopped'"),
+        postgresql_where=text("state <> 'Stopped'"),
+    ),
+)
+
+#: `machine_point_uid` names the point it made, also after retention has removed that.
+task_session = Table(
+    "task_session",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("job_session_uid", ForeignKey("job_session.uid"), nullable=False, index=True),
+    Column("job_uid", ForeignKey("job.uid"), nullable=False),
+    Column("job_object_uid", ForeignKey("job_object.uid"), nullable=False),
+    Column("display_name", String, nullable=False),
+    Column("reference", String, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("ended", BigInteger),
+    Column("state", String, nullable=False),
+    Column("result", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("total_size", BigInteger, nullable=False),
+    Column("machine_point_uid", Uuid),
+)
+
+#: What one job keeps in one repository.
+backup = Table(
+    "backup",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("job_uid", ForeignKey("job.uid"), nullable=False),
+    Column("repository_uid", ForeignKey("repository.uid"), nullable=False),
+    Column("folder", String, nullable=False),
+    UniqueConstraint("job_uid", "repository_uid"),
+)
+
+#: What one job session made: groups the points of its machines.
+restore_point = Table(
+    "restore_point",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("backup_uid", ForeignKey("backup.uid"), nullable=False, index=True),
+    Column("job_session_uid", ForeignKey("job_session.uid"), nullable=False, unique=True),
+    Column("created", BigInteger, nullable=False),
+)
+
+#: A disk image in a repository; `path` is relative to it. `parent_uid` is the file it is built on
+#: (none for a full). `restore_point_uid` names the point it was made for, also after that is gone.
+backup_file = Table(
+    "backup_file",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("backup_uid", ForeignKey("backup.uid"), nullable=False, index=True),
+    Column("restore_point_uid", Uuid, nullable=False),
+    Column("parent_uid", ForeignKey("backup_file.uid"), index=True),
+    Column("path", String, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("file_size", BigInteger, nullable=False),
+    Column("data_size", BigInteger, nullable=False),
+    Column("virtual_size", BigInteger, nullable=False),
+    Column("sha256", String, nullable=False),
+    UniqueConstraint("backup_uid", "path"),
+)
+
+#: The point of one machine or directory: what can be restored. A machine has a backup file, a
+#: directory a snapshot. `reference` tells which points belong to the same machine.
+machine_point = Table(
+    "machine_point",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("backup_uid", ForeignKey("backup.uid"), nullable=False),
+    Column("restore_point_uid", ForeignKey("restore_point.uid"), nullable=False, index=True),
+    Column("kind", String, nullable=False),
+    Column("reference", String, nullable=False),
+    Column("display_name", String, nullable=False),
+    Column("source_path", String, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("total_size", BigInteger, nullable=False),
+    Column("backup_file_uid", ForeignKey("backup_file.uid"), unique=True),
+    Column("snapshot_id", String),
+    Index("ix_machine_point_chain", "backup_uid", "reference", "created"),
+    CheckConstraint("(backup_file_uid IS NULL) <> (snapshot_id IS NULL)", name="one_place"),
+)
+
+#: The journal: what is about to be done to a repository, written before it is done.
+intent = Table(
+    "intent",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("backup_uid", ForeignKey("backup.uid"), nullable=False),
+    Column("chain", String, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("work", Text, nullable=False),
+    Index("ix_intent_backup_uid_chain", "backup_uid", "chain"),
+)
+
+#: The outbox: the newest state of each resource, written with the rows it describes.
+change = Table(
+    "change",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("type", String, nullable=False),
+    Column("uid", Uuid, nullable=False),
+    Column("state", Text),
+    UniqueConstraint("type", "uid"),
+)
+
+#: The answers given to commands, by request id.
+command = Table(
+    "command",
+    metadata,
+    Column("request_id", Uuid, primary_key=True),
+    Column("operation", String, nullable=False),
+    Column("asked_by", String, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+)

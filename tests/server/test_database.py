@@ -1,0 +1,127 @@
+"""The database: its migrations, its rules, its transactions."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, delete, inspect, select, update
+from sqlalchemy.exc import IntegrityError
+
+from holdfast.server import outbox, tables
+from holdfast.server.database import migrate, open_database, sqlite_url
+from holdfast.server.outbox import Resource
+from holdfast.server.store import Store
+
+from .lab import Lab, write_image
+
+
+def test_the_migrated_schema_is_the_one_the_tables_declare(tmp_path: Path) -> None:
+    migrated = open_database(sqlite_url(tmp_path / "migrated.sqlite"))
+    fresh = open_database(sqlite_url(tmp_path / "fresh.sqlite"))
+    migrate(migrated)
+    migrate(migrated)
+    with fresh.begin() as connection:
+        tables.metadata.create_all(connection)
+    with migrated.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, tables.metadata) == []
+        statements = _statements(connection)
+    with fresh.connect() as connection:
+        assert statements == _statements(connection)
+    migrated.dispose()
+    fresh.dispose()
+
+
+def _statements(connection: Connection) -> set[str]:
+    """Return what makes the constraints and indexes, which a comparison by Alembic leaves out."""
+    found = set()
+    inspector = inspect(connection)
+    for table in set(inspector.get_table_names()) - {"alembic_version"}:
+        found |= {
+            f"{table} check {c['name']} {c['sqltext']}"
+            for c in inspector.get_check_constraints(table)
+        }
+        found |= {
+            f"{table} foreign {k['name']} {k['referred_table']}"
+            for k in inspector.get_foreign_keys(table)
+        }
+        found |= {
+            f"{table} index {i['name']} {i['column_names']} {i['unique']} "
+            f"{i.get('dialect_options', {}).get('sqlite_where')}"
+            for i in inspector.get_indexes(table)
+        }
+    return found
+
+
+async def test_the_database_is_durable(lab: Lab) -> None:
+    def pragmas(connection: Connection) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+
+    assert await lab.server._store.read(pragmas) == ["wal", 2, 1]
+    assert await lab.write(pragmas) == ["wal", 2, 1]
+
+
+async def test_a_file_that_another_is_built_on_cannot_be_taken_out(lab: Lab) -> None:
+    job = await lab.create_job("a.raw")
+    for seed in range(2):
+        write_image(lab.source("a.raw"), seed)
+        await lab.run(job)
+    full = next(row for row in await lab.rows(tables.backup_file) if row.parent_uid is None)
+
+    def take_out(connection: Connection) -> None:
+        point = tables.machine_point
+        connection.execute(delete(point).where(point.c.backup_file_uid == full.uid))
+        connection.execute(delete(tables.backup_file).where(tables.backup_file.c.uid == full.uid))
+
+    with pytest.raises(IntegrityError):
+        await lab.write(take_out)
+    assert len(await lab.points("a")) == 2
+
+
+async def test_a_job_cannot_have_two_sessions_that_run(lab: Lab) -> None:
+    write_image(lab.source("a.raw"), 1)
+    job = await lab.create_job("a.raw")
+    await lab.run(job)
+    await lab.run(job)
+    table = tables.job_session
+    with pytest.raises(IntegrityError):
+        await lab.write(lambda c: c.execute(update(table).values(state="Working")))
+
+
+def _publish(resource: Resource, connection: Connection) -> None:
+    outbox.publish(connection, resource)
+
+
+async def test_a_change_is_numbered_only_when_it_says_something_new(tmp_path: Path) -> None:
+    store = await Store.open(sqlite_url(tmp_path / "test.sqlite"))
+    uid, other = uuid4(), uuid4()
+    for name, expected in (("a", 1), ("a", 1), ("b", 2)):
+        resource = Resource("Backup", uid, name)
+        await store.write(partial(_publish, resource))
+        assert await store.read(outbox.cursor) == expected
+    await store.write(partial(_publish, Resource("Backup", other, "c")))
+    await store.write(lambda c: outbox.withdraw(c, "Backup", uid))
+    told, more = await store.read(lambda c: outbox.changes_after(c, 0, 10))
+    assert [(c.sequence, c.removed) for c in told] == [(3, False), (4, True)]
+    assert not more
+    await store.close()
+
+
+async def test_a_transaction_is_ended_before_a_stop_goes_on(tmp_path: Path) -> None:
+    store = await Store.open(sqlite_url(tmp_path / "test.sqlite"))
+    uid = uuid4()
+    writing = asyncio.create_task(store.write(partial(_publish, Resource("Backup", uid, "a"))))
+    await asyncio.sleep(0)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert await store.read(lambda c: c.scalar(select(tables.change.c.uid))) == uid
+    await asyncio.wait_for(store.wait_for_changes(0, 5), 1)
+    await store.close()

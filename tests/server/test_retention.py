@@ -1,0 +1,120 @@
+"""Retention: old points go, and every point that stays is what it was."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from holdfast.engine.durability import sha256_of
+from holdfast.server import tables
+from holdfast.server.manifest import Manifest
+
+from .lab import MIB, Lab, write_image
+
+
+async def test_the_oldest_increment_is_merged_and_every_point_stays_equal(lab: Lab) -> None:
+    job = await lab.create_job("a.raw", retention=2)
+    contents = []
+    for seed in range(4):
+        contents.append(write_image(lab.source("a.raw"), seed))
+        assert (await lab.run(job)).values["Result"] == "Success"
+
+    points = await lab.points("a")
+
+    assert [p.values["PointType"] for p in points] == ["Full", "Increment"]
+    assert [await lab.restored(p.uid) for p in points] == contents[2:]
+    assert len(await lab.resources("RestorePoint")) == 2
+    files = {f.uid: f for f in await lab.resources("BackupFile")}
+    assert [files[p.relations["backup_file"]].values["FileType"] for p in points] == ["vbk", "vib"]
+    assert len(list(lab.repository_path.glob("*/*.qcow2"))) == 2
+    assert await lab.rows(tables.intent) == []
+
+
+async def test_what_the_catalog_and_the_manifest_say_of_a_merged_file_is_true(lab: Lab) -> None:
+    job = await lab.create_job("a.raw", retention=1)
+    for seed in range(3):
+        write_image(lab.source("a.raw"), seed)
+        await lab.run(job)
+
+    [row] = await lab.rows(tables.backup_file)
+    path = lab.repository_path / row.path
+
+    assert row.parent_uid is None
+    assert row.file_size == path.stat().st_size
+    assert row.sha256 == await sha256_of(path)
+    [beside] = lab.repository_path.glob("*/*.json")
+    manifest = msgspec.json.decode(beside.read_bytes(), type=Manifest)
+    assert beside.name == f"{path.name}.json"
+    assert (manifest.sha256, manifest.file_size, manifest.parent) == (
+        row.sha256,
+        row.file_size,
+        None,
+    )
+
+
+async def test_a_full_that_nothing_is_built_on_is_dropped(lab: Lab) -> None:
+    job = await lab.create_job("a.raw", retention=1)
+    write_image(lab.source("a.raw"), 1)
+    await lab.run(job)
+    content = write_image(lab.source("a.raw"), 2, size=9 * MIB)
+
+    await lab.run(job)
+
+    [point] = await lab.points("a")
+    assert await lab.restored(point.uid) == content
+    assert len(list(lab.repository_path.glob("*/*.qcow2"))) == 1
+    assert len(list(lab.repository_path.glob("*/*.json"))) == 1
+
+
+async def test_surplus_snapshots_are_forgotten(lab: Lab) -> None:
+    job = await lab.create_job("one", "two", kind="NasBackup", retention=2)
+    for number in range(4):
+        for name in ("one", "two"):
+            lab.source(name).mkdir(exist_ok=True)
+            (lab.source(name) / "number").write_text(f"{name} {number}")
+        await lab.run(job)
+
+    restore_points = await lab.resources("RestorePoint")
+
+    assert len(restore_points) == 2
+    assert len(await lab.rows(tables.machine_point)) == 4
+    assert len(list(lab.repository_path.glob("*/files/snapshots/*"))) == 4
+    for expected, restore_point in zip((2, 3), restore_points, strict=True):
+        restored = await lab.server.restore.point(restore_point.uid, lab.folder / str(expected))
+        assert sorted((r.path / "number").read_text() for r in restored) == [
+            f"one {expected}",
+            f"two {expected}",
+        ]
+
+
+async def test_a_retention_that_fails_is_a_warning_and_is_made_up_for_later(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from holdfast.engine.errors import ToolFailed
+
+    async def failing(*_arguments: object) -> None:
+        raise ToolFailed("qemu-img commit failed (exit code 1): a test.")
+
+    job = await lab.create_job("a.raw", retention=1)
+    write_image(lab.source("a.raw"), 1)
+    await lab.run(job)
+    with monkeypatch.context() as patch:
+        patch.setattr("holdfast.server.settlement.merge_into_parent", failing)
+        second = write_image(lab.source("a.raw"), 2)
+        session = await lab.run(job)
+        assert session.values["Result"] == "Warning"
+        assert "could not be removed" in session.values["FailureMessage"]
+        [point] = await lab.points("a")
+        assert await lab.restored(point.uid) == second
+        third = write_image(lab.source("a.raw"), 3)
+        assert (await lab.run(job)).values["Result"] == "Warning"
+        assert await lab.restored((await lab.points("a"))[-1].uid) == third
+    fourth = write_image(lab.source("a.raw"), 4)
+
+    session = await lab.run(job)
+
+    assert session.values["Result"] == "Success"
+    [point] = await lab.points("a")
+    assert await lab.restored(point.uid) == fourth
+    assert await lab.rows(tables.intent) == []
+    assert len(list(lab.repository_path.glob("*/*.qcow2"))) == 1
