@@ -1,0 +1,112 @@
+# Holdfast: set up, run, check. `make help` lists what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+DATA ?= var
+HOLDFAST_ARGS ?=
+PYTEST_ARGS ?=
+
+# How much the randomised tests do. Empty: what the tests themselves take for enough.
+SOAK_FILTERS ?= 20000
+SOAK_CRASHES ?= 200
+
+# Programs Holdfast and its tests call, and the Debian package each comes in.
+PROGRAMS := qemu-img:qemu-utils restic:restic mke2fs:e2fsprogs curl:curl
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(STAMP) ## Install what is missing: Debian packages, Python packages, Holdfast itself
+	@:
+
+.PHONY: run
+run: setup ## Start Holdfast with its data under ./var (flags: HOLDFAST_ARGS)
+	@exec $(BIN)/holdfast up --data $(DATA) $(HOLDFAST_ARGS)
+
+.PHONY: test
+test: setup ## Run every test
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: soak
+soak: setup ## Run every test, the randomised ones much longer (SOAK_FILTERS, SOAK_CRASHES)
+	@HOLDFAST_FILTERS=$(SOAK_FILTERS) HOLDFAST_CRASHES=$(SOAK_CRASHES) $(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: setup ## Check style, types and layers
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --strict
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: setup ## Put the code into the house format
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+.PHONY: lock
+lock: ## Make requirements.lock anew from pyproject.toml
+	@$(PYTHON) -m venv --clear build/lock
+	@build/lock/bin/pip install -qq pip-tools
+	@build/lock/bin/pip-compile --quiet --allow-unsafe --extra=dev --generate-hashes \
+		--no-emit-find-links --no-emit-index-url --no-emit-trusted-host --strip-extras \
+		--output-file=requirements.lock pyproject.toml
+	@rm -rf build/lock
+
+.PHONY: clean
+clean: ## Remove everything made here except data (./var)
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last and taken away first: an interrupted set-up leaves a $(VENV) without
+# it, and the next run makes the environment anew.
+$(STAMP): requirements.lock pyproject.toml | debian
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'make setup: Python 3.11 or newer is needed; name it with PYTHON=' >&2; exit 1; }
+	@if ! [ -f $@ ] || ! $(BIN)/python -c 'import pip' 2>/dev/null; then \
+		echo 'Making the Python environment in $(VENV)'; \
+		$(PYTHON) -m venv --clear $(VENV); \
+	fi
+	@rm -f $@
+	@echo 'Installing the Python packages of requirements.lock'
+	@$(BIN)/pip install -qq --require-hashes --requirement requirements.lock
+	@$(BIN)/pip install -qq --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+# Quiet when nothing is missing. /usr/sbin is where mke2fs is, and not in every user's PATH.
+.PHONY: debian
+debian:
+	@PATH="$$PATH:/usr/sbin:/sbin"; missing=''; \
+	for pair in $(PROGRAMS); do \
+		command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
+	done; \
+	if ! [ -f $(STAMP) ]; then \
+		if ! command -v $(PYTHON) >/dev/null; then \
+			missing="$$missing python3 python3-venv"; \
+		elif ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+			missing="$$missing python3-venv"; \
+		fi; \
+	fi; \
+	[ -n "$$missing" ] || exit 0; \
+	if [ "$$(id -u)" = 0 ]; then as_root=''; \
+	elif sudo -n true 2>/dev/null; then as_root='sudo -n'; \
+	else as_root='none'; fi; \
+	if [ "$$as_root" = none ] || ! command -v apt-get >/dev/null; then \
+		echo "make setup: these Debian packages are missing:$$missing" >&2; \
+		echo "make setup: as root, run: apt-get install --no-install-recommends$$missing" >&2; \
+		exit 1; \
+	fi; \
+	echo "Installing Debian packages:$$missing"; \
+	apt="$$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0"; \
+	$$apt update </dev/null; \
+	$$apt install --no-install-recommends $$missing </dev/null >/dev/null

@@ -1,0 +1,91 @@
+"""The `holdfast` command: its subcommands and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import Abort, TyperException
+
+from holdfast import __version__
+from holdfast.cli.commands import password, points, restore, settings, up
+from holdfast.cli.errors import CommandError
+from holdfast.engine.errors import EngineError
+from holdfast.manager.connection import BackupServerUnavailable
+from holdfast.server.refusal import RefusedError
+
+INTERRUPTED = 130
+
+_logger = logging.getLogger(__name__)
+
+application = typer.Typer(
+    name="holdfast",
+    help="Run, watch, query and restore backups.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+application.command("up")(up.up)
+application.command("password")(password.password)
+application.command("points")(points.points)
+application.command("restore")(restore.restore)
+application.command("settings")(settings.settings)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"holdfast {__version__}")
+        raise typer.Exit
+
+
+@application.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and end.", callback=_show_version),
+    ] = False,
+) -> None:
+    """Run, watch, query and restore backups."""
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Given arguments (those of the process when None), carry them out and return the exit code.
+
+    0: done; 1: it could not be done; 2: the input was wrong; 130: interrupted. In the last three
+    cases one line on standard error says why.
+    """
+    try:
+        return _exit_code(application(args=arguments, standalone_mode=False))
+    except TyperException as error:
+        return _ended(error.format_message(), error.exit_code)
+    except CommandError as error:
+        return _ended(str(error), error.exit_code)
+    except (EngineError, RefusedError, BackupServerUnavailable) as error:
+        return _ended(str(error), 1)
+    except (Abort, KeyboardInterrupt, asyncio.CancelledError):
+        return _ended("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has left: nothing more to say, also not when Python flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _ended(str(error), 1)
+    except Exception as error:
+        _logger.debug("unexpected error", exc_info=True)
+        return _ended(f"unexpected error: {type(error).__name__}: {error}", 1)
+
+
+def _exit_code(result: Any) -> int:
+    return result if isinstance(result, int) else 0
+
+
+def _ended(message: str, exit_code: int) -> int:
+    line = " ".join(message.split())
+    if line:
+        typer.echo(f"holdfast: {line}", err=True)
+    return exit_code

@@ -1,0 +1,1 @@
+"""The subcommands, one module each: flags in, work done, exit code out."""

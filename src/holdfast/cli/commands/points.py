@@ -1,0 +1,54 @@
+"""`holdfast points`: what can be restored."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from holdfast.cli.commands.options import DataOption
+from holdfast.cli.data_directory import DataDirectory
+from holdfast.cli.restore_points import Point, read_points
+from holdfast.cli.settings_loading import load
+
+# No terminal, no width: rows are then never broken or cut.
+_UNLIMITED = 10_000
+
+
+def points(
+    data: DataOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """List the restore points, newest first. Holdfast may be running or not."""
+    found = read_points(DataDirectory.at(load({"data": data}).data))
+    if as_json:
+        typer.echo(json.dumps([_json(point) for point in found], indent=2))
+        return
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _UNLIMITED
+    console.print(_table(found))
+
+
+def _json(point: Point) -> dict[str, Any]:
+    created = point.created.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return asdict(point) | {"uid": str(point.uid), "created": created}
+
+
+def _table(found: list[Point]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("Point", "Created (local time)", "Job", "Name", "Kind"):
+        table.add_column(heading, no_wrap=heading == "Point")
+    table.add_column("Size", justify="right")
+    for point in found:
+        created = f"{point.created.astimezone():%Y-%m-%d %H:%M:%S}"
+        table.add_row(
+            str(point.uid), created, point.job, point.name, point.kind, decimal(point.size)
+        )
+    return table

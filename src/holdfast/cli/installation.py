@@ -1,0 +1,46 @@
+"""A manager and a backup server in one process, over the interface they have between machines."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import httpx
+
+from holdfast.cli.data_directory import DataDirectory
+from holdfast.manager.enterprise_manager import EnterpriseManager
+from holdfast.server.backup_server import BackupServer
+
+#: The name of the backup server that comes with a manager, and of its repository.
+SERVER_NAME = "Local Backup Server"
+REPOSITORY_NAME = "Default Backup Repository"
+
+# Never looked up: the transport below ends in the server itself.
+_SERVER_URL = "http://backup-server.local"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What runs in this process."""
+
+    manager: EnterpriseManager
+    server: BackupServer
+
+
+@contextlib.asynccontextmanager
+async def started(directory: DataDirectory) -> AsyncIterator[Installation]:
+    """Start the backup server and the manager of a data directory, connected; stop both after."""
+    server = BackupServer(directory.server, SERVER_NAME)
+    await server.start()
+    try:
+        manager = EnterpriseManager(directory.manager)
+        await manager.start()
+        try:
+            transport = httpx.ASGITransport(app=server.app)
+            await manager.connect(_SERVER_URL, server.token, transport)
+            yield Installation(manager, server)
+        finally:
+            await manager.stop()
+    finally:
+        await server.stop()

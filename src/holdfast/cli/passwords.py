@@ -1,0 +1,49 @@
+"""The administrator's password: where it comes from when a person does not type it."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from holdfast.cli.errors import BadInput
+from holdfast.cli.settings import Settings
+
+#: The account made at the first start.
+ADMINISTRATOR = "admin"
+
+# No letters and digits that look alike; 20 of these are 117 bits.
+_ALPHABET = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+_GROUPS, _GROUP_LENGTH = 4, 5
+
+
+def generate() -> str:
+    """Return a new random password: four groups of letters and digits."""
+    groups = (
+        "".join(secrets.choice(_ALPHABET) for _ in range(_GROUP_LENGTH)) for _ in range(_GROUPS)
+    )
+    return "-".join(groups)
+
+
+def supplied(settings: Settings) -> str | None:
+    """Return the password that the settings give, by value or by file, or None.
+
+    Raise BadInput when the file cannot be read or holds no password.
+    """
+    if settings.password_file is not None:
+        return _read(settings.password_file)
+    if settings.password is not None:
+        return settings.password.get_secret_value()
+    return None
+
+
+def _read(path: Path) -> str:
+    expected = "expected a file whose first line is the password"
+    try:
+        first_line = path.read_text("utf-8").partition("\n")[0].rstrip("\r")
+    except OSError as error:
+        raise BadInput(f"--password-file: {path}: {expected}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"--password-file: {path}: {expected}, in UTF-8") from None
+    if not first_line:
+        raise BadInput(f"--password-file: {path}: {expected}, but it is empty")
+    return first_line

@@ -1,0 +1,53 @@
+"""The ready file: tells scripts and service managers that Holdfast answers, and where."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from holdfast.cli.errors import Failure
+from holdfast.cli.whole_file import write_whole
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What a ready file says; the JSON has the same names.
+
+    `https` and `http` are bases of the API. `password` is None when this process does not know it.
+    """
+
+    https: str
+    http: str
+    user: str
+    password: str | None
+    pid: int
+
+
+class ReadyFile:
+    """A ready file at the path that the settings name, or none at all."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def remove(self) -> None:
+        """Take the file away, at a stop or as the leftover of an earlier run. Raise Failure."""
+        if self._path is None:
+            return
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._failure(error) from None
+
+    def write(self, readiness: Readiness) -> None:
+        """Write the file whole, readable by its owner alone. Raise Failure."""
+        if self._path is None:
+            return
+        content = json.dumps(asdict(readiness), indent=2) + "\n"
+        try:
+            write_whole(self._path, content.encode(), 0o600)
+        except OSError as error:
+            raise self._failure(error) from None
+
+    def _failure(self, error: OSError) -> Failure:
+        return Failure(f"--ready-file: {self._path}: {error.strerror}")

@@ -1,0 +1,49 @@
+"""The restore points of a data directory, read beside a running backup server or without one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import Row, func, select
+
+from holdfast.cli.data_directory import DataDirectory
+from holdfast.server import tables
+from holdfast.server.database import open_database
+
+
+@dataclass(frozen=True)
+class Point:
+    """One machine or directory as it was at one moment. `size` is that of the source, in bytes."""
+
+    uid: UUID
+    created: datetime
+    job: str
+    name: str
+    kind: str
+    size: int
+
+
+def read_points(directory: DataDirectory) -> list[Point]:
+    """Given a data directory, return its points, newest first. Raise Failure when there is none."""
+    directory.expect()
+    point, backup, job = tables.machine_point, tables.backup, tables.job
+    query = (
+        select(point, func.coalesce(job.c.name, backup.c.name).label("job"))
+        .join(backup, backup.c.uid == point.c.backup_uid)
+        .outerjoin(job, job.c.uid == backup.c.job_uid)
+        .order_by(point.c.created.desc(), point.c.display_name, point.c.uid)
+    )
+    engine = open_database(directory.server_database)
+    try:
+        with engine.connect().execution_options(read_only=True) as connection:
+            return [_point(row) for row in connection.execute(query)]
+    finally:
+        engine.dispose()
+
+
+def _point(row: Row[tuple[object, ...]]) -> Point:
+    created = datetime.fromtimestamp(row.created / 1000, UTC)
+    kind = "disk image" if row.kind == "image" else "directory"
+    return Point(row.uid, created, row.job, row.display_name, kind, row.total_size)

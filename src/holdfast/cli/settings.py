@@ -1,0 +1,140 @@
+"""Every setting, declared once: from flags, the environment and a file, in this order.
+
+A flag wins over the variable ``HOLDFAST_<NAME>``, the variable over ``<data>/holdfast.toml``, the
+file over the default written here.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from holdfast.cli.errors import BadInput
+
+FILE_NAME = "holdfast.toml"
+PREFIX = "HOLDFAST_"
+
+#: Settings that the file may not hold: where the file is, and what does not belong in one.
+NOT_IN_FILE = frozenset({"data", "password"})
+
+_HOST = re.compile(r"[0-9A-Za-z.:-]+")
+
+
+def _host(text: str) -> str:
+    if not _HOST.fullmatch(text):
+        raise ValueError("expected an IP address or a host name")
+    return text
+
+
+def _public_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+        raise ValueError("expected an address such as https://backup.example.com")
+    return text.rstrip("/")
+
+
+def _separated(value: object) -> object:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Host = Annotated[str, AfterValidator(_host)]
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
+Hosts = Annotated[tuple[Host, ...], NoDecode, BeforeValidator(_separated)]
+
+
+class Settings(BaseSettings):
+    """The settings of a Holdfast process. The description of each is its help everywhere."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
+    )
+
+    data: Path = Field(Path("var"), description="Directory that holds everything Holdfast keeps.")
+    https_host: Host = Field(
+        "0.0.0.0",  # noqa: S104 - the API is there for other machines too
+        description="Address the HTTPS port listens on; 0.0.0.0 is every IPv4 address.",
+    )
+    https_port: Port = Field(9398, description="Port of the API over HTTPS; 0 takes a free one.")
+    http_host: Host = Field(
+        "127.0.0.1",
+        description="Address the HTTP port listens on; passwords travel there in the clear.",
+    )
+    http_port: Port = Field(9399, description="Port of the API over HTTP; 0 takes a free one.")
+    public_url: PublicUrl | None = Field(
+        None,
+        description="Address at which clients reach Holdfast, when a proxy is in between.",
+        examples=["https://backup.example.com"],
+    )
+    allowed_hosts: Hosts = Field(
+        (), description="Host names that requests may carry, beyond those of this machine."
+    )
+    ready_file: Path | None = Field(
+        None,
+        description="File to write (JSON) once Holdfast answers; removed when it stops.",
+        examples=["/run/holdfast/ready.json"],
+    )
+    password: SecretStr | None = Field(
+        None, description="Password of the administrator; the first start sets it."
+    )
+    password_file: Path | None = Field(
+        None,
+        description="File with the administrator's password; the first start sets it.",
+        examples=["/etc/holdfast/password"],
+    )
+    samples: bool = Field(
+        True, description="When there is no job yet, make two sample jobs and run them."
+    )
+    verbose: bool = Field(False, description="Log more.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where settings come from, the strongest first."""
+        return (init_settings, env_settings, _DataFile(settings_cls))
+
+
+class _DataFile(PydanticBaseSettingsSource):
+    """The file ``holdfast.toml`` in the data directory, where there is one."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return the value of no field: the file is read as a whole."""
+        return (None, field_name, self.field_is_complex(field))
+
+    def __call__(self) -> dict[str, Any]:
+        """Return what the file says; raise BadInput when it cannot be read."""
+        path = file_of(self.current_state)
+        try:
+            values = tomllib.loads(path.read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{path}: expected a readable TOML file: {error}") from None
+        for name in sorted(NOT_IN_FILE & values.keys()):
+            variable = PREFIX + name.upper()
+            raise BadInput(f"{path}: {name}: expected elsewhere, in the variable {variable}")
+        return values
+
+
+def file_of(values: Mapping[str, Any]) -> Path:
+    """Given the settings known so far, return the path of the settings file."""
+    return Path(values.get("data", Settings.model_fields["data"].default)) / FILE_NAME
