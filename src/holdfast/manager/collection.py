@@ -16,7 +16,7 @@ from holdfast.server.messages import Change, Changes, Information
 _log = logging.getLogger(__name__)
 
 #: Seconds the feed is asked to wait for something new, and the pause after a failure.
-_WAIT = 20.0
+_WAIT = 20
 _PAUSE_AFTER_FAILURE = 2.0
 
 
@@ -79,6 +79,9 @@ class Collector:
                     _log.warning("Backup server %s: %s", self.information.name, error)
                 failing = True
                 await asyncio.sleep(_PAUSE_AFTER_FAILURE)
+            except Exception:  # a full disk, say, must not end collection for good
+                _log.exception("Collecting from %s failed.", self.information.name)
+                await asyncio.sleep(_PAUSE_AFTER_FAILURE)
 
     async def collect(self) -> None:
         """Collect to the end of the feed as it stands now. Raises BackupServerUnavailable."""
@@ -91,7 +94,7 @@ class Collector:
         async with self._advanced:
             await self._advanced.wait_for(lambda: self._cursor >= cursor)
 
-    async def _collect_batch(self, wait: float) -> None:
+    async def _collect_batch(self, wait: int) -> None:
         after = self._cursor
         batch = await self.connection.changes(after, wait)
         async with self._collecting:

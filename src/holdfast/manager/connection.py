@@ -44,7 +44,7 @@ class BackupServerConnection:
         """Ask who the backup server is. Raises BackupServerUnavailable."""
         return await self._ask("GET", "/information", Information)
 
-    async def changes(self, after: int, wait: float) -> Changes:
+    async def changes(self, after: int, wait: int) -> Changes:
         """Given a cursor, ask for what changed since; wait up to so many seconds for something.
 
         Raises BackupServerUnavailable.
@@ -73,7 +73,7 @@ class BackupServerConnection:
         path: str,
         expected: type[Message],
         *,
-        parameters: dict[str, float | int] | None = None,
+        parameters: dict[str, int] | None = None,
         body: bytes | None = None,
         limit: float = _ANSWER_LIMIT,
     ) -> Message:

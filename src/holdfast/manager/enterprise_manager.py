@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sqlite3
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from holdfast.manager.tasks import Tasks
 from holdfast.schema.core import CORE
 from holdfast.schema.resource import Action, ResourceType, Schema
 from holdfast.server.messages import Command
+
+_log = logging.getLogger(__name__)
 
 _CLEANING_INTERVAL = 60.0
 
@@ -126,4 +130,7 @@ class EnterpriseManager:
     async def _clean(self) -> None:
         while True:
             await asyncio.sleep(_CLEANING_INTERVAL)
-            await self.logon_sessions.remove_expired()
+            try:
+                await self.logon_sessions.remove_expired()
+            except sqlite3.Error:
+                _log.exception("Logon sessions that are over could not be removed.")
