@@ -163,7 +163,6 @@ UNREADABLE = """
 
     async def main():
         repository = ResticRepository(Path(sys.argv[1]), Path(sys.argv[2]))
-        await repository.ensure()
         try:
             await repository.back_up(FilesPlan(Path(sys.argv[3]), "t", "machine"))
         except SourceUnreadable as error:
@@ -175,7 +174,7 @@ UNREADABLE = """
 
 
 async def test_a_file_that_cannot_be_read_fails_the_backup_and_leaves_no_snapshot(
-    restic_repository: ResticRepository,
+    made_repository: ResticRepository,
     tree: Path,
     tmp_path: Path,
     run_script: Callable[..., Finished],
@@ -186,7 +185,7 @@ async def test_a_file_that_cannot_be_read_fails_the_backup_and_leaves_no_snapsho
     prefix = ["setpriv", f"--bounding-set={privileges}", f"--inh-caps={privileges}"]
     done = run_script(
         UNREADABLE,
-        restic_repository.folder,
+        made_repository.folder,
         tmp_path / "password",
         tree,
         prefix=prefix if os.geteuid() == 0 else (),
@@ -258,20 +257,28 @@ async def test_a_locked_repository_is_told_and_a_stale_lock_removed(
     assert not list(made_repository.folder.rglob("*-tmp-*"))
 
 
-async def test_an_init_killed_halfway_is_made_again(
-    restic_repository: ResticRepository, tree: Path
+async def test_an_init_killed_before_it_wrote_the_config_is_made_again(
+    made_repository: ResticRepository, tree: Path
 ) -> None:
-    # The worst moment: the key is there, the config that it belongs to is not.
+    # The worst moment: the key is there, the config that it belongs to is not. A second init on
+    # top would leave a repository that no key opens.
+    (made_repository.folder / "config").unlink()
+    await made_repository.ensure()
+    await back_up(made_repository, tree, "t")
+
+
+async def test_an_init_killed_by_a_signal_is_made_again(
+    restic_repository: ResticRepository,
+) -> None:
     making = asyncio.create_task(restic_repository.ensure())
-    while not list(restic_repository.folder.glob("keys/*")):
+    while not processes("restic", restic_repository.folder):
         await asyncio.sleep(0.001)
     for process in processes("restic", restic_repository.folder):
         os.kill(process, signal.SIGKILL)
     with pytest.raises(EngineError, match="signal 9"):
         await making
-    assert not (restic_repository.folder / "config").exists()
     await restic_repository.ensure()
-    await back_up(restic_repository, tree, "t")
+    assert await restic_repository.snapshots() == []
 
 
 @pytest.mark.parametrize("leftover", ["keys/" + "a" * 64, "locks/" + "b" * 64, "config-tmp-123"])

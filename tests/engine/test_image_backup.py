@@ -55,12 +55,21 @@ async def test_every_point_of_a_chain_restores_byte_for_byte_before_and_after_me
     make_disk: MakeDisk, folder: Path, tmp_path: Path, format: str
 ) -> None:
     disk = make_disk(format)
-    changes = [
-        lambda: [disk.write_randomly(64 * 1024) for _ in range(4)],
+
+    def write_unaligned() -> None:
+        for _ in range(5):
+            disk.write_randomly(5000, sector=512)
+
+    def change_both_ends() -> None:
+        disk.zero(MIB, 4096)
+        disk.write(disk.size - 4096, b"\xaa" * 4096)
+
+    changes: list[Callable[[], None]] = [
+        lambda: disk.write_randomly(256 * 1024),
         lambda: disk.zero(2 * MIB, 512 * 1024),
         lambda: disk.discard(3 * MIB, 512 * 1024),
-        lambda: [disk.write_randomly(5000, sector=512) for _ in range(5)],
-        lambda: (disk.zero(MIB, 4096), disk.write(disk.size - 4096, b"\xaa" * 4096)),
+        write_unaligned,
+        change_both_ends,
     ]
     full = await back_up(disk, folder, "p0")
     assert (full.incremental, full.note, full.virtual_size) == (False, None, disk.size)
@@ -226,7 +235,7 @@ async def test_a_machine_cannot_start_on_an_image_while_it_is_read(
     make_disk: MakeDisk, folder: Path
 ) -> None:
     disk = make_disk(size=64 * MIB, data=48 * MIB)
-    attempts = []
+    attempts: list[subprocess.CompletedProcess[bytes]] = []
 
     def start_machine(_progress: Progress) -> None:
         if not attempts:

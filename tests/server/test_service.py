@@ -121,10 +121,14 @@ async def test_a_bad_parameter_is_refused(
     assert next(iter(parameters)) in answer.json()["message"]
 
 
-async def test_a_cursor_beyond_the_feed_is_refused(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/changes", params={"after": 1000})
-    assert answer.status_code == 400
-    assert "beyond" in answer.json()["message"]
+async def test_a_reader_that_has_seen_more_than_there_is_learns_that_the_feed_starts_anew(
+    client: httpx.AsyncClient,
+) -> None:
+    before = await changes(client, after=0)
+    answer = await changes(client, after=1000, wait=30)
+    assert answer.epoch != before.epoch
+    assert (answer.changes, answer.cursor) == ([], before.cursor)
+    assert (await changes(client, after=0)).epoch == answer.epoch
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"request_id": 1}', b"\xff"])

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.cli.errors import Failure
-from holdfast.server.database import sqlite_url
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,6 @@ class DataDirectory:
     def server(self) -> Path:
         """What the local backup server keeps."""
         return self.path / "server"
-
-    @property
-    def server_database(self) -> str:
-        """The URL of the backup server's database."""
-        return sqlite_url(self.server / "server.sqlite")
 
     @property
     def manager(self) -> Path:

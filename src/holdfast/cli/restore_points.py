@@ -10,7 +10,7 @@ from sqlalchemy import Row, func, select
 
 from holdfast.cli.data_directory import DataDirectory
 from holdfast.server import tables
-from holdfast.server.database import open_database
+from holdfast.server.database import open_database, sqlite_url
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def read_points(directory: DataDirectory) -> list[Point]:
         .outerjoin(job, job.c.uid == backup.c.job_uid)
         .order_by(point.c.created.desc(), point.c.display_name, point.c.uid)
     )
-    engine = open_database(directory.server_database)
+    engine = open_database(sqlite_url(directory.server / "server.sqlite"))
     try:
         with engine.connect().execution_options(read_only=True) as connection:
             return [_point(row) for row in connection.execute(query)]

@@ -96,7 +96,7 @@ class Settings(BaseSettings):
         examples=["/etc/holdfast/password"],
     )
     samples: bool = Field(
-        True, description="When there is no job yet, make two sample jobs and run them."
+        True, description="At the very first start, make two sample jobs and run them."
     )
     verbose: bool = Field(False, description="Log more.")
 

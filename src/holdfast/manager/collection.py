@@ -79,7 +79,7 @@ class Collector:
                     _log.warning("Backup server %s: %s", self.information.name, error)
                 failing = True
                 await asyncio.sleep(_PAUSE_AFTER_FAILURE)
-            except Exception:  # a full disk, say, must not end collection for good
+            except Exception:  # noqa: BLE001 - a full disk, say, must not end collecting
                 _log.exception("Collecting from %s failed.", self.information.name)
                 await asyncio.sleep(_PAUSE_AFTER_FAILURE)
 

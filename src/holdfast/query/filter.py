@@ -31,7 +31,8 @@ _SPACE = re.compile(r"\s*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPERATOR = re.compile("|".join(re.escape(operator.value) for operator in Operator))
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
-_DOUBLY_QUOTED = re.compile(r'""([^"]+)""(?=\s*(?:[;,)]|$))')
+# Not what begins like the end of an empty value: in ``Name=="";Reason==""`` there are two of those.
+_DOUBLY_QUOTED = re.compile(r'""(?!\s*[;,)])([^"]+)""(?=\s*(?:[;,)]|$))')
 _BARE = re.compile(r"[^;,)]*")
 
 

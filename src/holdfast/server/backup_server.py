@@ -6,15 +6,12 @@ import asyncio
 import fcntl
 import logging
 import os
-import socket
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from sqlalchemy import Connection, insert, select, update
 from starlette.types import ASGIApp
 
-import holdfast
-from holdfast.server import outbox, tables
+from holdfast.server import identity
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, SystemClock
 from holdfast.server.commands import Commands
@@ -22,7 +19,6 @@ from holdfast.server.database import sqlite_url
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.keys import Keys
 from holdfast.server.messages import Command, Information, Outcome
-from holdfast.server.publish import publish_managed_server
 from holdfast.server.recovery import recover
 from holdfast.server.repositories import Repositories
 from holdfast.server.restore import Restore
@@ -78,7 +74,7 @@ class BackupServer:
         keys = await asyncio.to_thread(Keys, self._directory / "keys")
         self.token = await asyncio.to_thread(keys.token)
         self._store = store = await Store.open(self._database_url)
-        await store.write(self._introduce)
+        await store.write(lambda connection: identity.introduce(connection, self._name))
         locks = ChainLocks()
         self.repositories = Repositories(store, keys)
         settlement = Settlement(store, self.repositories, locks)
@@ -89,7 +85,7 @@ class BackupServer:
         scheduler = Scheduler(store, self._clock, self._runner)
         self._commands = Commands(store, self._clock, self._runner, scheduler)
         self.restore = Restore(store, self.repositories, locks)
-        self.app = make_service(store, self._commands, self.information, self.token)
+        self.app = make_service(store, self._commands, self.token)
         self._background = [
             asyncio.create_task(scheduler.run(), name="scheduler"),
             asyncio.create_task(self._refresh(), name="repository space"),
@@ -109,19 +105,7 @@ class BackupServer:
 
     async def information(self) -> Information:
         """Return who this server is, and where its feed ends."""
-
-        def read(connection: Connection) -> Information:
-            row = connection.execute(select(tables.server)).one()
-            return Information(
-                uid=row.uid,
-                epoch=row.epoch,
-                name=row.name,
-                description="Holdfast backup server",
-                version=holdfast.__version__,
-                cursor=outbox.cursor(connection),
-            )
-
-        return await self._store.read(read)
+        return await self._store.read(identity.information)
 
     async def add_repository(self, name: str, path: Path) -> UUID:
         """Make a directory a repository; return its UID. See `Repositories.add`."""
@@ -139,23 +123,6 @@ class BackupServer:
         while True:
             await self.repositories.refresh_space()
             await asyncio.sleep(_REFRESH_SECONDS)
-
-    def _introduce(self, connection: Connection) -> None:
-        """Write down who this server is, on its first start; its name may change later."""
-        known = connection.scalar(select(tables.server.c.uid))
-        if known is not None:
-            connection.execute(update(tables.server).values(name=self._name))
-            return
-        connection.execute(
-            insert(tables.server).values(uid=uuid4(), epoch=uuid4(), name=self._name)
-        )
-        host = uuid4()
-        connection.execute(
-            insert(tables.managed_server).values(
-                uid=host, name=socket.gethostname(), kind="Local", description="This server"
-            )
-        )
-        publish_managed_server(connection, host)
 
 
 def _lock_directory(directory: Path) -> int:

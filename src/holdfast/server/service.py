@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+from sqlalchemy import Connection
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -15,9 +15,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from holdfast.server import outbox
+from holdfast.server import identity, outbox
 from holdfast.server.commands import Commands
-from holdfast.server.messages import Changes, Command, Information
+from holdfast.server.messages import Changes, Command
 from holdfast.server.store import Store
 
 LONGEST_WAIT = 30.0
@@ -26,29 +26,25 @@ GREATEST_LIMIT = 5000
 LARGEST_BODY = 4 * 1024 * 1024
 
 
-def make_service(
-    store: Store,
-    commands: Commands,
-    information: Callable[[], Awaitable[Information]],
-    token: str,
-) -> Starlette:
+def make_service(store: Store, commands: Commands, token: str) -> Starlette:
     """Given what it serves, return the service as an ASGI application."""
 
     async def get_information(_request: Request) -> Response:
-        return _json(await information())
+        return _json(await store.read(identity.information))
 
     async def get_changes(request: Request) -> Response:
         after = int(_number(request, "after", 0, 0, 2**63 - 1))
         limit = int(_number(request, "limit", DEFAULT_LIMIT, 1, GREATEST_LIMIT))
         wait = _number(request, "wait", 0, 0, LONGEST_WAIT)
-        if wait > 0:
+        if after > (await store.read(outbox.cursor)):
+            # The reader has seen more than we know: our database was put back from an older copy.
+            # Numbers would be given twice, so the feed is another one from here on.
+            await store.write(identity.renew_epoch)
+        elif wait > 0:
             await store.wait_for_changes(after, wait)
-        changes, more = await store.read(lambda c: outbox.changes_after(c, after, limit))
-        known = await information()
-        if after > known.cursor:
-            raise HTTPException(400, f"The cursor {after} is beyond the feed's end.")
-        cursor = changes[-1].sequence if changes else after
-        return _json(Changes(epoch=known.epoch, cursor=cursor, more=more, changes=changes))
+        if store.closed:
+            raise HTTPException(503, "The backup server is shutting down.")
+        return _json(await store.read(lambda c: _changes(c, after, limit)))
 
     async def post_command(request: Request) -> Response:
         try:
@@ -66,6 +62,14 @@ def make_service(
         middleware=[Middleware(_TokenRequired, token=token)],
         exception_handlers={HTTPException: _error},
     )
+
+
+def _changes(connection: Connection, after: int, limit: int) -> Changes:
+    known = identity.information(connection)
+    changes, more = outbox.changes_after(connection, after, limit)
+    # Never beyond the end: that would be taken for a reader of an older feed.
+    cursor = changes[-1].sequence if changes else min(after, known.cursor)
+    return Changes(epoch=known.epoch, cursor=cursor, more=more, changes=changes)
 
 
 class _TokenRequired:

@@ -53,6 +53,11 @@ class Store:
         await loop.run_in_executor(None, self._readers.shutdown)
         self._engine.dispose()
 
+    @property
+    def closed(self) -> bool:
+        """Whether the store takes no more transactions."""
+        return self._closed
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a reading transaction and return what it returns."""
 

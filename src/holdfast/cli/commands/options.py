@@ -16,8 +16,10 @@ def setting(name: str, *flags: str, metavar: str | None = None) -> Any:
     `metavar` says what a value is where its type does not: a number that the settings will check
     is text until then.
     """
-    description = Settings.model_fields[name].description or ""
-    return typer.Option(*flags, metavar=metavar, help=f"{description} [{PREFIX}{name.upper()}]")
+    field = Settings.model_fields[name]
+    default = f"; default {field.default}" if metavar and field.default else ""
+    text = f"{field.description} [{PREFIX}{name.upper()}{default}]"
+    return typer.Option(*flags, metavar=metavar, help=text)
 
 
 #: The data directory; None when a person typed none.

@@ -1,0 +1,259 @@
+"""What a start puts right: sessions, the journal, points whose files are gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from holdfast.engine.errors import ToolFailed
+from holdfast.engine.files import FilesPlan, ResticRepository
+from holdfast.server import journal, sessions, settlement, tables
+from holdfast.server.backup_server import SHUT_DOWN, BackupServer, DirectoryInUseError
+from holdfast.server.clock import milliseconds
+from holdfast.server.journal import FILES_CHAIN, ChainKey, MakeImage, MakeSnapshot
+from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
+
+from .lab import HandClock, Lab, write_image, write_slow_image
+
+OpenLab = Callable[[], AbstractAsyncContextManager[Lab]]
+
+
+async def image_key(lab: Lab) -> ChainKey:
+    [backup] = await lab.rows(tables.backup)
+    reference = (await lab.rows(tables.machine_point))[0].reference
+    return ChainKey(backup.uid, reference)
+
+
+async def declare(lab: Lab, key: ChainKey, work: journal.Work) -> None:
+    await lab.write(lambda c: journal.declare(c, key, work, 0))
+
+
+async def test_a_session_that_was_running_is_ended_with_the_reason(
+    open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_lab() as lab:
+        job = await lab.create_job("a.raw")
+        now = milliseconds(lab.clock.now())
+        uid = await lab.write(lambda c: sessions.begin_session(c, job, now))
+        await lab.write(lambda c: sessions.start_working(c, uid))
+
+        async def killed(*_arguments: object) -> None:
+            return None
+
+        monkeypatch.setattr("holdfast.server.job_runner.JobRunner.stop_all", killed)
+    async with open_lab() as lab:
+        session = await lab.resource("BackupJobSession", uid)
+        assert session.values["State"] == "Stopped"
+        assert session.values["Result"] == "Failed"
+        assert session.values["FailureMessage"] == STOPPED_UNEXPECTEDLY
+        [task] = (await lab.tasks(uid)).values()
+        assert task.values["Reason"] == STOPPED_UNEXPECTEDLY
+        assert task.values["State"] == "Completed"
+
+
+async def test_a_shut_down_ends_sessions_saying_so_and_the_server_goes_on_after(
+    open_lab: OpenLab,
+) -> None:
+    async with open_lab() as lab:
+        write_slow_image(lab.source("a.raw"))
+        job = await lab.create_job("a.raw")
+        session = await lab.begin(job)
+        await lab.until_copying()
+    assert not list(lab.repository_path.glob("*/*"))
+    async with open_lab() as lab:
+        ended = await lab.resource("BackupJobSession", session)
+        assert ended.values["FailureMessage"] == SHUT_DOWN
+        assert (await lab.run(job)).values["Result"] == "Success"
+
+
+async def test_two_servers_never_share_a_directory(lab: Lab, clock: HandClock) -> None:
+    with pytest.raises(DirectoryInUseError):
+        await BackupServer(lab.folder / "server", "second", clock=clock).start()
+
+
+async def test_the_folder_and_its_secrets_are_private(lab: Lab) -> None:
+    folder = lab.folder / "server"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    secrets = list((folder / "keys").iterdir())
+    assert len(secrets) == 2
+    assert {path.stat().st_mode & 0o777 for path in secrets} == {0o600}
+
+
+async def test_a_file_that_was_never_recorded_is_removed_and_recorded_ones_stay(
+    open_lab: OpenLab,
+) -> None:
+    async with open_lab() as lab:
+        content = write_image(lab.source("a.raw"), 1)
+        await lab.run(await lab.create_job("a.raw"))
+        key = await image_key(lab)
+        [image] = lab.repository_path.glob("*/*.qcow2")
+        names = ["b.qcow2", "b.qcow2.json", "b.qcow2.partial", "b.qcow2.difference.partial"]
+        for name in names:
+            (image.parent / name).write_bytes(b"half made")
+        await declare(lab, key, MakeImage(f"{image.parent.name}/b.qcow2"))
+        # An entry that would remove a recorded file must never be carried out.
+        await declare(lab, key, MakeImage(f"{image.parent.name}/{image.name}"))
+    async with open_lab() as lab:
+        assert {path.name for path in image.parent.iterdir()} == {image.name, f"{image.name}.json"}
+        [point] = await lab.points("a")
+        assert await lab.restored(point.uid) == content
+        assert len(await lab.rows(tables.intent)) == 1
+
+
+async def test_a_repository_that_is_away_delays_its_journal_and_not_the_start(
+    open_lab: OpenLab,
+) -> None:
+    async with open_lab() as lab:
+        write_image(lab.source("a.raw"), 1)
+        job = await lab.create_job("a.raw")
+        await lab.run(job)
+        [image] = lab.repository_path.glob("*/*.qcow2")
+        half_made = image.with_name("b.qcow2")
+        half_made.write_bytes(b"half made")
+        await declare(lab, await image_key(lab), MakeImage(f"{image.parent.name}/b.qcow2"))
+    away = lab.repository_path.rename(lab.folder / "away")
+    lab.repository_path.mkdir()
+    async with open_lab() as lab:
+        assert len(await lab.points("a")) == 1
+        assert len(await lab.rows(tables.intent)) == 1
+        session = await lab.run(job)
+        assert "Is its disk or share mounted?" in session.values["FailureMessage"]
+        lab.repository_path.rmdir()
+        away.rename(lab.repository_path)
+        assert half_made.exists()
+        assert (await lab.run(job)).values["Result"] == "Success"
+        assert not half_made.exists()
+        assert await lab.rows(tables.intent) == []
+
+
+Step = Callable[..., Awaitable[Any]]
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "step", ["remove_image", "merge_into_parent", "write_manifest", "remove_manifest"]
+)
+@pytest.mark.parametrize("grown", [False, True], ids=["merge", "drop"])
+async def test_retention_that_was_cut_off_at_any_step_is_carried_on(
+    open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch, step: str, done: bool, grown: bool
+) -> None:
+    real: Step = getattr(settlement, step)
+
+    async def cut_off(*arguments: Any) -> Any:
+        if done:
+            await real(*arguments)
+        raise ToolFailed("a test cut this off")
+
+    async with open_lab() as lab:
+        job = await lab.create_job("a.raw", retention=1)
+        write_image(lab.source("a.raw"), 1)
+        await lab.run(job)
+        content = write_image(lab.source("a.raw"), 2, size=(9 if grown else 8) * 1024 * 1024)
+        with monkeypatch.context() as patch:
+            patch.setattr(settlement, step, cut_off)
+            await lab.run(job)
+        [point] = await lab.points("a")
+        assert await lab.restored(point.uid) == content
+    async with open_lab() as lab:
+        assert await lab.rows(tables.intent) == []
+        [point] = await lab.points("a")
+        assert point.values["PointType"] == "Full"
+        assert await lab.restored(point.uid) == content
+        [image] = lab.repository_path.glob("*/*.qcow2")
+        assert [p.name for p in lab.repository_path.glob("*/*.json")] == [f"{image.name}.json"]
+        third = write_image(lab.source("a.raw"), 3, size=(9 if grown else 8) * 1024 * 1024)
+        assert (await lab.run(job)).values["Result"] == "Success"
+        [point] = await lab.points("a")
+        assert await lab.restored(point.uid) == third
+
+
+async def test_a_snapshot_that_was_never_recorded_is_forgotten_and_recorded_ones_stay(
+    open_lab: OpenLab,
+) -> None:
+    async with open_lab() as lab:
+        lab.source("share").mkdir()
+        (lab.source("share") / "letter").write_text("kept")
+        await lab.run(await lab.create_job("share", kind="NasBackup"))
+        [backup] = await lab.rows(tables.backup)
+        point = uuid4()
+        place = await lab.server.repositories.place_of(backup.uid)
+        await place.files().back_up(FilesPlan(lab.source("share"), str(point), "host"))
+        await declare(lab, ChainKey(backup.uid, FILES_CHAIN), MakeSnapshot(point))
+    async with open_lab() as lab:
+        [row] = await lab.rows(tables.machine_point)
+        assert [s.id for s in await place.files().snapshots()] == [row.snapshot_id]
+        [restored] = await lab.server.restore.point(row.uid, lab.folder / "out")
+        assert (restored.path / "letter").read_text() == "kept"
+        assert await lab.rows(tables.intent) == []
+
+
+async def test_snapshots_that_were_to_be_forgotten_are_forgotten_on_the_next_start(
+    open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut_off(*_arguments: object) -> None:
+        raise ToolFailed("a test cut this off")
+
+    async with open_lab() as lab:
+        lab.source("share").mkdir()
+        job = await lab.create_job("share", kind="NasBackup", retention=1)
+        for number in range(2):
+            (lab.source("share") / "number").write_text(str(number))
+            with monkeypatch.context() as patch:
+                patch.setattr(ResticRepository, "forget", cut_off)
+                session = await lab.run(job)
+        assert session.values["Result"] == "Warning"
+        assert len(await lab.rows(tables.machine_point)) == 1
+    async with open_lab() as lab:
+        [row] = await lab.rows(tables.machine_point)
+        place = await lab.server.repositories.place_of(row.backup_uid)
+        assert [s.id for s in await place.files().snapshots()] == [row.snapshot_id]
+
+
+async def test_a_point_whose_file_somebody_took_away_is_no_longer_shown(
+    open_lab: OpenLab, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_lab() as lab:
+        job = await lab.create_job("a.raw")
+        for seed in range(3):
+            write_image(lab.source("a.raw"), seed)
+            await lab.run(job)
+        middle = (await lab.points("a"))[1]
+        file = await lab.resource("BackupFile", middle.relations["backup_file"])
+    await asyncio.to_thread(Path(file.values["FilePath"]).unlink)
+    async with open_lab() as lab:
+        [left] = await lab.points("a")
+        assert left.values["PointType"] == "Full"
+        assert "cannot be restored any more" in caplog.text
+        content = write_image(lab.source("a.raw"), 9)
+        assert (await lab.run(job)).values["Result"] == "Success"
+        assert await lab.restored((await lab.points("a"))[-1].uid) == content
+
+
+async def test_points_of_a_repository_that_is_away_are_still_shown(open_lab: OpenLab) -> None:
+    async with open_lab() as lab:
+        write_image(lab.source("a.raw"), 1)
+        await lab.run(await lab.create_job("a.raw"))
+    away = lab.repository_path.rename(lab.folder / "away")
+    async with open_lab() as lab:
+        assert len(await lab.points("a")) == 1
+    away.rename(lab.repository_path)
+
+
+async def test_runs_that_were_missed_are_not_made_up_for(
+    open_lab: OpenLab, clock: HandClock
+) -> None:
+    from datetime import timedelta
+
+    async with open_lab() as lab:
+        job = await lab.create_job("a.raw", schedule={"type": "Periodically", "every": 1})
+    clock.advance(timedelta(hours=5, minutes=20))
+    async with open_lab() as lab:
+        assert await lab.resources("BackupJobSession") == []
+        next_run = (await lab.resource("Job", job)).values["NextRun"]
+        assert next_run == milliseconds(clock.now().replace(hour=15, minute=0))
