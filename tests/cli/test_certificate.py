@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 
 from holdfast.cli import certificate
-from holdfast.cli.errors import Failure
+from holdfast.cli.errors import BadInput, Failure
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -64,3 +64,18 @@ def test_broken_key_is_told_and_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="expected an elliptic curve key"):
         certificate.ensure(tmp_path / "tls")
     assert files.key.read_text() == "nonsense"
+
+
+def test_certificate_of_ones_own_is_used_as_it_is(tmp_path: Path) -> None:
+    own = certificate.ensure(tmp_path / "own")
+    assert certificate.brought(own.certificate, own.key) == own
+    assert certificate.brought(None, None) is None
+
+
+def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    own, other = certificate.ensure(tmp_path / "own"), certificate.ensure(tmp_path / "other")
+    for wrong in ((own.certificate, other.key), (own.key, own.key), (tmp_path / "no", own.key)):
+        with pytest.raises(BadInput, match="expected a certificate chain in PEM and its key"):
+            certificate.brought(*wrong)
+    with pytest.raises(BadInput, match="expected both or neither"):
+        certificate.brought(own.certificate, None)

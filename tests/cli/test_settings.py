@@ -98,7 +98,10 @@ def test_sample_names_every_setting_and_says_what_no_file_says(tmp_path: Path) -
     assert tomllib.loads(uncommented).keys() == Settings.model_fields.keys() - NOT_IN_FILE
     write_file(tmp_path, uncommented)
     changed = load({"data": tmp_path}).model_dump(exclude_defaults=True)
-    assert changed.keys() == {"data", "public_url", "ready_file", "password_file"}
+    assert changed.keys() == {
+        *("data", "public_url", "ready_file", "password_file"),
+        *("certificate_file", "key_file"),
+    }
 
 
 def test_every_setting_has_a_flag() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import httpx
 import pytest
 
 from .conftest import StartHoldfast
-from .holdfast_process import Running, holdfast, launch, wait_until_ready
+from .holdfast_process import Running, holdfast, launch
 
 SESSIONS = "/query?type=BackupJobSession&format=Entities&sortAsc=JobName"
 
@@ -126,28 +128,32 @@ def test_later_start_finds_everything_again(start: StartHoldfast) -> None:
     assert second.stop(signal.SIGINT) == 0
 
 
-def test_stop_is_clean_while_the_first_jobs_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_first_jobs_that_are_cut_short_end_and_are_not_made_twice(
+    start: StartHoldfast, tmp_path: Path, number: signal.Signals, exit_code: int
+) -> None:
     data = tmp_path / "data"
+    output, log = data.with_name("output.txt"), data.with_name("log.txt")
     process = launch(data)
     try:
-        output = data.with_name("output.txt")
         while "Running the first jobs" not in output.read_text():
-            assert process.poll() is None, data.with_name("log.txt").read_text()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-        assert "Traceback" not in data.with_name("log.txt").read_text()
-        again = launch(data)
-        try:
-            running = wait_until_ready(again, data)
-            log_on = output.read_text()
-            assert "Password" in log_on
-            assert running.stop() == 0
-        finally:
-            again.kill()
-            again.wait()
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.wait(30) == exit_code
+        assert "Traceback" not in log.read_text()
     finally:
         process.kill()
         process.wait()
+    match = re.search(r"^Password +(\S+)$", output.read_text(), re.MULTILINE)
+    assert match is not None
+    with start().client(password=match[1]) as client:
+        jobs = client.get("/query?type=Job").json()["Refs"]["Refs"]
+        states = {session["State"] for session in job_sessions(client)}
+    assert [job["Name"] for job in jobs] == ["Sample Disk Backup", "Sample Files Backup"]
+    assert states == {"Stopped"}
 
 
 def test_supplied_password_is_set_and_known_at_every_start(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,7 +14,7 @@ import pytest
 
 from holdfast.engine.errors import ToolFailed
 from holdfast.engine.files import FilesPlan, ResticRepository
-from holdfast.server import journal, sessions, settlement, tables
+from holdfast.server import journal, machine_backup, sessions, settlement, tables
 from holdfast.server.backup_server import SHUT_DOWN, BackupServer, DirectoryInUseError
 from holdfast.server.clock import milliseconds
 from holdfast.server.journal import FILES_CHAIN, ChainKey, MakeImage, MakeSnapshot
@@ -22,6 +23,7 @@ from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
 from .lab import HandClock, Lab, write_image, write_slow_image
 
 OpenLab = Callable[[], AbstractAsyncContextManager[Lab]]
+Step = Callable[..., Awaitable[Any]]
 
 
 async def image_key(lab: Lab) -> ChainKey:
@@ -106,6 +108,37 @@ async def test_a_file_that_was_never_recorded_is_removed_and_recorded_ones_stay(
         assert len(await lab.rows(tables.intent)) == 1
 
 
+@pytest.mark.parametrize("step", ["back_up_image", "write_manifest"])
+async def test_a_backup_that_was_cut_off_before_it_was_recorded_leaves_nothing(
+    open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    real: Step = getattr(machine_backup, step)
+
+    async def cut_off(*arguments: Any) -> Any:
+        await real(*arguments)
+        raise ToolFailed("a test cut this off")
+
+    async def nothing(*_arguments: object) -> None:
+        return None
+
+    async with open_lab() as lab:
+        job = await lab.create_job("a.raw")
+        first = write_image(lab.source("a.raw"), 1)
+        await lab.run(job)
+        before = set(lab.repository_path.glob("*/*"))
+        second = write_image(lab.source("a.raw"), 2)
+        with monkeypatch.context() as patch:
+            patch.setattr(machine_backup, step, cut_off)
+            patch.setattr(settlement.Settlement, "try_settle", nothing)
+            await lab.run(job)
+        assert set(lab.repository_path.glob("*/*")) > before
+        assert len(await lab.points("a")) == 1
+    async with open_lab() as lab:
+        assert set(lab.repository_path.glob("*/*")) == before
+        assert (await lab.run(job)).values["Result"] == "Success"
+        assert [await lab.restored(p.uid) for p in await lab.points("a")] == [first, second]
+
+
 async def test_a_repository_that_is_away_delays_its_journal_and_not_the_start(
     open_lab: OpenLab,
 ) -> None:
@@ -130,9 +163,6 @@ async def test_a_repository_that_is_away_delays_its_journal_and_not_the_start(
         assert (await lab.run(job)).values["Result"] == "Success"
         assert not half_made.exists()
         assert await lab.rows(tables.intent) == []
-
-
-Step = Callable[..., Awaitable[Any]]
 
 
 @pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
@@ -219,7 +249,7 @@ async def test_a_point_whose_file_somebody_took_away_is_no_longer_shown(
     open_lab: OpenLab, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_lab() as lab:
-        job = await lab.create_job("a.raw")
+        job = await lab.create_job("a.raw", retention=3)
         for seed in range(3):
             write_image(lab.source("a.raw"), seed)
             await lab.run(job)
@@ -230,9 +260,11 @@ async def test_a_point_whose_file_somebody_took_away_is_no_longer_shown(
         [left] = await lab.points("a")
         assert left.values["PointType"] == "Full"
         assert "cannot be restored any more" in caplog.text
-        content = write_image(lab.source("a.raw"), 9)
-        assert (await lab.run(job)).values["Result"] == "Success"
-        assert await lab.restored((await lab.points("a"))[-1].uid) == content
+        contents = []
+        for seed in range(5, 9):
+            contents.append(write_image(lab.source("a.raw"), seed))
+            assert (await lab.run(job)).values["Result"] == "Success"
+        assert [await lab.restored(p.uid) for p in await lab.points("a")] == contents[1:]
 
 
 async def test_points_of_a_repository_that_is_away_are_still_shown(open_lab: OpenLab) -> None:
@@ -248,8 +280,6 @@ async def test_points_of_a_repository_that_is_away_are_still_shown(open_lab: Ope
 async def test_runs_that_were_missed_are_not_made_up_for(
     open_lab: OpenLab, clock: HandClock
 ) -> None:
-    from datetime import timedelta
-
     async with open_lab() as lab:
         job = await lab.create_job("a.raw", schedule={"type": "Periodically", "every": 1})
     clock.advance(timedelta(hours=5, minutes=20))

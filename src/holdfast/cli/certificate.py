@@ -8,6 +8,7 @@ sees no change. It is no certificate authority, so its key can vouch for nothing
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from holdfast.cli.errors import Failure
+from holdfast.cli.errors import BadInput, Failure
 from holdfast.cli.whole_file import write_whole
 
 VALID_FOR = timedelta(days=825)
@@ -56,6 +57,26 @@ def ensure(directory: Path, names: Iterable[str] = (), now: datetime | None = No
     except OSError as error:
         raise Failure(f"{error.filename}: {error.strerror}") from None
     return files
+
+
+def brought(certificate: Path | None, key: Path | None) -> Certificate | None:
+    """Given the files that the settings name, return them as a certificate; None without any.
+
+    Raise BadInput when one is missing or they do not belong together.
+    """
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise BadInput("--certificate-file, --key-file: expected both or neither")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # The password is empty, or a key with one would make OpenSSL ask for it.
+        context.load_cert_chain(certificate, key, password="")
+    except OSError as error:  # also what OpenSSL says
+        expected = "expected a certificate chain in PEM and its key without a password"
+        reason = error.strerror or str(error)
+        raise BadInput(f"--certificate-file, --key-file: {expected}: {reason}") from None
+    return Certificate(certificate, key)
 
 
 def fingerprint(certificate: Path) -> str:

@@ -94,8 +94,9 @@ class Frontend:
             for server, listener in zip(self._servers, self._listeners, strict=True)
         ]
         while not all(server.started for server in self._servers):
-            if any(task.done() for task in self._tasks):
-                raise Failure("the API could not be served; the log says why")
+            for task in self._tasks:
+                if task.done():
+                    raise Failure(f"the API cannot be served: {task.exception()}")
             await asyncio.sleep(0.01)
 
     async def wait(self) -> None:

@@ -51,7 +51,7 @@ def _specifications(repository: UUID, samples: Samples) -> tuple[JobSpecificatio
         JobSpecification(
             name="Sample Files Backup",
             description="Backs up a directory with files of this machine.",
-            sources=(Source(path=str(samples.files)),),
+            sources=(Source(path=str(samples.files), name="sample-files"),),
             repository=repository,
             kind="NasBackup",
             retention=RETENTION,

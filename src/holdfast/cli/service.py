@@ -35,7 +35,7 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
         listeners = _bound(settings, stack)
         https, http = (listener.base for listener in listeners)
         announcement.starting(directory.path)
-        tls = certificate.ensure(directory.tls, _certified_names(settings))
+        tls = _certificate(settings, directory)
         input_of_jobs = await _input_of_jobs(settings, directory)
         here = await stack.enter_async_context(installation.started(directory))
         repository = await here.server.add_repository(REPOSITORY_NAME, directory.repository)
@@ -64,6 +64,11 @@ def _bound(settings: Settings, stack: AsyncExitStack) -> list[Listener]:
         listeners.append(bind(*address))
         stack.callback(listeners[-1].socket.close)
     return listeners
+
+
+def _certificate(settings: Settings, directory: DataDirectory) -> Certificate:
+    own = certificate.brought(settings.certificate_file, settings.key_file)
+    return own or certificate.ensure(directory.tls, _certified_names(settings))
 
 
 async def _frontend(

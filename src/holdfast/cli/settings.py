@@ -79,6 +79,16 @@ class Settings(BaseSettings):
         description="Address at which clients reach Holdfast, when a proxy is in between.",
         examples=["https://backup.example.com"],
     )
+    certificate_file: Path | None = Field(
+        None,
+        description="Certificate chain (PEM) for HTTPS, in place of a self-signed certificate.",
+        examples=["/etc/holdfast/chain.pem"],
+    )
+    key_file: Path | None = Field(
+        None,
+        description="Private key (PEM, no password) that belongs to the certificate file.",
+        examples=["/etc/holdfast/key.pem"],
+    )
     allowed_hosts: Hosts = Field(
         (), description="Host names that requests may carry, beyond those of this machine."
     )

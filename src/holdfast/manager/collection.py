@@ -15,6 +15,9 @@ from holdfast.server.messages import Change, Changes, Information
 
 _log = logging.getLogger(__name__)
 
+#: Where a backup server answers unless its address says otherwise.
+PRIVATE_PORT = 9392
+
 #: Seconds the feed is asked to wait for something new, and the pause after a failure.
 _WAIT = 20
 _PAUSE_AFTER_FAILURE = 2.0
@@ -52,7 +55,7 @@ class Collector:
             {
                 "Description": known.description,
                 "Version": known.version,
-                "Port": self.connection.url.port or 443,
+                "Port": self.connection.url.port or PRIVATE_PORT,
                 "IpOrDnsName": self.connection.url.host,
             },
         )

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 
 from holdfast.query.errors import FilterError
 from holdfast.query.expression import All, Any, Comparison, Expression, Operator
-from holdfast.query.literals import literal_for
+from holdfast.query.literals import comparable
 from holdfast.schema.resource import QueryField
 
 #: Bounds on what one filter may ask for; beyond them it is refused, not tried.
@@ -101,7 +101,7 @@ class _Parser:
         if self._comparisons > MAXIMUM_COMPARISONS:
             raise FilterError(start + 1, f"expected at most {MAXIMUM_COMPARISONS} comparisons")
         try:
-            value = literal_for(field.type, text)
+            operator, value = comparable(field.type, operator, text)
         except ValueError as error:
             raise FilterError(start + 1, f"{error} as the value of {field.name}") from None
         return Comparison(field, operator, value)

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from fractions import Fraction
 
-from holdfast.query.expression import Literal
+from holdfast.query.expression import Literal, Operator
 from holdfast.schema.naming import guid_of
 from holdfast.schema.types import (
     Boolean,
@@ -31,6 +31,7 @@ _MOMENT = re.compile(
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER_LIMIT = 1 << 63
+_NO_WHOLE_NUMBER = 0.5
 
 
 def fold(text: str) -> str:
@@ -41,29 +42,29 @@ def fold(text: str) -> str:
     return text.casefold()
 
 
-def literal_for(field_type: Scalar, text: str) -> Literal:
-    """Given a field's type and the text of a value, return the value to compare with.
+def comparable(field_type: Scalar, operator: Operator, text: str) -> tuple[Operator, Literal]:
+    """Given a field's type, an operator and the text of a value, return what to compare with, how.
 
-    A number or moment finer than its column can hold becomes the half between its neighbours:
-    every comparison with a stored value then comes out as with the exact value.
+    The result holds for just the stored values for which the exact value would: ``> 2.5`` of whole
+    numbers is ``> 2``.
 
     Raises ValueError whose message says what was expected.
     """
     match field_type:
         case String() | HierarchyRef() | Href():
-            return fold(text)
+            return operator, fold(text)
         case Uid() | Guid():
-            return guid_of(text)
+            return operator, guid_of(text)
         case Boolean():
-            return _boolean(text)
+            return operator, _boolean(text)
         case Enumeration():
-            return field_type.index(text.strip())
+            return operator, field_type.index(text.strip())
         case DateTime():
-            return _whole_or_half(_moment(text))
+            return _whole(operator, _moment(text))
         case Integer():
-            return _whole_or_half(_number(text))
+            return _whole(operator, _number(text))
         case Real():
-            return _to_float(_number(text))
+            return operator, _to_float(_number(text))
 
 
 def _boolean(text: str) -> int:
@@ -80,15 +81,19 @@ def _number(text: str) -> Fraction:
     return Fraction(stripped)
 
 
-def _whole_or_half(value: Fraction) -> int | float:
-    if value.denominator != 1:
-        below = value.numerator // value.denominator
-        if abs(below) < 1 << 52:
-            return below + 0.5
-        return _to_float(value)
-    if -_INTEGER_LIMIT <= value.numerator < _INTEGER_LIMIT:
-        return value.numerator
-    return _to_float(value)
+def _whole(operator: Operator, value: Fraction) -> tuple[Operator, Literal]:
+    if not -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
+        return operator, float("inf") if value > 0 else float("-inf")
+    below = value.numerator // value.denominator
+    if below == value:
+        return operator, below
+    match operator:
+        case Operator.EQUAL | Operator.NOT_EQUAL:
+            return operator, _NO_WHOLE_NUMBER
+        case Operator.GREATER | Operator.GREATER_OR_EQUAL:
+            return Operator.GREATER, below
+        case Operator.LESS | Operator.LESS_OR_EQUAL:
+            return Operator.LESS_OR_EQUAL, below
 
 
 def _to_float(value: Fraction) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
 from pathlib import Path
 from uuid import UUID
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp
 
 from holdfast.server import identity
@@ -63,45 +65,32 @@ class BackupServer:
         self._concurrency = concurrency
         self._database_url = database_url or sqlite_url(directory / "server.sqlite")
         self._background: list[asyncio.Task[None]] = []
-        self._lock: int | None = None
+        self._resources = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
         """Open the database, put right what was interrupted, and begin to serve.
 
         Raise DirectoryInUseError when another process has the directory.
         """
-        self._lock = await asyncio.to_thread(_lock_directory, self._directory)
-        keys = await asyncio.to_thread(Keys, self._directory / "keys")
-        self.token = await asyncio.to_thread(keys.token)
-        self._store = store = await Store.open(self._database_url)
-        await store.write(lambda connection: identity.introduce(connection, self._name))
-        locks = ChainLocks()
-        self.repositories = Repositories(store, keys)
-        settlement = Settlement(store, self.repositories, locks)
-        await recover(store, self._clock, self.repositories, settlement)
-        self._runner = JobRunner(
-            store, self._clock, self.repositories, locks, settlement, self._concurrency
-        )
-        scheduler = Scheduler(store, self._clock, self._runner)
-        self._commands = Commands(store, self._clock, self._runner, scheduler)
-        self.restore = Restore(store, self.repositories, locks)
-        self.app = make_service(store, self._commands, self.token)
-        self._background = [
-            asyncio.create_task(scheduler.run(), name="scheduler"),
-            asyncio.create_task(self._refresh(), name="repository space"),
-        ]
+        async with contextlib.AsyncExitStack() as resources:
+            lock = await asyncio.to_thread(_lock_directory, self._directory)
+            resources.callback(os.close, lock)
+            keys = await asyncio.to_thread(Keys, self._directory / "keys")
+            self.token = await asyncio.to_thread(keys.token)
+            self._store = await Store.open(self._database_url)
+            resources.push_async_callback(self._store.close)
+            await self._store.write(lambda c: identity.introduce(c, self._name))
+            await self._assemble(keys)
+            self._resources = resources.pop_all()
 
     async def stop(self) -> None:
         """Stop what runs, saying so in its sessions, and close the database."""
         for task in self._background:
             task.cancel()
-        if self._background:
-            await asyncio.wait(self._background)
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._commands.close()
         await self._runner.stop_all(SHUT_DOWN)
-        await self._store.close()
-        if self._lock is not None:
-            os.close(self._lock)
+        await self._resources.aclose()
 
     async def information(self) -> Information:
         """Return who this server is, and where its feed ends."""
@@ -119,9 +108,30 @@ class BackupServer:
         """Return when no session runs."""
         await self._runner.wait_until_idle()
 
+    async def _assemble(self, keys: Keys) -> None:
+        """Put the parts together, what was interrupted being put right before any of them runs."""
+        store, locks = self._store, ChainLocks()
+        self.repositories = Repositories(store, keys)
+        settlement = Settlement(store, self.repositories, locks)
+        await recover(store, self._clock, self.repositories, settlement)
+        self._runner = JobRunner(
+            store, self._clock, self.repositories, locks, settlement, self._concurrency
+        )
+        scheduler = Scheduler(store, self._clock, self._runner)
+        self._commands = Commands(store, self._clock, self._runner, scheduler)
+        self.restore = Restore(store, self.repositories, locks)
+        self.app = make_service(store, self._commands, self.token)
+        self._background = [
+            asyncio.create_task(scheduler.run(), name="scheduler"),
+            asyncio.create_task(self._refresh(), name="repository space"),
+        ]
+
     async def _refresh(self) -> None:
         while True:
-            await self.repositories.refresh_space()
+            try:
+                await self.repositories.refresh_space()
+            except SQLAlchemyError:
+                _LOGGER.exception("The space in the repositories cannot be noted at the moment")
             await asyncio.sleep(_REFRESH_SECONDS)
 
 

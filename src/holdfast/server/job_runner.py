@@ -134,7 +134,8 @@ class JobRunner:
             )
         finally:
             publishing.cancel()
-            await asyncio.wait({publishing})
+            # However it ended: what people see of the progress decides nothing.
+            await asyncio.gather(publishing, return_exceptions=True)
         for machine, outcome in zip(plan.machines, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 _LOGGER.error("Unexpected, with machine %s", machine.name, exc_info=outcome)
@@ -166,7 +167,7 @@ class JobRunner:
     ) -> None:
         key = ChainKey.of(plan.place.backup, machine.kind, machine.reference)
         # The chain first: whoever waits for one must not hold a slot meanwhile.
-        async with self._locks.hold(key), self._slots:
+        async with self._locks.work.hold(key), self._slots:
             backup = MachineBackup(self._store, self._clock, self._settlement, plan, machine)
             try:
                 await backup.run(lambda done: progress.note(machine, done))

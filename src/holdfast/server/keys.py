@@ -34,9 +34,11 @@ class Keys:
         """Return the file that holds the password of a repository's file backups."""
         return self._folder / f"{repository}.password"
 
-    def make_repository_password(self, repository: UUID) -> None:
-        """Draw the password of a new repository."""
-        _write_secret(self.repository_password(repository))
+    def ensure_repository_password(self, repository: UUID) -> None:
+        """Draw the password of a repository, unless there is one."""
+        path = self.repository_password(repository)
+        if not path.exists():
+            _write_secret(path)
 
 
 def _write_secret(path: Path) -> None:

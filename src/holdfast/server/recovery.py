@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, delete, select
 
 from holdfast.engine.errors import EngineError
 from holdfast.engine.files_folder import snapshot_names
@@ -24,6 +25,9 @@ from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
+
+#: How long the answers to commands are kept; nobody asks again after that.
+COMMANDS_KEPT = timedelta(days=30)
 STOPPED_UNEXPECTEDLY = "The backup server stopped unexpectedly while this was running."
 
 
@@ -34,6 +38,7 @@ async def recover(
     await store.write(lambda connection: _end_sessions(connection, milliseconds(clock.now())))
     # Runs that were missed are not made up for: each job waits for its next time from now on.
     await store.write(lambda connection: jobs.due_jobs(connection, clock.now()))
+    await store.write(lambda connection: _forget_old_commands(connection, clock.now()))
     await settlement.settle_all()
     backups = await store.read(lambda c: c.scalars(select(tables.backup.c.uid)).all())
     for backup in backups:
@@ -48,6 +53,11 @@ async def recover(
 def _end_sessions(connection: Connection, now: int) -> None:
     for uid in sessions.unfinished_sessions(connection):
         sessions.end_session(connection, uid, now, cut_short=STOPPED_UNEXPECTEDLY)
+
+
+def _forget_old_commands(connection: Connection, now: datetime) -> None:
+    before = milliseconds(now - COMMANDS_KEPT)
+    connection.execute(delete(tables.command).where(tables.command.c.created < before))
 
 
 async def _sweep(place: BackupPlace) -> None:
@@ -79,7 +89,7 @@ async def _withdraw_lost_points(store: Store, place: BackupPlace) -> None:
             place.repository.path,
         )
     if lost:
-        await store.write(lambda connection: _withdraw(connection, [row.uid for row in lost]))
+        await store.write(lambda connection: _withdraw(connection, lost))
 
 
 def _shown_points(connection: Connection, backup: UUID) -> tuple[list[Row[Any]], set[ChainKey]]:
@@ -131,6 +141,10 @@ def _is_gone(path: Path) -> bool:
     return False
 
 
-def _withdraw(connection: Connection, uids: list[UUID]) -> None:
-    for uid in uids:
-        points.withdraw_point(connection, uid)
+def _withdraw(connection: Connection, lost: list[Row[Any]]) -> None:
+    # The newest first, since the others are what it is built on. Files that are still there stay
+    # where they are: worthless as they lie, but nobody has asked for them to be deleted.
+    for row in reversed(lost):
+        points.withdraw_point(connection, row.uid)
+        if row.backup_file_uid is not None:
+            points.remove_file(connection, row.backup_file_uid)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from holdfast.engine.errors import EngineError
 from holdfast.engine.files import ResticRepository
-from holdfast.engine.repository import DirectoryRepository, Space
+from holdfast.engine.repository import MARKER_NAME, DirectoryRepository, Space
 from holdfast.server import tables
 from holdfast.server.keys import Keys
 from holdfast.server.publish import publish_repository
@@ -59,21 +59,23 @@ class Repositories:
     async def add(self, name: str, path: Path) -> UUID:
         """Make a directory a repository; return its UID.
 
-        Adding the same directory under the same name again does nothing. Refuse a name or a
-        directory that is in use; raise EngineError when the directory cannot be used.
+        A directory that is a repository already, and not known here, keeps its UID. Adding the
+        same directory under the same name again does nothing. Refuse a name or a directory that
+        is in use; raise EngineError when the directory cannot be used.
         """
         if not path.is_absolute():
             raise RefusedError(f"The path of a repository must be absolute, and {path} is not.")
         existing = await self._store.read(lambda connection: _known(connection, name, path))
         if existing is not None:
             return existing
-        uid = uuid4()
-        await asyncio.to_thread(self._keys.make_repository_password, uid)
-        repository = await asyncio.to_thread(DirectoryRepository.create, path, str(uid))
-        space = await asyncio.to_thread(repository.space)
+        uid, space = await asyncio.to_thread(_create, path)
+        await asyncio.to_thread(self._keys.ensure_repository_password, uid)
 
         def record(connection: Connection) -> None:
             _known(connection, name, path)
+            table = tables.repository
+            if elsewhere := connection.scalar(select(table.c.path).where(table.c.uid == uid)):
+                raise RefusedError(f"The repository in {path} is known as that in {elsewhere}.")
             connection.execute(
                 insert(tables.repository).values(
                     uid=uid,
@@ -142,3 +144,16 @@ def _known(connection: Connection, name: str, path: Path) -> UUID | None:
             return uid
         raise RefusedError(f'Repository "{row.name}" in {row.path} is there already.')
     return None
+
+
+def _create(path: Path) -> tuple[UUID, Space]:
+    """Make a directory a repository, or open the one it is; return its UID and space. Blocking."""
+    if not (path / MARKER_NAME).exists():
+        uid = uuid4()
+        return uid, DirectoryRepository.create(path, str(uid)).space()
+    # Made by an attempt that was interrupted, or brought here from another server.
+    repository = DirectoryRepository.open(path)
+    try:
+        return UUID(repository.ensure_available()), repository.space()
+    except ValueError as error:
+        raise RefusedError(f"The marker of the repository in {path} holds no UID.") from error

@@ -59,7 +59,7 @@ class Retention:
         self, key: ChainKey, next_intent: Callable[[Connection], Intent | None]
     ) -> list[str]:
         """Declare and settle one step after the other, until there is none; return problems."""
-        async with self._locks.hold(key):
+        async with self._locks.work.hold(key):
             # What stands from before comes first: the chain is not what the catalog says until
             # it is settled.
             problems = await self._settlement.settle_chain(key)

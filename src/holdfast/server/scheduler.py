@@ -7,7 +7,6 @@ import logging
 from uuid import UUID
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.server import jobs, sessions
 from holdfast.server.clock import Clock, milliseconds, moment_of
@@ -39,8 +38,8 @@ class Scheduler:
                 for session in await self._store.write(self._begin_due):
                     self._runner.launch(session)
                 first = await self._store.read(jobs.first_due)
-            except SQLAlchemyError:
-                # A full disk passes; a scheduler that gave up would go unnoticed for long.
+            except Exception:
+                # read), a scheduler that gave up would leave people without backups unnoticed.
                 _LOGGER.exception("The schedule cannot be followed at the moment")
                 await asyncio.sleep(_RETRY_SECONDS)
             else:

@@ -43,7 +43,7 @@ class JournalError(Exception):
 
 
 class Settlement:
-    """Brings entries of the journal to an end. The chain must be held (`ChainLocks`) meanwhile."""
+    """Brings entries of the journal to an end. The chain's `work` must be held meanwhile."""
 
     def __init__(self, store: Store, repositories: Repositories, locks: ChainLocks) -> None:
         self._store = store
@@ -63,11 +63,14 @@ class Settlement:
             case MakeSnapshot():
                 await self._undo_snapshots(intent, place)
             case RemoveImage():
-                await self._remove_image(intent, intent.work, place)
+                async with self._locks.files.hold(intent.key):
+                    await self._remove_image(intent, intent.work, place)
             case MergeImages():
-                await self._merge_images(intent, intent.work, place)
+                async with self._locks.files.hold(intent.key):
+                    await self._merge_images(intent, intent.work, place)
             case ForgetSnapshots():
-                await self._forget_snapshots(intent, intent.work, place)
+                async with self._locks.files.hold(intent.key):
+                    await self._forget_snapshots(intent, intent.work, place)
 
     async def try_settle(self, intent: Intent) -> str | None:
         """As `settle`, but return the reason when it cannot be now; it is tried again later."""
@@ -87,7 +90,7 @@ class Settlement:
     async def settle_all(self) -> None:
         """Settle what can be settled, on every chain that has entries."""
         for key in {i.key for i in await self._store.read(journal.standing)}:
-            async with self._locks.hold(key):
+            async with self._locks.work.hold(key):
                 await self.settle_chain(key)
 
     async def _undo_image(self, intent: Intent, work: MakeImage, place: BackupPlace) -> None:

@@ -42,7 +42,7 @@ def _json(point: Point) -> dict[str, Any]:
 
 
 def _table(found: list[Point]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for heading in ("Point", "Created (local time)", "Job", "Name", "Kind"):
         table.add_column(heading, no_wrap=heading == "Point")
     table.add_column("Size", justify="right")

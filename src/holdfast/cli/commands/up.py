@@ -26,6 +26,10 @@ def up(
     http_host: Annotated[str | None, setting("http_host", metavar="ADDRESS")] = None,  # noqa: ARG001
     http_port: Annotated[str | None, setting("http_port", metavar="PORT")] = None,  # noqa: ARG001
     public_url: Annotated[str | None, setting("public_url", metavar="URL")] = None,  # noqa: ARG001
+    certificate_file: Annotated[  # noqa: ARG001
+        Path | None, setting("certificate_file", metavar="FILE")
+    ] = None,
+    key_file: Annotated[Path | None, setting("key_file", metavar="FILE")] = None,  # noqa: ARG001
     allowed_hosts: Annotated[str | None, setting("allowed_hosts", metavar="NAMES")] = None,  # noqa: ARG001
     ready_file: Annotated[Path | None, setting("ready_file", metavar="FILE")] = None,  # noqa: ARG001
     password_file: Annotated[Path | None, setting("password_file", metavar="FILE")] = None,  # noqa: ARG001
