@@ -203,6 +203,26 @@ async def test_retention_that_was_cut_off_at_any_step_is_carried_on(
         assert await lab.restored(point.uid) == third
 
 
+async def test_what_cannot_be_settled_on_the_start_is_tried_again_soon(
+    open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.server.backup_server._SETTLE_DELAYS", (0.0, 0.5))
+    async with open_lab() as lab:
+        write_image(lab.source("a.raw"), 1)
+        await lab.run(await lab.create_job("a.raw"))
+        [image] = lab.repository_path.glob("*/*.qcow2")
+        await declare(lab, await image_key(lab), MakeImage(f"{image.parent.name}/b.qcow2"))
+    away = lab.repository_path.rename(lab.folder / "away")
+    async with open_lab() as lab:
+        assert len(await lab.rows(tables.intent)) == 1
+        away.rename(lab.repository_path)
+
+        async def settled() -> bool:
+            return await lab.rows(tables.intent) == []
+
+        await lab.until(settled)
+
+
 async def test_a_snapshot_that_was_never_recorded_is_forgotten_and_recorded_ones_stay(
     open_lab: OpenLab,
 ) -> None:
