@@ -97,6 +97,7 @@ async def query_service(call: Call) -> Response:
             type=f"{resource.name}List",
         )
         for resource in _in_order(schema, QUERY_SERVICE_ORDER)
+        if resource.queryable
     ]
     up = LinkValue("Up", _address(call, call.session), type="LogonSession")
     document = Service("QuerySvc", [up, *down], type="QueryService", href=call.address("/querySvc"))

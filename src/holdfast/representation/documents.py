@@ -74,7 +74,7 @@ class QueryAnswer:
         if not self.writer.entities:
             content = f"<Refs>{items}</Refs>"
         else:
-            outer, plural = self._container(), self.writer.resource.plural
+            outer, plural = self._container(), self.writer.resource.query_container
             content = f"<{outer}><{plural}>{items}</{plural}></{outer}>"
         root = "QueryResult"
         return f"<{root}{xml.NAMESPACE_ATTRIBUTE}>{content}{self.paging.to_xml()}</{root}>"
@@ -83,7 +83,7 @@ class QueryAnswer:
         members: dict[str, Any] = dict.fromkeys(("Refs", "Entities", "Resources", "Links"))
         objects = _objects(self)
         if self.writer.entities:
-            plural = self.writer.resource.plural
+            plural = self.writer.resource.query_container
             members[self._container()] = {plural: {plural: objects}}
         else:
             members["Refs"] = {"Refs": objects}

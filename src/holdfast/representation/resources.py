@@ -46,7 +46,7 @@ class ResourceWriter:
         `root` is the element's name where it is not the type's own (``Ref``, ``EntityRef``), `head`
         text for the start tag, such as a namespace.
         """
-        name = root or self.resource.name
+        name = root or self.resource.element_name
         start = [f'<{name}{head} Type="{self._type}" Href="{base}{self._address(row)}']
         start.append(f'{self._suffix}"')
         if self.resource.key:

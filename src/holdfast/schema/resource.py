@@ -108,8 +108,9 @@ class Action:
 class ResourceType:
     """One resource type of the API. Each declaration is itself alone: equal to no other.
 
-    `plural` is the root of a collection of entities and the container in query answers;
-    `collection` its path. `key` resources have a Name, a UID and two representations (reference
+    `name` is its name in types, UIDs and queries; `root` its element where that has another one.
+    `plural` is the root of a collection of entities and, unless `container` differs, the element
+    around them in a query's answer; `collection` is the path. Not all types are `queryable`. `key` resources have a Name, a UID and two representations (reference
     and entity); others have one form, are known by `identifier` and live below `parent` where
     that names a relation. `stored` are values that a row keeps but no document shows.
     `recent_days` limits the plain collection (never a query) to rows created since.
@@ -118,6 +119,9 @@ class ResourceType:
     name: str
     plural: str
     collection: str
+    root: str = ""
+    container: str = ""
+    queryable: bool = True
     elements: tuple[Element, ...] = ()
     attributes: tuple[Element, ...] = ()
     relations: tuple[Relation, ...] = ()
@@ -143,6 +147,16 @@ class ResourceType:
     def table(self) -> str:
         """The name of the catalog's table for this type."""
         return snake_case(self.name)
+
+    @property
+    def element_name(self) -> str:
+        """The name of an entity's element."""
+        return self.root or self.name
+
+    @property
+    def query_container(self) -> str:
+        """The element around the entities in the answer to a query."""
+        return self.container or self.plural
 
     @property
     def reference_type(self) -> str:
