@@ -94,9 +94,12 @@ def _check_value(declared: Type, value: Any, where: str) -> None:
 
 def _check_structure(declared: Structure, value: dict[str, Any], where: str) -> None:
     parts: dict[str, Element] = {e.name: e for e in (*declared.attributes, *declared.children)}
-    assert set(value) <= set(parts), where
+    assert set(value) <= {*parts, declared.text}, where
     assert {name for name, part in parts.items() if not part.optional} <= set(value), where
     for name, part in value.items():
+        if name == declared.text:
+            assert type(part) is str, where
+            continue
         for each in part if parts[name].repeated else [part]:
             _check_value(parts[name].type, each, f"{where}.{name}")
 

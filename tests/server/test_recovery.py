@@ -14,11 +14,12 @@ import pytest
 
 from holdfast.engine.errors import ToolFailed
 from holdfast.engine.files import FilesPlan, ResticRepository
-from holdfast.server import journal, machine_backup, sessions, settlement, tables
+from holdfast.server import journal, machine_backup, settlement, tables
 from holdfast.server.backup_server import SHUT_DOWN, BackupServer, DirectoryInUseError
 from holdfast.server.clock import milliseconds
 from holdfast.server.journal import FILES_CHAIN, ChainKey, MakeImage, MakeSnapshot
 from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
+from holdfast.server.session_start import begin_session
 
 from .lab import HandClock, Lab, write_image, write_slow_image
 
@@ -42,7 +43,7 @@ async def test_a_session_that_was_running_is_ended_with_the_reason(
     async with open_lab() as lab:
         job = await lab.create_job("a.raw")
         now = milliseconds(lab.clock.now())
-        uid = await lab.write(lambda c: sessions.begin_session(c, job, now))
+        uid = await lab.write(lambda c: begin_session(c, job, now))
         await lab.write(lambda c: sessions.start_working(c, uid))
 
         async def killed(*_arguments: object) -> None:

@@ -11,7 +11,7 @@ from holdfast.cli.errors import Failure
 from holdfast.cli.local_zone import local_zone
 from holdfast.cli.samples import Samples
 from holdfast.server.backup_server import BackupServer
-from holdfast.server.jobs import JobSpecification, Source
+from holdfast.server.job_specification import JobSpecification, Source
 from holdfast.server.messages import Command, Outcome
 from holdfast.server.schedule import Daily
 

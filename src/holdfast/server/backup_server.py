@@ -19,6 +19,7 @@ from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, SystemClock
 from holdfast.server.commands import Commands
 from holdfast.server.database import sqlite_url
+from holdfast.server.expiry import Expiry
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.keys import Keys
 from holdfast.server.messages import Command, Information, Outcome
@@ -128,12 +129,15 @@ class BackupServer:
             store, self._clock, self.repositories, locks, settlement, self._concurrency
         )
         scheduler = Scheduler(store, self._clock, self._runner)
-        self._commands = Commands(store, self._clock, self._runner, scheduler)
+        expiry = Expiry(store, self._clock, self.repositories, locks, settlement)
+        wakers = (scheduler.wake, expiry.wake)
+        self._commands = Commands(store, self._clock, self._runner, wakers)
         self.restore = Restore(store, self.repositories, locks)
         self.app = make_service(store, self._commands, self.token)
         self._settled_once = asyncio.Event()
         self._in_background(self._settle(settlement), "settlement of the journal")
         self._in_background(scheduler.run(), "scheduler")
+        self._in_background(expiry.run(), "expiry of backups")
         self._in_background(self._refresh(), "repository space")
 
     def _in_background(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:

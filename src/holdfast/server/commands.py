@@ -7,49 +7,31 @@ answer to a request id is there exactly when its effect is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TypeVar
-from uuid import UUID
+from collections.abc import Callable, Iterable
 
 import msgspec
 from sqlalchemy import Connection, insert, select
 
-from holdfast.server import jobs, outbox, sessions, tables
+from holdfast.server import outbox, tables
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.job_runner import JobRunner
-from holdfast.server.jobs import CloneSpecification, JobSpecification
-from holdfast.server.messages import Command, Made, Outcome
-from holdfast.server.names import session_name
-from holdfast.server.publish import row_of
+from holdfast.server.messages import Command, Outcome
+from holdfast.server.operations import Done, operation
 from holdfast.server.refusal import RefusedError
-from holdfast.server.scheduler import Scheduler
-from holdfast.server.session_state import JobSessionState
 from holdfast.server.store import Store
-
-_OK = "Ok"
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command has done to the rows, and what is still to be done when they are written."""
-
-    message: str = _OK
-    made: Made | None = None
-    launch: UUID | None = None
-    interrupt: UUID | None = None
 
 
 class Commands:
     """Where commands arrive."""
 
-    def __init__(self, store: Store, clock: Clock, runner: JobRunner, scheduler: Scheduler) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, runner: JobRunner, wake: Iterable[Callable[[], None]]
+    ) -> None:
+        """`wake` are called after each command: something may be due at another time now."""
         self._store = store
         self._clock = clock
         self._runner = runner
-        self._scheduler = scheduler
+        self._wake = tuple(wake)
         self._running: set[asyncio.Task[Outcome]] = set()
         self._closed = False
 
@@ -77,7 +59,8 @@ class Commands:
             self._runner.launch(done.launch)
         if done.interrupt is not None:
             self._runner.interrupt(done.interrupt)
-        self._scheduler.wake()
+        for wake in self._wake:
+            wake()
         return outcome
 
     def _answer(self, connection: Connection, command: Command) -> tuple[Done, Outcome]:
@@ -90,7 +73,7 @@ class Commands:
         try:
             # What was written before a refusal is taken back; the refusal itself is kept.
             with connection.begin_nested():
-                done = _operation(command.operation)(connection, command, now)
+                done = operation(command.operation)(connection, command, now)
         except RefusedError as refusal:
             done, success = Done(str(refusal)), False
         outcome = Outcome(
@@ -109,93 +92,3 @@ class Commands:
             )
         )
         return done, outcome
-
-
-def _operation(name: str) -> Callable[[Connection, Command, datetime], Done]:
-    if name not in OPERATIONS:
-        raise RefusedError(f'The backup server knows no operation "{name}".')
-    return OPERATIONS[name]
-
-
-def _start_job(connection: Connection, command: Command, now: datetime) -> Done:
-    return _begin(connection, command, now, retry=False)
-
-
-def _retry_job(connection: Connection, command: Command, now: datetime) -> Done:
-    return _begin(connection, command, now, retry=True)
-
-
-def _begin(connection: Connection, command: Command, now: datetime, *, retry: bool) -> Done:
-    uid = sessions.begin_session(connection, command.target, milliseconds(now), retry=retry)
-    row = row_of(connection, tables.job_session, uid)
-    name = session_name(row.job_name, row.created)
-    return Done(made=Made(type="BackupJobSession", uid=uid, name=name), launch=uid)
-
-
-def _stop_job(connection: Connection, command: Command, _now: datetime) -> Done:
-    job = jobs.job_in_use(connection, command.target)
-    running = jobs.running_session(connection, job.uid)
-    if running is None:
-        raise RefusedError(f'Job "{job.name}" is not running.')
-    return _stop(connection, running.uid, command)
-
-
-def _stop_session(connection: Connection, command: Command, _now: datetime) -> Done:
-    table = tables.job_session
-    row = connection.execute(select(table).where(table.c.uid == command.target)).first()
-    if row is None:
-        raise RefusedError(f"Cannot find backup session [{command.target}].")
-    if row.state == JobSessionState.STOPPED:
-        name = session_name(row.job_name, row.created)
-        raise RefusedError(f'Session "{name}" has ended already.')
-    return _stop(connection, row.uid, command)
-
-
-def _stop(connection: Connection, session: UUID, command: Command) -> Done:
-    by = f" by {command.asked_by}" if command.asked_by else ""
-    sessions.request_stop(connection, session, f"The session was stopped{by}.")
-    return Done(interrupt=session)
-
-
-def _clone_job(connection: Connection, command: Command, now: datetime) -> Done:
-    specification = _read(command, CloneSpecification)
-    uid, name = jobs.clone_job(connection, command.target, specification, now)
-    return Done(made=Made(type="Job", uid=uid, name=name))
-
-
-def _toggle_schedule(connection: Connection, command: Command, now: datetime) -> Done:
-    jobs.toggle_schedule(connection, command.target, now)
-    return Done()
-
-
-def _delete_job(connection: Connection, command: Command, _now: datetime) -> Done:
-    jobs.delete_job(connection, command.target)
-    return Done()
-
-
-def _create_job(connection: Connection, command: Command, now: datetime) -> Done:
-    specification = _read(command, JobSpecification)
-    uid = jobs.create_job(connection, specification, now)
-    return Done(made=Made(type="Job", uid=uid, name=specification.name.strip()))
-
-
-def _read(command: Command, wanted: type[T]) -> T:
-    """Return a command's arguments as the type they should have; refuse what does not fit."""
-    try:
-        return msgspec.convert(command.arguments, wanted)
-    except msgspec.ValidationError as error:
-        raise RefusedError(
-            f"The arguments of {command.operation} are not valid: {error}"
-        ) from error
-
-
-OPERATIONS: Mapping[str, Callable[[Connection, Command, datetime], Done]] = {
-    "start-job": _start_job,
-    "stop-job": _stop_job,
-    "retry-job": _retry_job,
-    "clone-job": _clone_job,
-    "toggle-schedule": _toggle_schedule,
-    "delete-job": _delete_job,
-    "stop-session": _stop_session,
-    "create-job": _create_job,
-}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.engine.errors import EngineError
 from holdfast.engine.progress import Progress
-from holdfast.server import points, sessions, tables
+from holdfast.server import job_schedules, points, sessions, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.journal import ChainKey
@@ -21,6 +21,7 @@ from holdfast.server.machine_backup import MachineBackup, SessionPlan
 from holdfast.server.publish import row_of
 from holdfast.server.repositories import Repositories
 from holdfast.server.retention import Retention
+from holdfast.server.session_state import JobSessionState
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
@@ -52,6 +53,12 @@ class JobRunner:
         self._slots = asyncio.Semaphore(concurrency)
         self._work: dict[UUID, asyncio.Task[list[str]]] = {}
         self._supervisors: dict[UUID, asyncio.Task[None]] = {}
+        self._when_ended: list[Callable[[], None]] = []
+        self._going_down = False
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        """Have something called whenever a session has ended."""
+        self._when_ended.append(call)
 
     def launch(self, session: UUID) -> None:
         """Let a session that was begun run. What becomes of it is in its rows."""
@@ -77,6 +84,7 @@ class JobRunner:
             for uid in sessions.unfinished_sessions(connection):
                 sessions.request_stop(connection, uid, reason)
 
+        self._going_down = True
         await self._store.write(request)
         for session in list(self._work):
             self.interrupt(session)
@@ -108,8 +116,20 @@ class JobRunner:
         """End a session; try until the database takes it, since no session may stay running."""
 
         def end(connection: Connection) -> None:
-            now = milliseconds(self._clock.now())
-            sessions.end_session(connection, session, now, cut_short=cut_short, warnings=warnings)
+            now = self._clock.now()
+            state = row_of(connection, tables.job_session, session).state
+            if state == JobSessionState.STOPPED:
+                return
+            sessions.end_session(
+                connection, session, milliseconds(now), cut_short=cut_short, warnings=warnings
+            )
+            job_schedules.session_ended(
+                connection,
+                session,
+                now,
+                stopped=state == JobSessionState.STOPPING,
+                cut_off=self._going_down,
+            )
 
         while True:
             try:
@@ -118,6 +138,8 @@ class JobRunner:
                 _LOGGER.exception("The end of session %s cannot be written yet", session)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
+                for call in self._when_ended:
+                    call()
                 return
 
     async def _run(self, session: UUID) -> list[str]:

@@ -19,6 +19,38 @@ from uuid import UUID
 
 import msgspec
 
+from holdfast.server.hours import DAYS, Hours
+from holdfast.server.job_specification import Included, JobEdit, JobSpecification, Retry
+from holdfast.server.schedule import (
+    AfterJob,
+    Continuously,
+    Daily,
+    Monthly,
+    Periodically,
+    Schedule,
+)
+
+__all__ = [
+    "DAYS",
+    "AfterJob",
+    "Change",
+    "Changes",
+    "Command",
+    "Continuously",
+    "Daily",
+    "Hours",
+    "Included",
+    "Information",
+    "JobEdit",
+    "JobSpecification",
+    "Made",
+    "Monthly",
+    "Outcome",
+    "Periodically",
+    "Retry",
+    "Schedule",
+]
+
 
 class Information(msgspec.Struct, frozen=True, kw_only=True):
     """Who a backup server is. `epoch` changes when its feed starts anew (a lost database)."""
@@ -70,7 +102,12 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     toggle-schedule     job
     delete-job          job
     stop-session        job session
-    create-job          -             a `holdfast.server.jobs.JobSpecification` as JSON
+    create-job          -             a `JobSpecification` as JSON
+    edit-job            job           a `JobEdit` as JSON
+    add-object          job           an `Included` as JSON
+    remove-object       object in job
+    quick-backup        -             machine: its hierarchy reference
+    one-off-backup      -             machines (references), repository (UUID), remove (when)
     =================== ============= ==============================================================
 
     `asked_by` is the account, for the records and for reasons shown to people.

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, select
 
 from holdfast.server import tables
-from holdfast.server.clock import moment_of
 from holdfast.server.outbox import Resource, publish, withdraw
 from holdfast.server.publish import row_of
-from holdfast.server.schedule import Daily, Schedule, decode_schedule
+from holdfast.server.publish_schedule import schedule_options
 
 
 def publish_job(connection: Connection, uid: UUID) -> None:
     """Show a job and its objects; or, when it has been deleted, that they are gone."""
     job = row_of(connection, tables.job, uid)
-    objects = connection.execute(
+    rows = connection.execute(
         select(tables.job_object)
         .where(tables.job_object.c.job_uid == uid)
         .order_by(tables.job_object.c.position)
     ).all()
-    if job.deleted:
-        for row in objects:
+    objects = [row for row in rows if not (row.removed or job.deleted)]
+    for row in rows:
+        if row not in objects:
             withdraw(connection, "ObjectInJob", row.uid)
+    if job.deleted:
         withdraw(connection, "Job", uid)
         return
     publish(connection, Resource("Job", uid, job.name, _job_values(job, objects)))
@@ -38,18 +38,12 @@ def publish_job(connection: Connection, uid: UUID) -> None:
 
 
 def _job_values(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:
-    schedule = decode_schedule(job.schedule)
     values: dict[str, Any] = {
         "JobType": job.kind,
         "Description": job.description,
-        "ScheduleConfigured": schedule is not None,
+        "ScheduleConfigured": job.schedule is not None,
         "ScheduleEnabled": job.schedule_enabled,
-        "JobScheduleOptions": {
-            "Standart": {
-                "RetryOptions": {"RetryTimes": 0, "RetryTimeout": 0, "RetrySpecified": False},
-                **_schedule_options(schedule, job.schedule_enabled, job.next_run or job.created),
-            }
-        },
+        "JobScheduleOptions": {"Standart": schedule_options(job)},
         "JobInfo": {
             "BackupJobInfo": {
                 "Includes": {
@@ -73,29 +67,6 @@ def _job_values(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:
     if job.next_run is not None:
         values["NextRun"] = job.next_run
     return values
-
-
-def _schedule_options(schedule: Schedule | None, enabled: bool, at: int) -> dict[str, Any]:
-    """Given a schedule and the moment its offset is wanted for, return the element it has."""
-    if schedule is None:
-        return {}
-    if isinstance(schedule, Daily):
-        offset = schedule.offset_at(moment_of(at))
-        daily = {
-            "Enabled": enabled,
-            "Kind": schedule.kind,
-            "Days": list(schedule.run_days),
-            "Time": f"{schedule.time:%H:%M:%S}.0000000{_offset_text(offset)}",
-            "TimeOffsetUtc": int(offset.total_seconds()),
-        }
-        return {"OptionsDaily": daily}
-    periodic = {"Enabled": enabled, "Kind": schedule.kind, "FullPeriod": schedule.every}
-    return {"OptionsPeriodically": periodic}
-
-
-def _offset_text(offset: timedelta) -> str:
-    minutes = int(offset.total_seconds()) // 60
-    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
 def _object_values(row: Row[Any]) -> dict[str, Any]:

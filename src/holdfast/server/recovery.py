@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, delete, select
 
 from holdfast.engine.errors import EngineError
 from holdfast.engine.files_folder import snapshot_names
-from holdfast.server import jobs, journal, points, sessions, tables
+from holdfast.server import job_schedules, journal, points, sessions, tables
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.journal import ChainKey
 from holdfast.server.repositories import BackupPlace, Repositories
@@ -35,9 +35,8 @@ async def recover(store: Store, clock: Clock, repositories: Repositories) -> Non
 
     The journal is settled after, while the server is already at work.
     """
-    await store.write(lambda connection: _end_sessions(connection, milliseconds(clock.now())))
-    # Runs that were missed are not made up for: each job waits for its next time from now on.
-    await store.write(lambda connection: jobs.due_jobs(connection, clock.now()))
+    await store.write(lambda connection: job_schedules.resume(connection, clock.now()))
+    await store.write(lambda connection: _end_sessions(connection, clock.now()))
     await store.write(lambda connection: _forget_old_commands(connection, clock.now()))
     backups = await store.read(lambda c: c.scalars(select(tables.backup.c.uid)).all())
     for backup in backups:
@@ -49,9 +48,10 @@ async def recover(store: Store, clock: Clock, repositories: Repositories) -> Non
             _LOGGER.warning("Not checked: %s", error)
 
 
-def _end_sessions(connection: Connection, now: int) -> None:
+def _end_sessions(connection: Connection, now: datetime) -> None:
     for uid in sessions.unfinished_sessions(connection):
-        sessions.end_session(connection, uid, now, cut_short=STOPPED_UNEXPECTEDLY)
+        sessions.end_session(connection, uid, milliseconds(now), cut_short=STOPPED_UNEXPECTEDLY)
+        job_schedules.session_ended(connection, uid, now, stopped=False, cut_off=True)
 
 
 def _forget_old_commands(connection: Connection, now: datetime) -> None:

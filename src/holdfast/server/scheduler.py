@@ -1,20 +1,29 @@
-"""Starts jobs when their time has come."""
+"""Starts jobs when their time has come, and stops them when their backup window closes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
-from holdfast.server import jobs, sessions
-from holdfast.server.clock import Clock, milliseconds, moment_of
+from holdfast.server import job_schedules, sessions, tables
+from holdfast.server.alarm import Alarm
+from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.job_lookup import running_session
 from holdfast.server.job_runner import JobRunner
+from holdfast.server.publish import row_of
+from holdfast.server.refusal import RefusedError
+from holdfast.server.session_start import begin_retry, begin_session
+from holdfast.server.session_state import Cause, JobSessionState
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 _RETRY_SECONDS = 30.0
+WINDOW_CLOSED = "The session was stopped because the backup window of its job closed."
 
 
 class Scheduler:
@@ -24,44 +33,79 @@ class Scheduler:
         self._store = store
         self._clock = clock
         self._runner = runner
-        self._changed = asyncio.Event()
+        self._alarm = Alarm(clock)
+        runner.when_ended(self.wake)
 
     def wake(self) -> None:
         """Look at the jobs again: one of them may have changed."""
-        self._changed.set()
+        self._alarm.wake()
 
     async def run(self) -> None:
         """Start jobs as they come due, until cancelled."""
         while True:
-            self._changed.clear()
+            self._alarm.clear()
             try:
                 for session in await self._store.write(self._begin_due):
                     self._runner.launch(session)
-                first = await self._store.read(jobs.first_due)
+                for session in await self._store.write(self._close_windows):
+                    self._runner.interrupt(session)
+                first = await self._store.read(self._next_time)
             except Exception:
+                # Whatever it is (a full disk, a database that is away, a row that cannot be
                 # read), a scheduler that gave up would leave people without backups unnoticed.
                 _LOGGER.exception("The schedule cannot be followed at the moment")
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
-                await self._wait(first)
+                await self._alarm.wait(first)
 
     def _begin_due(self, connection: Connection) -> list[UUID]:
         now = self._clock.now()
         begun = []
-        for job in jobs.due_jobs(connection, now):
-            if jobs.running_session(connection, job.uid) is not None:
+        for job in job_schedules.due_jobs(connection, now):
+            running = running_session(connection, job.uid)
+            if running is not None and running.cause == Cause.PART:
+                # A backup of one machine must not cost the others their night.
+                job_schedules.put_off(connection, job.uid, now)
+                continue
+            if running is not None:
                 _LOGGER.warning('Job "%s" is due and still running: skipped this time', job.name)
                 continue
-            begun.append(sessions.begin_session(connection, job.uid, milliseconds(now)))
+            begun.append(begin_session(connection, job.uid, milliseconds(now), Cause.SCHEDULE))
+        for job in job_schedules.due_retries(connection, now):
+            try:
+                begun.append(begin_retry(connection, job.uid, milliseconds(now), Cause.RETRY))
+            except RefusedError as refusal:
+                # It runs, or what had failed was backed up since.
+                _LOGGER.info("No retry: %s", refusal)
         return begun
 
-    async def _wait(self, until: int | None) -> None:
-        """Return when the moment has come, or something has changed."""
-        waits: list[asyncio.Task[object]] = [asyncio.create_task(self._changed.wait())]
-        if until is not None:
-            waits.append(asyncio.create_task(self._clock.sleep_until(moment_of(until))))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+    def _close_windows(self, connection: Connection) -> list[UUID]:
+        now = self._clock.now()
+        closed = []
+        for session, closing in _closings(connection):
+            if closing <= now and session.state != JobSessionState.STOPPING:
+                sessions.request_stop(connection, session.uid, WINDOW_CLOSED)
+                closed.append(session.uid)
+        return closed
+
+    def _next_time(self, connection: Connection) -> int | None:
+        times = [
+            milliseconds(closing)
+            for session, closing in _closings(connection)
+            if session.state != JobSessionState.STOPPING
+        ]
+        if (first := job_schedules.first_due(connection)) is not None:
+            times.append(first)
+        return min(times, default=None)
+
+
+def _closings(connection: Connection) -> list[tuple[Row[Any], datetime]]:
+    """Return the sessions that run in a backup window, each with the moment when it closes."""
+    found = []
+    for uid in sessions.unfinished_sessions(connection):
+        session = row_of(connection, tables.job_session, uid)
+        job = row_of(connection, tables.job, session.job_uid)
+        closing = job_schedules.closing_of(job, session.created)
+        if closing is not None:
+            found.append((session, closing))
+    return found

@@ -32,6 +32,18 @@ class Result(StrEnum):
     FAILED = "Failed"
 
 
+class Cause(StrEnum):
+    """Who or what began a job session.
+
+    `PART` is a backup of single machines of the job, asked for by a person.
+    """
+
+    PERSON = "Person"
+    PART = "Part"
+    SCHEDULE = "Schedule"
+    RETRY = "Retry"
+
+
 JOB_SESSION_TRANSITIONS: Mapping[JobSessionState, frozenset[JobSessionState]] = {
     JobSessionState.STARTING: frozenset(
         {JobSessionState.WORKING, JobSessionState.STOPPING, JobSessionState.STOPPED}

@@ -1,18 +1,16 @@
-"""Job sessions and task sessions: begun, moved on, ended. Each runs in a writing transaction."""
+"""Job sessions and task sessions: moved on, ended. Each runs in a writing transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from holdfast.server import tables
-from holdfast.server.jobs import job_in_use, running_session
 from holdfast.server.publish import publish_job_session, publish_task_session, row_of
-from holdfast.server.refusal import RefusedError
 from holdfast.server.session_state import (
     JobSessionState,
     Result,
@@ -33,43 +31,6 @@ class Machine:
     path: str
     format: str | None
     reference: str
-
-
-def begin_session(
-    connection: Connection, job_uid: UUID | None, now: int, *, retry: bool = False
-) -> UUID:
-    """Begin a session of a job, its machines pending; return its UID.
-
-    With `retry`, only the machines that failed in the job's last session. Refuse while the job
-    runs, or when there is nothing to retry.
-    """
-    job = job_in_use(connection, job_uid)
-    if running_session(connection, job.uid) is not None:
-        raise RefusedError(f'Job "{job.name}" is already running.')
-    last = _last_session(connection, job.uid)
-    objects = _objects(connection, job.uid)
-    if retry:
-        objects = _failed_objects(connection, job, last, objects)
-    uid = uuid4()
-    # Later than the last one, also when the clock was set back: order is told by it.
-    created = now if last is None else max(now, last.created + 1)
-    connection.execute(
-        insert(tables.job_session).values(
-            uid=uid,
-            job_uid=job.uid,
-            job_name=job.name,
-            job_kind=job.kind,
-            created=created,
-            state=JobSessionState.STARTING,
-            result=Result.NONE,
-            progress=0,
-            is_retry=retry,
-        )
-    )
-    publish_job_session(connection, uid)
-    for job_object in objects:
-        _insert_task_session(connection, uid, job_object, created)
-    return uid
 
 
 def start_working(connection: Connection, uid: UUID) -> list[Machine] | None:
@@ -197,71 +158,6 @@ def unfinished_sessions(connection: Connection) -> list[UUID]:
             .order_by(session.c.created)
         )
     )
-
-
-def _last_session(connection: Connection, job_uid: UUID) -> Row[Any] | None:
-    session = tables.job_session
-    newest = select(func.max(session.c.created)).where(session.c.job_uid == job_uid)
-    return connection.execute(
-        select(session).where(
-            session.c.job_uid == job_uid, session.c.created == newest.scalar_subquery()
-        )
-    ).first()
-
-
-def _objects(connection: Connection, job_uid: UUID) -> list[Row[Any]]:
-    job_object = tables.job_object
-    return list(
-        connection.execute(
-            select(job_object)
-            .where(job_object.c.job_uid == job_uid)
-            .order_by(job_object.c.position)
-        )
-    )
-
-
-def _failed_objects(
-    connection: Connection, job: Row[Any], last: Row[Any] | None, objects: Iterable[Row[Any]]
-) -> list[Row[Any]]:
-    if last is None:
-        raise RefusedError(f'Job "{job.name}" has not run yet, so there is nothing to retry.')
-    task = tables.task_session
-    failed = set(
-        connection.scalars(
-            select(task.c.job_object_uid).where(
-                task.c.job_session_uid == last.uid, task.c.result == Result.FAILED
-            )
-        )
-    )
-    chosen = [job_object for job_object in objects if job_object.uid in failed]
-    if not chosen:
-        raise RefusedError(
-            f'No machine failed in the last session of job "{job.name}", '
-            "so there is nothing to retry."
-        )
-    return chosen
-
-
-def _insert_task_session(
-    connection: Connection, session_uid: UUID, job_object: Row[Any], created: int
-) -> None:
-    uid = uuid4()
-    connection.execute(
-        insert(tables.task_session).values(
-            uid=uid,
-            job_session_uid=session_uid,
-            job_uid=job_object.job_uid,
-            job_object_uid=job_object.uid,
-            display_name=job_object.name,
-            reference=job_object.reference,
-            created=created,
-            state=TaskSessionState.PENDING,
-            result=Result.NONE,
-            reason="",
-            total_size=0,
-        )
-    )
-    publish_task_session(connection, uid)
 
 
 def _set_job_session(connection: Connection, row: Row[Any], **values: Any) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
     text,
 )
 
@@ -64,7 +65,8 @@ managed_server = Table(
     Column("description", String, nullable=False),
 )
 
-#: `kind` is a JobType. A deleted job keeps its row: its history and its backups name it.
+#: `kind` is a JobType. A deleted job keeps its row: its history and its backups name it. A one-off
+#: backup has a job that was never there: its row is deleted from the beginning.
 job = Table(
     "job",
     metadata,
@@ -80,6 +82,10 @@ job = Table(
     Column("next_run", BigInteger),
     Column("created", BigInteger, nullable=False),
     Column("deleted", Boolean, nullable=False),
+    Column("retry_times", Integer, nullable=False, server_default=text("0")),
+    Column("retry_minutes", Integer, nullable=False, server_default=text("0")),
+    Column("retry_at", BigInteger),
+    Column("backup_window", Text),
     Index(
         "ix_job_name_in_use",
         "name",
@@ -89,7 +95,8 @@ job = Table(
     ),
 )
 
-#: A machine (a disk image) or a directory in a job. `reference` identifies it beyond the job.
+#: A machine (a disk image) or a directory in a job. `reference` identifies it beyond the job. One
+#: that was `removed` from the job keeps its row: its history names it.
 job_object = Table(
     "job_object",
     metadata,
@@ -101,10 +108,12 @@ job_object = Table(
     Column("format", String),
     Column("reference", String, nullable=False),
     Column("position", Integer, nullable=False),
+    Column("removed", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("job_uid", "reference"),
 )
 
-#: `restore_point_uid` names the point it made, also after retention has removed that.
+#: `restore_point_uid` names the point it made, also after retention has removed that. `cause` is a
+#: `session_state.Cause`; `attempt` counts the retries that the schedule has made, from 1.
 job_session = Table(
     "job_session",
     metadata,
@@ -120,6 +129,8 @@ job_session = Table(
     Column("failure_message", Text),
     Column("is_retry", Boolean, nullable=False),
     Column("restore_point_uid", Uuid),
+    Column("cause", String, nullable=False, server_default="Person"),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
     Index("ix_job_session_job_uid_created", "job_uid", "created"),
     # A job never runs twice at once, whatever the code above believes.
     Index(
@@ -150,7 +161,7 @@ task_session = Table(
     Column("machine_point_uid", Uuid),
 )
 
-#: What one job keeps in one repository.
+#: What one job keeps in one repository. One that `expires` is removed whole from then on.
 backup = Table(
     "backup",
     metadata,
@@ -159,6 +170,7 @@ backup = Table(
     Column("job_uid", ForeignKey("job.uid"), nullable=False),
     Column("repository_uid", ForeignKey("repository.uid"), nullable=False),
     Column("folder", String, nullable=False),
+    Column("expires", BigInteger),
     UniqueConstraint("job_uid", "repository_uid"),
 )
 

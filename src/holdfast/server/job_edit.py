@@ -1,0 +1,168 @@
+"""Jobs, changed: what is left out stays. Each function runs in a writing transaction.
+
+A change is made whole or, being refused anywhere, not at all: the transaction takes it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET
+from sqlalchemy import Connection, Row, update
+
+from holdfast.server import job_objects, job_schedules, tables
+from holdfast.server.clock import moment_of
+from holdfast.server.hours import Hours, offset_at, offset_text
+from holdfast.server.job_lookup import is_free, job_in_use
+from holdfast.server.job_specification import Included, JobEdit
+from holdfast.server.publish_job import publish_job
+from holdfast.server.refusal import RefusedError
+from holdfast.server.schedule import (
+    Continuously,
+    Daily,
+    Monthly,
+    Periodically,
+    Schedule,
+    decode_hours,
+    decode_schedule,
+    encode_hours,
+    encode_schedule,
+)
+
+
+def edit_job(connection: Connection, uid: UUID | None, edit: JobEdit, now: datetime) -> None:
+    """Change a job. Refuse a name in use, an unknown object, and what makes no sense."""
+    job = job_in_use(connection, uid)
+    values = _plain_values(connection, job, edit) | _schedule_values(connection, job, edit, now)
+    if values:
+        connection.execute(update(tables.job).where(tables.job.c.uid == job.uid).values(values))
+    if edit.objects is not UNSET:
+        _set_objects(connection, job, edit.objects)
+    if not {"schedule", "schedule_enabled", "backup_window"}.isdisjoint(values):
+        job_schedules.reckon(connection, job.uid, now)
+    publish_job(connection, job.uid)
+
+
+def add_object(connection: Connection, uid: UUID | None, included: Included) -> UUID:
+    """Put an object into a job; return its UID. Refuse what is unknown or there already."""
+    job = job_in_use(connection, uid)
+    found = job_objects.resolve(connection, included.reference, included.name)
+    added = job_objects.add(connection, job.uid, found)
+    publish_job(connection, job.uid)
+    return added
+
+
+def remove_object(connection: Connection, uid: UUID | None) -> None:
+    """Take an object out of its job. Its points stay. Refuse the last one."""
+    table = tables.job_object
+    row = connection.execute(table.select().where(table.c.uid == uid, ~table.c.removed)).first()
+    if row is None:
+        raise RefusedError(f"Cannot find object in job [{uid}].")
+    job = job_in_use(connection, row.job_uid)
+    job_objects.take_out(connection, job, row.uid)
+    publish_job(connection, job.uid)
+
+
+def _plain_values(connection: Connection, job: Row[Any], edit: JobEdit) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    if edit.name is not UNSET:
+        name = edit.name.strip()
+        if not is_free(connection, name, job.uid):
+            raise RefusedError(f'There is a job named "{name}" already.')
+        values["name"] = name
+    if edit.description is not UNSET:
+        values["description"] = edit.description
+    if edit.retention is not UNSET:
+        values["retention"] = edit.retention
+    if edit.retry is not UNSET:
+        values |= {"retry_times": edit.retry.times, "retry_minutes": edit.retry.minutes}
+        if edit.retry.times == 0:
+            values["retry_at"] = None
+    return values
+
+
+def _schedule_values(
+    connection: Connection, job: Row[Any], edit: JobEdit, now: datetime
+) -> dict[str, Any]:
+    """Return what changes in the columns that decide when the job is due."""
+    before, window = decode_schedule(job.schedule), decode_hours(job.backup_window)
+    after = before
+    zone = _zone_of(before) or (window.zone if window else None)
+    if edit.schedule is not UNSET:
+        shown_at = moment_of(job.next_run or job.created)
+        after = _in_zone(edit.schedule, zone, (shown_at, now))
+        job_schedules.check_chain(connection, job.uid, after)
+    if edit.window is not UNSET:
+        window = _hours_in_zone(edit.window, _zone_of(after) or zone)
+    enabled = bool(job.schedule_enabled)
+    if edit.schedule_enabled is not UNSET:
+        enabled = edit.schedule_enabled
+    if after is None:
+        enabled = False
+    values = {
+        "schedule": encode_schedule(after),
+        "schedule_enabled": enabled,
+        "backup_window": encode_hours(window),
+    }
+    changed = {name: value for name, value in values.items() if value != getattr(job, name)}
+    if not enabled:
+        changed["retry_at"] = None
+    return changed
+
+
+def _set_objects(connection: Connection, job: Row[Any], wanted: Iterable[Included]) -> None:
+    """Let a job have these objects, in this order."""
+    present = {row.uid: row for row in job_objects.objects_of(connection, job.uid)}
+    order: list[UUID] = []
+    for included in wanted:
+        if included.uid is None:
+            found = job_objects.resolve(connection, included.reference, included.name)
+            order.append(job_objects.add(connection, job.uid, found))
+        elif included.uid not in present:
+            raise RefusedError(f'Job "{job.name}" has no object [{included.uid}].')
+        elif included.uid in order:
+            raise RefusedError(f"The object [{included.uid}] is given twice.")
+        else:
+            order.append(included.uid)
+    for uid in present.keys() - set(order):
+        job_objects.take_out(connection, job, uid)
+    for position, uid in enumerate(order):
+        job_objects.place(connection, uid, position)
+
+
+def _zone_of(schedule: Schedule | None) -> str | None:
+    match schedule:
+        case Daily() | Monthly():
+            return schedule.zone
+        case Periodically() | Continuously() if schedule.hours is not None:
+            return schedule.hours.zone
+        case _:
+            return None
+
+
+def _in_zone(
+    schedule: Schedule | None, zone: str | None, moments: Iterable[datetime]
+) -> Schedule | None:
+    """Given a schedule, return it in the zone the job had, where it does not say another.
+
+    Documents know offsets only. One that is the zone's own at one of the moments means the zone,
+    so that a schedule that was read and written back still minds summer time.
+    """
+    offsets = {offset_text(offset_at(zone, moment)) for moment in moments} if zone else set()
+    match schedule:
+        case Daily() | Monthly() if zone and schedule.zone in offsets:
+            return msgspec.structs.replace(schedule, zone=zone)
+        case Periodically() | Continuously():
+            return msgspec.structs.replace(schedule, hours=_hours_in_zone(schedule.hours, zone))
+        case _:
+            return schedule
+
+
+def _hours_in_zone(hours: Hours | None, zone: str | None) -> Hours | None:
+    if hours is None or hours.zone is not None:
+        return hours
+    return msgspec.structs.replace(hours, zone=zone)

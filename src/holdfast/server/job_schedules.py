@@ -1,0 +1,186 @@
+"""When jobs are due: reckoned, found, moved on. Each function runs in a writing transaction.
+
+All of it stands in the rows of the jobs (`next_run`, `retry_at`), so that a restart changes
+nothing: what was noted is still due.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from holdfast.server import tables
+from holdfast.server.clock import milliseconds, moment_of
+from holdfast.server.job_lookup import job_in_use, running_session
+from holdfast.server.publish import row_of
+from holdfast.server.publish_job import publish_job
+from holdfast.server.refusal import RefusedError
+from holdfast.server.schedule import (
+    CONTINUOUS_DISTANCE,
+    AfterJob,
+    Continuously,
+    Schedule,
+    decode_hours,
+    decode_schedule,
+    next_run,
+)
+from holdfast.server.session_state import Cause, Result
+
+#: How much later a job is tried that cannot begin because some of its machines are backed up.
+_PUT_OFF = timedelta(minutes=1)
+
+
+def reckon(connection: Connection, uid: UUID, now: datetime) -> None:
+    """Note anew when a job is due, its schedule having been made, changed or switched."""
+    job = row_of(connection, tables.job, uid)
+    schedule = decode_schedule(job.schedule)
+    due = None
+    # A continuous job that runs is due when that run ends.
+    waits = isinstance(schedule, Continuously) and running_session(connection, uid) is not None
+    if job.schedule_enabled and not waits:
+        due = _due(job, schedule, now)
+    _set(connection, uid, next_run=due)
+
+
+def toggle_schedule(connection: Connection, uid: UUID | None, now: datetime) -> bool:
+    """Switch a job's schedule on or off; return whether it is on now."""
+    job = job_in_use(connection, uid)
+    if job.schedule is None:
+        raise RefusedError(f'Job "{job.name}" has no schedule.')
+    enabled = not job.schedule_enabled
+    _set(connection, job.uid, schedule_enabled=enabled, retry_at=None)
+    reckon(connection, job.uid, now)
+    return enabled
+
+
+def due_jobs(connection: Connection, now: datetime) -> list[Row[Any]]:
+    """Return the jobs whose time has come, and give each its next time, counted from now."""
+    job = tables.job
+    due = connection.execute(
+        select(job).where(job.c.schedule_enabled, job.c.next_run <= milliseconds(now))
+    ).all()
+    for row in due:
+        schedule = decode_schedule(row.schedule)
+        # The next time of these is known when a session has ended.
+        waits = isinstance(schedule, Continuously | AfterJob)
+        _set(connection, row.uid, next_run=None if waits else _due(row, schedule, now))
+    return list(due)
+
+
+def put_off(connection: Connection, uid: UUID, now: datetime) -> None:
+    """Let a job that was due be due a little later instead."""
+    _set(connection, uid, next_run=milliseconds(now + _PUT_OFF))
+
+
+def due_retries(connection: Connection, now: datetime) -> list[Row[Any]]:
+    """Return the jobs whose failed machines are to be tried again now."""
+    job = tables.job
+    due = connection.execute(
+        select(job).where(job.c.schedule_enabled, job.c.retry_at <= milliseconds(now))
+    ).all()
+    for row in due:
+        connection.execute(update(job).where(job.c.uid == row.uid).values(retry_at=None))
+    return list(due)
+
+
+def first_due(connection: Connection) -> int | None:
+    """Return when the next scheduled run of any job is, in milliseconds; None without one."""
+    job = tables.job
+    found = connection.execute(
+        select(func.min(job.c.next_run), func.min(job.c.retry_at)).where(job.c.schedule_enabled)
+    ).one()
+    return min((moment for moment in found if moment is not None), default=None)
+
+
+def resume(connection: Connection, now: datetime) -> None:
+    """After a start, let every job wait for its next time from now on.
+
+    Runs that were missed are not made up for; a retry, or a run after another job, that was noted
+    before the stop still comes.
+    """
+    job = tables.job
+    for row in connection.execute(select(job).where(job.c.schedule_enabled)).all():
+        schedule = decode_schedule(row.schedule)
+        missed = row.next_run is not None and row.next_run <= milliseconds(now)
+        if isinstance(schedule, Continuously) or (missed and not isinstance(schedule, AfterJob)):
+            _set(connection, row.uid, next_run=_due(row, schedule, now))
+
+
+def session_ended(
+    connection: Connection, uid: UUID, now: datetime, *, stopped: bool, cut_off: bool
+) -> None:
+    """Note what is due because a session has ended.
+
+    `stopped` says that it was asked to stop, `cut_off` that the server went down in the middle:
+    then no other job follows, but what failed is tried again.
+    """
+    session = row_of(connection, tables.job_session, uid)
+    job = row_of(connection, tables.job, session.job_uid)
+    if not cut_off and session.cause in (Cause.PERSON, Cause.SCHEDULE) and not session.is_retry:
+        for row in followers_of(connection, job.uid):
+            if row.schedule_enabled and not row.deleted:
+                _set(connection, row.uid, next_run=_within_window(row, now))
+    if not job.schedule_enabled:
+        return
+    may_retry = (
+        session.result == Result.FAILED
+        and session.cause in (Cause.SCHEDULE, Cause.RETRY)
+        and (cut_off or not stopped)
+        and session.attempt < job.retry_times
+    )
+    if may_retry:
+        again = _within_window(job, now + timedelta(minutes=job.retry_minutes))
+        _set(connection, job.uid, retry_at=again)
+    schedule = decode_schedule(job.schedule)
+    if isinstance(schedule, Continuously) and job.next_run is None:
+        earliest = moment_of(session.created) + CONTINUOUS_DISTANCE
+        _set(connection, job.uid, next_run=_due(job, schedule, max(now, earliest)))
+
+
+def closing_of(job: Row[Any], since: int) -> datetime | None:
+    """Return when the backup window closes on a session of a job begun at `since`, if ever."""
+    window = decode_hours(job.backup_window)
+    return None if window is None else window.closes(moment_of(since))
+
+
+def followers_of(connection: Connection, uid: UUID) -> list[Row[Any]]:
+    """Return the jobs whose schedule is to start after a job."""
+    job = tables.job
+    rows = connection.execute(select(job).where(~job.c.deleted, job.c.schedule.is_not(None)))
+    return [row for row in rows if _job_before(row) == uid]
+
+
+def check_chain(connection: Connection, uid: UUID, schedule: Schedule | None) -> None:
+    """Refuse a schedule after a job that is not there, or that itself waits for this one."""
+    if not isinstance(schedule, AfterJob):
+        return
+    before: UUID | None = schedule.job
+    seen = {uid}
+    while before is not None:
+        if before in seen:
+            raise RefusedError("A job cannot start after itself, nor after one that follows it.")
+        seen.add(before)
+        before = _job_before(job_in_use(connection, before))
+
+
+def _job_before(job: Row[Any]) -> UUID | None:
+    schedule = decode_schedule(job.schedule)
+    return schedule.job if isinstance(schedule, AfterJob) else None
+
+
+def _due(job: Row[Any], schedule: Schedule | None, after: datetime) -> int | None:
+    due = next_run(schedule, after, decode_hours(job.backup_window))
+    return None if due is None else milliseconds(due)
+
+
+def _within_window(job: Row[Any], moment: datetime) -> int:
+    window = decode_hours(job.backup_window)
+    return milliseconds(moment if window is None else window.opens(moment))
+
+
+def _set(connection: Connection, uid: UUID, **values: Any) -> None:
+    connection.execute(update(tables.job).where(tables.job.c.uid == uid).values(values))
+    publish_job(connection, uid)

@@ -1,0 +1,149 @@
+"""What people say of a job when they make, copy or change it. Checked as it is read; pure."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from holdfast.server.hours import Hours
+from holdfast.server.schedule import Schedule
+
+LONGEST_NAME = 255
+GREATEST_RETENTION = 9999
+
+
+def plain_path(text: str) -> PurePosixPath:
+    """Given a path, return it without doubled or final slashes, so that equal ones look equal."""
+    # Two slashes at the beginning are kept by pathlib, since POSIX lets them mean something.
+    return PurePosixPath("/" + text.lstrip("/")) if text.startswith("/") else PurePosixPath(text)
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A disk image or a directory to back up.
+
+    `path` is absolute, on the server's host. `name` is what people see; by default the file's
+    name without its ending, or the directory's path. `format` is the image's format: whoever
+    knows it should say it, otherwise ``.raw`` and ``.qcow2`` tell, and then the image itself.
+    """
+
+    path: str
+    name: str = ""
+    format: Literal["raw", "qcow2"] | None = None
+
+    def __post_init__(self) -> None:
+        path = plain_path(self.path)
+        if not path.is_absolute() or ".." in path.parts or "\0" in self.path:
+            raise ValueError(f"the source {self.path!r} is not an absolute path")
+        if len(self.name) > LONGEST_NAME:
+            raise ValueError(f"a name has at most {LONGEST_NAME} characters")
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often the machines that failed in a scheduled session are tried again, and how soon.
+
+    `minutes` are from the end of a session to the next try. No `times` means never.
+    """
+
+    times: int = 0
+    minutes: int = 10
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.times <= 999:
+            raise ValueError("a session is retried between 0 and 999 times")
+        if not 0 <= self.minutes <= 1440:
+            raise ValueError("a retry waits between 0 and 1440 minutes")
+
+
+class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A job to be made.
+
+    A `Backup` job takes disk images of machines, a `NasBackup` job directories. `retention` is
+    how many restore points to keep of each; `window` are the hours in which the job may run.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    repository: UUID
+    kind: Literal["Backup", "NasBackup"] = "Backup"
+    description: str = ""
+    retention: int = 7
+    schedule: Schedule | None = None
+    schedule_enabled: bool = True
+    retry: Retry = Retry()
+    window: Hours | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if not self.sources:
+            raise ValueError("a job needs at least one source")
+        check_retention(self.retention)
+        paths = {plain_path(source.path) for source in self.sources}
+        if len(paths) != len(self.sources):
+            raise ValueError("each source may be given once")
+        if self.kind == "NasBackup" and any(source.format for source in self.sources):
+            raise ValueError("a directory has no image format")
+
+
+class CloneSpecification(msgspec.Struct, frozen=True, kw_only=True):
+    """How a clone differs from its job; what is left out stays as it is."""
+
+    name: str | None = None
+    description: str | None = None
+    repository: UUID | None = None
+
+
+class Included(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An object that a job is to have: one it has, by `uid`, or a new one.
+
+    A new one is named by its hierarchy reference; see `job_objects.resolve`.
+    """
+
+    uid: UUID | None = None
+    reference: str = ""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.uid is None and not self.reference:
+            raise ValueError("an object needs its hierarchy reference")
+        if len(self.name) > LONGEST_NAME:
+            raise ValueError(f"a name has at most {LONGEST_NAME} characters")
+
+
+class JobEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a job is to change; what is left out stays as it is.
+
+    A `schedule` or a `window` of None is taken away. `objects` are all that the job has after.
+    """
+
+    name: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    retention: int | UnsetType = UNSET
+    schedule: Schedule | UnsetType | None = UNSET
+    schedule_enabled: bool | UnsetType = UNSET
+    retry: Retry | UnsetType = UNSET
+    window: Hours | UnsetType | None = UNSET
+    objects: tuple[Included, ...] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.name is not UNSET:
+            check_name(self.name)
+        if self.retention is not UNSET:
+            check_retention(self.retention)
+        if self.objects is not UNSET and not self.objects:
+            raise ValueError("a job needs at least one object")
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError unless a job may have this name."""
+    if not name.strip() or len(name) > LONGEST_NAME:
+        raise ValueError(f"a job needs a name of at most {LONGEST_NAME} characters")
+
+
+def check_retention(retention: int) -> None:
+    """Raise ValueError unless a job may keep so many points."""
+    if not 1 <= retention <= GREATEST_RETENTION:
+        raise ValueError(f"a job keeps between 1 and {GREATEST_RETENTION} restore points")

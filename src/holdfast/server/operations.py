@@ -1,0 +1,168 @@
+"""The operations of commands: what each does to the rows, in a writing transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from holdfast.server import job_edit, jobs, sessions, tables
+from holdfast.server.clock import milliseconds
+from holdfast.server.job_lookup import job_in_use, running_session
+from holdfast.server.job_schedules import toggle_schedule
+from holdfast.server.job_specification import (
+    CloneSpecification,
+    Included,
+    JobEdit,
+    JobSpecification,
+)
+from holdfast.server.messages import Command, Made
+from holdfast.server.names import session_name
+from holdfast.server.part_backup import OneOffSpecification, begin_one_off, begin_quick_backup
+from holdfast.server.publish import row_of
+from holdfast.server.refusal import RefusedError
+from holdfast.server.session_start import begin_retry, begin_session
+from holdfast.server.session_state import JobSessionState
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command has done to the rows, and what is still to be done when they are written."""
+
+    message: str = "Ok"
+    made: Made | None = None
+    launch: UUID | None = None
+    interrupt: UUID | None = None
+
+
+class _Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A machine, by its hierarchy reference."""
+
+    machine: str
+
+
+def operation(name: str) -> Callable[[Connection, Command, datetime], Done]:
+    """Given an operation's name, return the function that does it; refuse an unknown one."""
+    if name not in OPERATIONS:
+        raise RefusedError(f'The backup server knows no operation "{name}".')
+    return OPERATIONS[name]
+
+
+def _start_job(connection: Connection, command: Command, now: datetime) -> Done:
+    return _launched(connection, begin_session(connection, command.target, milliseconds(now)))
+
+
+def _retry_job(connection: Connection, command: Command, now: datetime) -> Done:
+    return _launched(connection, begin_retry(connection, command.target, milliseconds(now)))
+
+
+def _quick_backup(connection: Connection, command: Command, now: datetime) -> Done:
+    wanted = _read(command, _Machine)
+    return _launched(connection, begin_quick_backup(connection, wanted.machine, now))
+
+
+def _one_off_backup(connection: Connection, command: Command, now: datetime) -> Done:
+    specification = _read(command, OneOffSpecification)
+    return _launched(connection, begin_one_off(connection, specification, now))
+
+
+def _launched(connection: Connection, uid: UUID) -> Done:
+    row = row_of(connection, tables.job_session, uid)
+    name = session_name(row.job_name, row.created)
+    return Done(made=Made(type="BackupJobSession", uid=uid, name=name), launch=uid)
+
+
+def _stop_job(connection: Connection, command: Command, _now: datetime) -> Done:
+    job = job_in_use(connection, command.target)
+    running = running_session(connection, job.uid)
+    if running is None:
+        raise RefusedError(f'Job "{job.name}" is not running.')
+    return _stop(connection, running.uid, command)
+
+
+def _stop_session(connection: Connection, command: Command, _now: datetime) -> Done:
+    table = tables.job_session
+    row = connection.execute(select(table).where(table.c.uid == command.target)).first()
+    if row is None:
+        raise RefusedError(f"Cannot find backup session [{command.target}].")
+    if row.state == JobSessionState.STOPPED:
+        name = session_name(row.job_name, row.created)
+        raise RefusedError(f'Session "{name}" has ended already.')
+    return _stop(connection, row.uid, command)
+
+
+def _stop(connection: Connection, session: UUID, command: Command) -> Done:
+    by = f" by {command.asked_by}" if command.asked_by else ""
+    sessions.request_stop(connection, session, f"The session was stopped{by}.")
+    return Done(interrupt=session)
+
+
+def _clone_job(connection: Connection, command: Command, now: datetime) -> Done:
+    specification = _read(command, CloneSpecification)
+    uid, name = jobs.clone_job(connection, command.target, specification, now)
+    return Done(made=Made(type="Job", uid=uid, name=name))
+
+
+def _toggle_schedule(connection: Connection, command: Command, now: datetime) -> Done:
+    toggle_schedule(connection, command.target, now)
+    return Done()
+
+
+def _delete_job(connection: Connection, command: Command, _now: datetime) -> Done:
+    jobs.delete_job(connection, command.target)
+    return Done()
+
+
+def _create_job(connection: Connection, command: Command, now: datetime) -> Done:
+    specification = _read(command, JobSpecification)
+    uid = jobs.create_job(connection, specification, now)
+    return Done(made=Made(type="Job", uid=uid, name=specification.name.strip()))
+
+
+def _edit_job(connection: Connection, command: Command, now: datetime) -> Done:
+    job_edit.edit_job(connection, command.target, _read(command, JobEdit), now)
+    return Done()
+
+
+def _add_object(connection: Connection, command: Command, _now: datetime) -> Done:
+    job_edit.add_object(connection, command.target, _read(command, Included))
+    return Done()
+
+
+def _remove_object(connection: Connection, command: Command, _now: datetime) -> Done:
+    job_edit.remove_object(connection, command.target)
+    return Done()
+
+
+def _read(command: Command, wanted: type[T]) -> T:
+    """Return a command's arguments as the type they should have; refuse what does not fit."""
+    try:
+        return msgspec.convert(command.arguments, wanted)
+    except msgspec.ValidationError as error:
+        raise RefusedError(
+            f"The arguments of {command.operation} are not valid: {error}"
+        ) from error
+
+
+OPERATIONS: Mapping[str, Callable[[Connection, Command, datetime], Done]] = {
+    "start-job": _start_job,
+    "stop-job": _stop_job,
+    "retry-job": _retry_job,
+    "clone-job": _clone_job,
+    "toggle-schedule": _toggle_schedule,
+    "delete-job": _delete_job,
+    "stop-session": _stop_session,
+    "create-job": _create_job,
+    "edit-job": _edit_job,
+    "add-object": _add_object,
+    "remove-object": _remove_object,
+    "quick-backup": _quick_backup,
+    "one-off-backup": _one_off_backup,
+}
