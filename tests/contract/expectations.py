@@ -85,10 +85,12 @@ EXPECTED = {
         (
             UP_SERVER,
             alternate("JobReference"),
+            ("Edit", "JobReference", True),
             ("Clone", None, False),
             ("ToggleScheduleEnabled", None, False),
             ("Down", "ObjectInJobList", False),
             down("BackupJobSession"),
+            ("Create", "ObjectInJob", False),
             ("Start", None, False),
             ("Stop", None, False),
             ("Retry", None, False),

@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.engine.errors import ToolFailed
 from holdfast.engine.files import FilesPlan, ResticRepository
-from holdfast.server import journal, machine_backup, settlement, tables
+from holdfast.server import journal, machine_backup, sessions, settlement, tables
 from holdfast.server.backup_server import SHUT_DOWN, BackupServer, DirectoryInUseError
 from holdfast.server.clock import milliseconds
 from holdfast.server.journal import FILES_CHAIN, ChainKey, MakeImage, MakeSnapshot

@@ -12,21 +12,47 @@ import msgspec
 from starlette.responses import Response
 
 from holdfast.api.access import require
-from holdfast.api.call import Call
+from holdfast.api.call import Call, not_found
 from holdfast.api.errors import BadRequest
 from holdfast.api.resources import task_answer
 from holdfast.api.routing import Router
+from holdfast.catalog.reader import Row
+from holdfast.catalog.select import Restriction
 from holdfast.catalog.writer import OWNER
+from holdfast.query.expression import Operator
+from holdfast.query.request import Query, default_order
 from holdfast.schema.naming import guid_of
 from holdfast.schema.roles import ADMINISTRATOR
-from holdfast.server.messages import Command
+from holdfast.server.messages import Command, JobSpecification
 
 PREFIX = "/holdfast/v1"
 
 
 def add_routes(router: Router) -> None:
     """Given a router, add the routes of this module."""
-    router.add(f"{PREFIX}/jobs", {"POST": create_job})
+    router.add(f"{PREFIX}/jobs", {"GET": jobs, "POST": create_job})
+    router.add(f"{PREFIX}/jobs/{{id}}", {"GET": job})
+
+
+async def jobs(call: Call) -> Response:
+    """Answer with all jobs by name, each as `job` answers it, under ``jobs``."""
+    require(call, ADMINISTRATOR, "read jobs")
+    resource = call.manager.schema["Job"]
+    order = default_order(call.manager.schema, resource)
+    found = await call.manager.reader.rows(Query(resource, None, order, None, True))
+    return _json({"jobs": [_document(row) for row in found.rows]})
+
+
+async def job(call: Call) -> Response:
+    """Answer with one job: who it is, when it runs, what it backs up, what it keeps."""
+    require(call, ADMINISTRATOR, "read jobs")
+    resource = call.manager.schema["Job"]
+    uid = call.path_uid(resource)
+    identity = (Restriction("uid", Operator.EQUAL, uid.bytes),)
+    row = await call.manager.reader.first(resource, identity, entities=True)
+    if row is None:
+        raise not_found(resource, uid)
+    return _json(_document(row))
 
 
 async def create_job(call: Call) -> Response:
@@ -34,23 +60,53 @@ async def create_job(call: Call) -> Response:
 
     The body is a job specification: ``name``, ``kind`` (Backup or NasBackup), ``sources`` (each
     with a ``path`` on the backup server), ``repository`` (UID or GUID), and if wanted
-    ``description``, ``retention`` (points to keep) and ``schedule``. The backup server checks it;
-    what it refuses is the reason in the task.
+    ``description``, ``retention`` (points to keep), ``schedule``, ``schedule_enabled``, ``retry``
+    and ``window``. A ``schedule`` has a ``type``: Daily, Monthly, Periodically, Continuously or
+    AfterJob. What cannot be right is refused at once, by the name of its field; what only the
+    backup server can refuse is the reason in the task.
     """
     require(call, ADMINISTRATOR, "create jobs")
-    specification = await _object(call)
-    repository = _repository(specification)
+    given = await _object(call)
+    repository = _repository(given)
+    try:
+        specification = msgspec.convert(given | {"repository": str(repository)}, JobSpecification)
+    except msgspec.ValidationError as error:
+        raise BadRequest(_by_field(error)) from None
     server = await call.manager.reader.related(call.manager.schema["Repository"], repository, OWNER)
     if server is None:
         raise BadRequest(f"repository: there is no repository {repository}.")
     command = Command(
         request_id=uuid4(),
         operation="create-job",
-        arguments=specification | {"repository": str(repository)},
+        arguments=msgspec.to_builtins(specification),
         asked_by=call.session.user_name,
     )
     task = await call.manager.tasks.start(call.session, "CreateJob", server, command)
     return await task_answer(call, task)
+
+
+def _document(row: Row) -> dict[str, Any]:
+    info = (row["JobInfo"] or {}).get("BackupJobInfo") or {}
+    objects = (info.get("Includes") or {}).get("ObjectInJob") or ()
+    return {
+        "uid": row["UID"],
+        "name": row["Name"],
+        "kind": row["JobType"],
+        "description": row["Description"],
+        "server": row["server.UID"],
+        "retention": (info.get("SimpleRetentionPolicy") or {}).get("RetainCycles"),
+        "schedule_enabled": row["ScheduleEnabled"],
+        "next_run": row["NextRun"],
+        "schedule_options": (row["JobScheduleOptions"] or {}).get("Standart"),
+        "objects": [
+            {
+                "uid": each["ObjectInJobId"],
+                "name": each["Name"],
+                "reference": each["HierarchyObjRef"],
+            }
+            for each in objects
+        ],
+    }
 
 
 async def _object(call: Call) -> dict[str, Any]:
@@ -65,3 +121,14 @@ def _repository(specification: dict[str, Any]) -> UUID:
         return guid_of(str(specification.get("repository", "")))
     except ValueError as error:
         raise BadRequest(f"repository: {error}.") from None
+
+
+def _by_field(error: msgspec.ValidationError) -> str:
+    """Given what is wrong with a body, return it with the name of the field in front."""
+    reason, _, path = str(error).partition(" - at `$")
+    place = path.rstrip("`").removeprefix(".")
+    return f"{place}: {reason}." if place else f"{reason}."
+
+
+def _json(value: Any) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from starlette.responses import Response
 
 from holdfast.api.access import require
 from holdfast.api.answers import answer
+from holdfast.api.bodies import body_of
 from holdfast.api.call import Call, not_found
 from holdfast.api.errors import BadRequest
-from holdfast.api.negotiation import sends_json
 from holdfast.api.routing import Methods, Router
 from holdfast.catalog.reader import Row
 from holdfast.catalog.select import Restriction
@@ -29,7 +28,6 @@ from holdfast.query.request import (
 )
 from holdfast.representation.documents import Collection, Item, QueryAnswer
 from holdfast.representation.paging import Paging
-from holdfast.representation.requests import read_body
 from holdfast.representation.resources import writer_for
 from holdfast.schema.naming import guid_of
 from holdfast.schema.resource import (
@@ -41,13 +39,9 @@ from holdfast.schema.resource import (
     View,
     creation_element,
 )
-from holdfast.schema.resources.jobs import JOB_CLONE_SPEC
-from holdfast.schema.types import Element, String
+from holdfast.schema.types import String
 
 _DAY = 24 * 60 * 60 * 1000
-
-#: The declarations of request bodies, by the name of their root.
-BODIES: dict[str, Element] = {JOB_CLONE_SPEC.name: JOB_CLONE_SPEC}
 
 
 def add_routes(router: Router, schema: Schema) -> None:
@@ -73,15 +67,19 @@ def _add_child(
     place = Place(target, resource, child)
     for path in (child.path, *child.spellings):
         below = f"{resource.collection}/{{id}}/{path}"
-        router.add(below, {"GET": place.collection})
+        methods: Methods = {"GET": place.collection}
+        if any(action.creates for action in target.actions):
+            methods["POST"] = place.create
+        router.add(below, methods)
         if target.parent is not None:
-            router.add(f"{below}/{{item}}", {"GET": place.item})
+            router.add(f"{below}/{{item}}", _item_methods(place))
 
 
 def _item_methods(place: Place) -> Methods:
     methods: Methods = {"GET": place.item}
     for action in place.resource.actions:
-        methods[action.method] = place.act
+        if not action.creates:
+            methods[action.method] = place.act
     if place.resource.private_to_logon:
         methods["DELETE"] = place.delete
     return methods
@@ -126,10 +124,20 @@ class Place:
         """Start what is asked for and answer with its task."""
         action = self._action(call)
         require(call, action.roles, f"{action.name} {self.resource.plural}")
-        row = await self._row(call, entities=False)
-        body = await _body(call, action)
-        uid = UUID(row["UID"])
-        task = await call.manager.act(call.session, self.resource, uid, action, body)
+        row = await self._row(call, entities=True)
+        body = await body_of(call, self.resource, action)
+        task = await call.manager.act(call.session, self.resource, action, row, body)
+        return await task_answer(call, task)
+
+    async def create(self, call: Call) -> Response:
+        """Start making something below an item and answer with the task."""
+        action = next(action for action in self.resource.actions if action.creates)
+        if self.above is None:
+            raise TypeError(f"{self.resource.name} is created below an item")
+        require(call, action.roles, f"{action.name} {self.resource.plural}")
+        row = await _row_above(call, self.above)
+        body = await body_of(call, self.resource, action)
+        task = await call.manager.act(call.session, self.resource, action, row, body, self.above)
         return await task_answer(call, task)
 
     async def delete(self, call: Call) -> Response:
@@ -140,13 +148,14 @@ class Place:
 
     def _action(self, call: Call) -> Action:
         resource = self.resource
-        if call.request.method == "DELETE":
-            return next(action for action in resource.actions if action.method == "DELETE")
-        written = call.parameter("action")
+        method, written = call.request.method, call.parameter("action")
+        known = [a for a in resource.actions if a.method == method and not a.creates]
+        if method == "DELETE" or (method == "PUT" and not written):
+            return known[0]
         found = resource.action(written.strip("/ ")) if written else None
-        if found is None or found.method != call.request.method:
-            known = ", ".join(a.name for a in resource.actions if a.method == call.request.method)
-            raise BadRequest(f"Parameter action: expected one of {known}.")
+        if found is None or found not in known:
+            names = ", ".join(action.name for action in known)
+            raise BadRequest(f"Parameter action: expected one of {names}.")
         return found
 
     async def _row(self, call: Call, *, entities: bool) -> Row:
@@ -210,6 +219,11 @@ def _identity(resource: ResourceType, written: str) -> Restriction | None:
 
 async def _uid_above(call: Call, above: ResourceType) -> UUID:
     """Given the type of the item that an address begins with, return its UID. Raises NotFound."""
+    return UUID((await _row_above(call, above))["UID"])
+
+
+async def _row_above(call: Call, above: ResourceType) -> Row:
+    """Given the type of the item that an address begins with, return its row. Raises NotFound."""
     written: str = call.request.path_params["id"]
     identity = _identity(above, written)
     row = None
@@ -217,7 +231,7 @@ async def _uid_above(call: Call, above: ResourceType) -> UUID:
         row = await call.manager.reader.first(above, (identity,), entities=False)
     if row is None:
         raise not_found(above, written)
-    return UUID(row["UID"])
+    return row
 
 
 async def query(call: Call) -> Response:
@@ -256,11 +270,3 @@ def _paging(call: Call, asked: Query, total: int) -> Paging:
         raise ValueError("a query without a page has no paging")
     path = call.request.url.path.removeprefix("/api")
     return Paging(call.address(path), call.parameters, asked.page.size, asked.page.number, total)
-
-
-async def _body(call: Call, action: Action) -> dict[str, Any]:
-    """What the body of an action's request says; nothing where it has none."""
-    body = await call.request.body()
-    if action.body is None or not body.strip():
-        return {}
-    return read_body(body, is_json=sends_json(call.request), root=BODIES[action.body])

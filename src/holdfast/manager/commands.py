@@ -6,14 +6,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.manager.job_documents import job_edit, refuse_guest_processing
+from holdfast.representation.requests import RequestError
+
 Arguments = dict[str, Any]
 
 
-def _none(_body: Mapping[str, Any]) -> Arguments:
+Body = Mapping[str, Any]
+Row = Mapping[str, Any]
+
+
+def _none(_body: Body, _row: Row) -> Arguments:
     return {}
 
 
-def _clone(body: Mapping[str, Any]) -> Arguments:
+def _clone(body: Body, _row: Row) -> Arguments:
     wanted = body.get("BackupJobCloneInfo") or {}
     arguments = {
         "name": wanted.get("JobName"),
@@ -23,12 +30,52 @@ def _clone(body: Mapping[str, Any]) -> Arguments:
     return {name: value for name, value in arguments.items() if value}
 
 
+def _include(body: Body, _row: Row) -> Arguments:
+    _require(body, "CreateObjectInJobSpec", "HierarchyObjRef")
+    refuse_guest_processing(body, "CreateObjectInJobSpec")
+    return {"reference": body["HierarchyObjRef"], "name": body.get("HierarchyObjName", "")}
+
+
+def _quick_backup(body: Body, _row: Row) -> Arguments:
+    _require(body, "QuickBackupStartupSpec", "VmRef")
+    return {"machine": body["VmRef"]}
+
+
+def _one_off(body: Body, _row: Row) -> Arguments:
+    _require(body, "VeeamZipStartupSpec", "VmRef", "RepositoryUid", "BackupRetention")
+    if body.get("PasswordKeyId"):
+        # Never taken and left undone: a backup that was to be secret would lie there in the open.
+        raise RequestError(
+            "Element VeeamZipStartupSpec.PasswordKeyId: such a backup cannot be encrypted here."
+        )
+    level = body.get("CompressionLevel", 1)
+    if not 1 <= level <= 5:
+        raise RequestError(
+            "Element VeeamZipStartupSpec.CompressionLevel: expected a number from 1 to 5."
+        )
+    return {
+        "machines": body["VmRef"],
+        "repository": body["RepositoryUid"],
+        "remove": body["BackupRetention"],
+    }
+
+
+def _require(body: Body, root: str, *names: str) -> None:
+    for name in names:
+        if not body.get(name):
+            raise RequestError(f"Element {root}: {name} is missing.")
+
+
 @dataclass(frozen=True)
 class CommandKind:
-    """A command's operation, and how a request's body becomes its arguments."""
+    """A command's operation, and how a request's body becomes its arguments.
+
+    `arguments` are made of the body and the row that the request names; RequestError for a body
+    that makes no sense.
+    """
 
     operation: str
-    arguments: Callable[[Mapping[str, Any]], Arguments] = _none
+    arguments: Callable[[Body, Row], Arguments] = _none
 
 
 #: By resource type and action.
@@ -39,5 +86,10 @@ COMMANDS: dict[tuple[str, str], CommandKind] = {
     ("Job", "clone"): CommandKind("clone-job", _clone),
     ("Job", "toggleScheduleEnabled"): CommandKind("toggle-schedule"),
     ("Job", "delete"): CommandKind("delete-job"),
+    ("Job", "edit"): CommandKind("edit-job", job_edit),
+    ("ObjectInJob", "create"): CommandKind("add-object", _include),
+    ("ObjectInJob", "delete"): CommandKind("remove-object"),
+    ("BackupServer", "quickbackup"): CommandKind("quick-backup", _quick_backup),
+    ("BackupServer", "veeamzip"): CommandKind("one-off-backup", _one_off),
     ("BackupJobSession", "stop"): CommandKind("stop-session"),
 }

@@ -104,11 +104,17 @@ class EnterpriseManager:
         self,
         session: LogonSession,
         resource: ResourceType,
-        uid: UUID,
         action: Action,
+        row: Mapping[str, Any],
         body: Mapping[str, Any],
+        above: ResourceType | None = None,
     ) -> UUID:
-        """Given an action on a row, start a task that has it done; return the task's UID."""
+        """Given an action on a row, start a task that has it done; return the task's UID.
+
+        For an action that creates, the row is that of the type `above` below which it does.
+        Raises RequestError for a body that makes no sense.
+        """
+        target, uid = above or resource, UUID(row["UID"])
         if (resource.name, action.name) == ("BackupServer", "collect"):
             return await self.tasks.start_collection(session, action.operation, uid)
         kind = COMMANDS[resource.name, action.name]
@@ -116,12 +122,13 @@ class EnterpriseManager:
             request_id=uuid4(),
             operation=kind.operation,
             target=uid,
-            arguments=kind.arguments(body),
+            arguments=kind.arguments(body, row),
             asked_by=session.user_name,
         )
-        server = await self.reader.related(resource, uid, OWNER)
+        is_server = target.name == "BackupServer"
+        server = uid if is_server else await self.reader.related(target, uid, OWNER)
         if server is None:
-            raise LookupError(f"{resource.name} {uid} is gone")
+            raise LookupError(f"{target.name} {uid} is gone")
         return await self.tasks.start(session, action.operation, server, command)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:

@@ -103,10 +103,12 @@ class View:
 
 @dataclass(frozen=True)
 class Action:
-    """Something that can be done to an item: ``POST <item>?action=<name>``, or DELETE.
+    """Something that can be done to an item: ``POST <item>?action=<name>``, or PUT, or DELETE.
 
     It is carried out on the item's backup server under a `Task` of the named operation.
-    `body` names the root of the request document, where there is one.
+    `body` names the root of the request document, where there is one; when that is the type's
+    own, the item's document as it is read. With PUT and DELETE the action need not be named.
+    One that `creates` is done to the collection below an item: ``POST <item>/<collection>``.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Action:
     roles: frozenset[Role]
     body: str | None = None
     method: str = "POST"
+    creates: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -124,7 +124,8 @@ def add(connection: Connection, job_uid: UUID, found: Found) -> UUID:
         .where(table.c.uid == before.uid)
         .values(removed=False, name=found.name, position=position)
     )
-    return UUID(str(before.uid))
+    kept: UUID = before.uid
+    return kept
 
 
 def take_out(connection: Connection, job: Row[Any], uid: UUID) -> None:

@@ -45,6 +45,8 @@ BACKUP_SERVER = ResourceType(
         _EXTERNAL_REPOSITORIES,
         _CREDENTIALS,
         _PASSWORDS,
+        Link("VeeamZip", path="?action=veeamzip"),
+        Link("QuickBackup", path="?action=quickbackup"),
         Link("Start", path="?action=collect"),
     ),
     reference_links=(
@@ -64,7 +66,11 @@ BACKUP_SERVER = ResourceType(
         SubCollection("credentials", "Credentials", "server"),
         SubCollection("passwords", "Passwords", "server"),
     ),
-    actions=(Action("collect", "CollectingBackupServer", USERS),),
+    actions=(
+        Action("collect", "CollectingBackupServer", USERS),
+        Action("quickbackup", "QuickBackup", USERS, body="QuickBackupStartupSpec"),
+        Action("veeamzip", "VeeamZip", USERS, body="VeeamZipStartupSpec"),
+    ),
 )
 
 MANAGED_SERVER = ResourceType(

@@ -159,6 +159,7 @@ JOB = ResourceType(
     links=(
         UP_TO_SERVER,
         to_reference("Job"),
+        Link("Edit", "JobReference", path="", named=True),
         Link("Clone", path="?action=clone"),
         Link("ToggleScheduleEnabled", path="?action=toggleScheduleEnabled"),
         down(
@@ -167,6 +168,12 @@ JOB = ResourceType(
             when=When("JobType", "ImmediateBackupCopy", equal=False),
         ),
         _BACKUP_SESSIONS,
+        Link(
+            "Create",
+            "ObjectInJob",
+            path="/includes",
+            when=When("JobType", "ImmediateBackupCopy", equal=False),
+        ),
         Link("Start", path="?action=start"),
         Link("Stop", path="?action=stop"),
         Link("Retry", path="?action=retry"),
@@ -197,6 +204,7 @@ JOB = ResourceType(
         Action("retry", "RetryJob", ADMINISTRATOR),
         Action("clone", "CloneJob", ADMINISTRATOR, body="JobCloneSpec"),
         Action("toggleScheduleEnabled", "UpdateJob", ADMINISTRATOR),
+        Action("edit", "EditJob", ADMINISTRATOR, body="Job", method="PUT"),
         Action("delete", "DeleteJob", ADMINISTRATOR, method="DELETE"),
     ),
 )
@@ -217,6 +225,10 @@ OBJECT_IN_JOB = ResourceType(
         *through("server", "BackupServer"),
     ),
     links=(up_to_entity("job"),),
+    actions=(
+        Action("create", "UpdateJob", ADMINISTRATOR, body="CreateObjectInJobSpec", creates=True),
+        Action("delete", "UpdateJob", ADMINISTRATOR, method="DELETE"),
+    ),
 )
 
 
@@ -268,3 +280,37 @@ JOB_CLONE_SPEC = Element(
         ),
     ),
 )
+
+CREATE_OBJECT_IN_JOB_SPEC = Element(
+    "CreateObjectInJobSpec",
+    structure(
+        Element("HierarchyObjRef", HIERARCHY_REF),
+        Element("HierarchyObjName", STRING),
+        Element("GuestProcessingOptions", GUEST_PROCESSING_OPTIONS, optional=True),
+    ),
+)
+
+QUICK_BACKUP_STARTUP_SPEC = Element(
+    "QuickBackupStartupSpec", structure(Element("VmRef", HIERARCHY_REF))
+)
+
+VEEAM_ZIP_STARTUP_SPEC = Element(
+    "VeeamZipStartupSpec",
+    structure(
+        Element("VmRef", HIERARCHY_REF, repeated=True, json_name="VmRefs"),
+        Element("RepositoryUid", Uid("Repository")),
+        Element("PasswordKeyId", STRING, optional=True),
+        Element("CompressionLevel", INTEGER),
+        Element("DisableGuestQuiescence", BOOLEAN, optional=True),
+        Element(
+            "BackupRetention",
+            Enumeration(
+                (
+                    "Never", "Tonight", "TomorrowNight", "In3days", "In1Week", "In2Weeks",
+                    "In1Month", "In3Months", "In6Months", "In1Year", "In2Years", "In3Years",
+                    "In5Years", "In7Years",
+                )
+            ),
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,53 @@
+"""The bodies of requests that ask for an action."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast.api.call import Call
+from holdfast.api.errors import BadRequest
+from holdfast.api.negotiation import sends_json
+from holdfast.representation.requests import read_body
+from holdfast.schema.resource import NAME, Action, ResourceType
+from holdfast.schema.resources.jobs import (
+    CREATE_OBJECT_IN_JOB_SPEC,
+    JOB_CLONE_SPEC,
+    QUICK_BACKUP_STARTUP_SPEC,
+    VEEAM_ZIP_STARTUP_SPEC,
+)
+from holdfast.schema.types import Element, Structure, Uid
+
+#: The declarations of bodies that are no documents of a type, by the name of their root.
+BODIES: dict[str, Element] = {
+    body.name: body
+    for body in (
+        CREATE_OBJECT_IN_JOB_SPEC,
+        JOB_CLONE_SPEC,
+        QUICK_BACKUP_STARTUP_SPEC,
+        VEEAM_ZIP_STARTUP_SPEC,
+    )
+}
+
+
+async def body_of(call: Call, resource: ResourceType, action: Action) -> dict[str, Any]:
+    """Given an action on a type, return what its request's body says; nothing where it has none.
+
+    Raises BadRequest or RequestError for a body that cannot be understood.
+    """
+    if action.body is None:
+        return {}
+    body = await call.request.body()
+    is_document = action.body == resource.element_name
+    if not body.strip():
+        if is_document:
+            raise BadRequest(f"The body: expected a document {action.body}.")
+        return {}
+    root = document_of(resource) if is_document else BODIES[action.body]
+    return read_body(body, is_json=sends_json(call.request), root=root)
+
+
+def document_of(resource: ResourceType) -> Element:
+    """Given a type, return the declaration of its documents as requests hold them."""
+    own = (NAME, Element("UID", Uid(resource.document_type))) if resource.key else ()
+    parts = Structure(children=resource.elements, attributes=(*resource.attributes, *own))
+    return Element(resource.element_name, parts)

@@ -1,0 +1,151 @@
+"""Jobs that start by themselves: after others, again and again, after failures, in windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from typing import Any
+
+from holdfast.server.messages import Change
+from holdfast.server.scheduler import WINDOW_CLOSED
+
+from .lab import Lab, write_image, write_slow_image
+
+OpenLab = Callable[[], AbstractAsyncContextManager[Lab]]
+HOURLY = {"type": "Periodically", "every": 1}
+RETRY = {"times": 2, "minutes": 5}
+
+
+async def sessions(lab: Lab, count: int) -> list[Change]:
+    """Wait for so many sessions to have ended; return all, oldest first."""
+
+    async def ended() -> bool:
+        shown = await lab.resources("BackupJobSession")
+        return len([s for s in shown if s.values["State"] == "Stopped"]) >= count
+
+    await lab.until(ended)
+    await lab.server.wait_until_idle()
+    shown = await lab.resources("BackupJobSession")
+    assert len(shown) == count
+    return sorted(shown, key=lambda s: s.values["CreationTimeUTC"])
+
+
+async def quiet(lab: Lab) -> None:
+    """Let whatever is due begin, by way of a command that makes the scheduler look."""
+    await lab.command("nothing")
+    for _ in range(3):
+        await lab.resources("Job")
+    await lab.server.wait_until_idle()
+
+
+def results(found: list[Change]) -> list[tuple[Any, Any]]:
+    return [(s.values["Result"], s.values["IsRetry"]) for s in found]
+
+
+async def test_a_job_starts_when_the_job_before_it_has_ended_however_that_was(lab: Lab) -> None:
+    write_image(lab.source("b.raw"), 1)
+    first = await lab.create_job("missing.raw", job="First")
+    await lab.create_job("b.raw", job="Second", schedule={"type": "AfterJob", "job": str(first)})
+
+    await lab.begin(first)
+
+    found = await sessions(lab, 2)
+    assert [s.values["JobName"] for s in found] == ["First", "Second"]
+    assert results(found) == [("Failed", False), ("Success", False)]
+    assert all("NextRun" not in job.values for job in await lab.resources("Job"))
+
+
+async def test_a_continuous_job_begins_again_until_it_is_switched_off(lab: Lab) -> None:
+    write_image(lab.source("a.raw"), 1)
+    job = await lab.create_job("a.raw", schedule={"type": "Continuously"})
+    await sessions(lab, 1)
+    lab.clock.advance(timedelta(minutes=1))
+    await sessions(lab, 2)
+    assert (await lab.command("toggle-schedule", job)).success
+    lab.clock.advance(timedelta(minutes=1))
+    await quiet(lab)
+    await sessions(lab, 2)
+
+
+async def test_what_failed_is_tried_again_so_often_and_only_that(lab: Lab) -> None:
+    write_image(lab.source("a.raw"), 1)
+    await lab.create_job("a.raw", "missing.raw", schedule=HOURLY, retry=RETRY)
+    lab.clock.advance(timedelta(hours=1))
+    await sessions(lab, 1)
+    for count in (2, 3):
+        lab.clock.advance(timedelta(minutes=5))
+        found = await sessions(lab, count)
+        assert list(await lab.tasks(found[-1].uid)) == ["missing"]
+    lab.clock.advance(timedelta(minutes=5))
+    await quiet(lab)
+    found = await sessions(lab, 3)
+    assert results(found) == [("Failed", False), ("Failed", True), ("Failed", True)]
+
+    write_image(lab.source("missing.raw"), 2)
+    lab.clock.advance(timedelta(minutes=45))
+    found = await sessions(lab, 4)
+    assert results(found)[-1] == ("Success", False)
+
+
+async def test_retries_end_with_success_and_are_not_made_of_what_a_person_started(
+    lab: Lab,
+) -> None:
+    job = await lab.create_job("a.raw", schedule=HOURLY, retry=RETRY)
+    await lab.begin(job)
+    await sessions(lab, 1)
+    lab.clock.advance(timedelta(minutes=5))
+    await quiet(lab)
+    await sessions(lab, 1)
+    lab.clock.advance(timedelta(minutes=55))
+    await sessions(lab, 2)
+    write_image(lab.source("a.raw"), 1)
+    lab.clock.advance(timedelta(minutes=5))
+    assert results(await sessions(lab, 3))[-1] == ("Success", True)
+    lab.clock.advance(timedelta(minutes=5))
+    await quiet(lab)
+    await sessions(lab, 3)
+
+
+async def test_a_retry_that_was_noted_survives_a_restart(open_lab: OpenLab) -> None:
+    async with open_lab() as lab:
+        await lab.create_job("a.raw", schedule=HOURLY, retry=RETRY)
+        lab.clock.advance(timedelta(hours=1))
+        await sessions(lab, 1)
+    write_image(lab.source("a.raw"), 1)
+    async with open_lab() as lab:
+        lab.clock.advance(timedelta(minutes=5))
+        found = await sessions(lab, 2)
+        assert results(found)[-1] == ("Success", True)
+
+
+async def test_a_session_is_stopped_when_the_window_closes(lab: Lab) -> None:
+    write_slow_image(lab.source("a.raw"))
+    window = {"days": {"Monday": [9]}}
+    job = await lab.create_job("a.raw", window=window, schedule=HOURLY, retry=RETRY)
+    await lab.begin(job)
+    await lab.until_copying()
+
+    lab.clock.advance(timedelta(hours=1))
+
+    [session] = await sessions(lab, 1)
+    assert session.values["Result"] == "Failed"
+    assert session.values["FailureMessage"] == WINDOW_CLOSED
+    await quiet(lab)
+    await sessions(lab, 1)
+    assert not list(lab.repository_path.glob("*/*.qcow2"))
+
+
+async def test_a_quick_backup_does_not_cost_the_job_its_run(lab: Lab) -> None:
+    write_slow_image(lab.source("a.raw"))
+    job = await lab.create_job("a.raw", "missing.raw", schedule=HOURLY)
+    reference = (await lab.resources("ObjectInJob"))[0].values["HierarchyObjRef"]
+    assert (await lab.command("quick-backup", machine=reference)).success
+    lab.clock.advance(timedelta(hours=1))
+    await quiet(lab)
+    await lab.server.wait_until_idle()
+    lab.clock.advance(timedelta(minutes=1))
+    found = await sessions(lab, 2)
+    assert len(await lab.tasks(found[0].uid)) == 1
+    assert len(await lab.tasks(found[1].uid)) == 2
+    assert (await lab.resource("Job", job)).values["ScheduleEnabled"] is True
