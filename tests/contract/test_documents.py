@@ -11,12 +11,12 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 import pytest_asyncio
+
 from contract.expectations import EXPECTED, QUERY_FIELDS, SUB_COLLECTIONS, Expected
+from holdfast.schema.core import CORE
 from support.documents import json_of, links_of, local, parsed, part
 from support.managers import FORMATS, HOST, JSON, TOKEN, XML, administrator_client
 from support.sample_rows import AWKWARD, BARE, FULL, REASON, REPLICA_JOB, TYPES, fill
-
-from holdfast.schema.core import CORE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -10,15 +10,15 @@ from uuid import uuid4
 import httpx
 import pytest
 import pytest_asyncio
-from contract.expectations import EXPECTED, SUB_COLLECTIONS
-from support.documents import error_message
-from support.managers import FORMATS, TOKEN, administrator_client, client_of
-from support.sample_rows import FULL, fill
 
+from contract.expectations import EXPECTED, SUB_COLLECTIONS
 from holdfast.api.app import create_app
 from holdfast.catalog.store import ReadTooLong
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.schema.core import CORE
+from support.documents import error_message
+from support.managers import FORMATS, TOKEN, administrator_client, client_of
+from support.sample_rows import FULL, fill
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -105,7 +105,8 @@ class Call:
 
     def _own_names(self, server: Iterable[object] | None) -> frozenset[str]:
         by_address = {str(part).lower() for part in list(server or ())[:1]}
-        return self.settings.allowed_hosts | machine_names() | by_address
+        allowed = {host.lower() for host in self.settings.allowed_hosts}
+        return machine_names() | by_address | allowed
 
 
 @lru_cache(maxsize=1)
