@@ -21,8 +21,8 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from holdfast_process import HoldfastProcess
 
+from fault.holdfast_process import HoldfastProcess
 from holdfast.server.restore import restore_point
 
 LIVES = 5
