@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import httpx
 import pytest
@@ -25,6 +25,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 READ = {"GET", "HEAD"}
 
+#: A GUID that nothing has.
+NOBODYS = UUID("5cc81d1c-79e9-4b12-a4e9-1a7a10abe55b")
+
 
 def _routes() -> dict[str, set[str]]:
     """Every path of the API with an item's id filled in, and its methods."""
@@ -32,7 +35,7 @@ def _routes() -> dict[str, set[str]]:
         "/": READ,
         "/sessionMngr": {"POST"},
         "/logonSessions": READ,
-        f"/logonSessions/{uuid4()}": READ | {"DELETE"},
+        f"/logonSessions/{NOBODYS}": READ | {"DELETE"},
         "/querySvc": READ,
         "/query": READ,
         "/holdfast/v1/jobs": {"POST"},
@@ -146,9 +149,9 @@ UNKNOWN = [
     (f"/jobs/{FULL['Backup']}/includes", "Cannot find Job"),
     (f"/jobs/{FULL['Job']}/includes/{FULL['Backup']}", "Cannot find ObjectInJob"),
     (f"/jobs/{FULL['Job']}/nope", "There is nothing at"),
-    (f"/backups/{uuid4()}/backupFiles", "Cannot find Backup ["),
+    (f"/backups/{NOBODYS}/backupFiles", "Cannot find Backup ["),
     ("/backupSessions/xyz/taskSessions", "Cannot find BackupJobSession [xyz]."),
-    (f"/logonSessions/{uuid4()}", "Cannot find LogonSession"),
+    (f"/logonSessions/{NOBODYS}", "Cannot find LogonSession"),
     ("/logonSessions/x", "Cannot find LogonSession [x]."),
     ("/includes", "There is nothing at"),
     ("/query/x", "There is nothing at"),

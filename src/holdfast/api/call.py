@@ -12,10 +12,11 @@ from uuid import UUID
 
 from starlette.requests import Request
 
-from holdfast.api.errors import BadRequest, NotFound, Unauthorized
+from holdfast.api.errors import BadRequest, NotFound, TooLarge, Unauthorized
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.manager.logon_sessions import LogonSession
 from holdfast.query.request import PageLimits, Parameters, single
+from holdfast.representation.requests import MAXIMUM_BYTES
 from holdfast.schema.naming import guid_of
 from holdfast.schema.resource import ResourceType
 
@@ -66,6 +67,15 @@ class Call:
     def parameter(self, name: str) -> str | None:
         """Given a parameter's name in any case, return its value, or None."""
         return single(self.parameters, name)
+
+    async def body(self) -> bytes:
+        """Read the request's body. Raises TooLarge without reading on."""
+        body = bytearray()
+        async for chunk in self.request.stream():
+            body += chunk
+            if len(body) > MAXIMUM_BYTES:
+                raise TooLarge(f"The body is larger than {MAXIMUM_BYTES} bytes.")
+        return bytes(body)
 
     @cached_property
     def base(self) -> str:
