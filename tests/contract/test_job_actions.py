@@ -424,11 +424,3 @@ async def test_unfinished_tasks_go_on_after_the_manager_was_restarted(
 
     assert shown["Result"]["Success"] is True
     assert len(sessions) == 1, "the command was carried out once"
-
-
-async def test_a_body_larger_than_any_that_is_expected_is_refused(house: House) -> None:
-    job = await house.job("Nightly", house.image("web"))
-
-    answer = await house.client.post(f"{job}?action=clone", content=b"x" * (2 * MIB))
-
-    assert "1048576 bytes" in error_message(answer, 413)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from starlette.requests import Request
 
-from holdfast.api.errors import BadRequest, NotFound, TooLarge, Unauthorized
+from holdfast.api.errors import BadRequest, NotFound, Unauthorized
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.manager.logon_sessions import LogonSession
 from holdfast.query.request import PageLimits, Parameters, single
@@ -69,12 +69,12 @@ class Call:
         return single(self.parameters, name)
 
     async def body(self) -> bytes:
-        """Read the request's body. Raises TooLarge without reading on."""
+        """Read the request's body. Raises BadRequest, without reading on, when it is too large."""
         body = bytearray()
         async for chunk in self.request.stream():
             body += chunk
             if len(body) > MAXIMUM_BYTES:
-                raise TooLarge(f"The body is larger than {MAXIMUM_BYTES} bytes.")
+                raise BadRequest(f"The body is larger than {MAXIMUM_BYTES} bytes.")
         return bytes(body)
 
     @cached_property

@@ -43,12 +43,6 @@ class NotFound(ApiError):
     status = 404
 
 
-class TooLarge(ApiError):
-    """The body is larger than any that is expected."""
-
-    status = 413
-
-
 class Overloaded(ApiError):
     """The request would take too long; it may be tried again later."""
 
