@@ -9,13 +9,13 @@ from uuid import UUID, uuid5
 import httpx
 import pytest
 import pytest_asyncio
-from support.documents import error_message, json_of, links_of, local, parsed, part
-from support.managers import FORMATS, HOST, JSON, XML, administrator_client
 
 from holdfast.catalog.writer import RowState, put
 from holdfast.schema.core import RESOURCE_TYPES
 from holdfast.schema.resource import Link, Relation, ResourceType, Schema, SubCollection, through
 from holdfast.schema.types import BOOLEAN, DATE_TIME, INTEGER, REAL, STRING, Element, Enumeration
+from support.documents import error_message, json_of, links_of, local, parsed, part
+from support.managers import FORMATS, HOST, JSON, XML, administrator_client
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -97,14 +97,14 @@ async def _names(client: httpx.AsyncClient, rest: str) -> list[str]:
         ("online==TRUE;slots<5", [0, 2, 4]),
         ("State==broken;Slots<9", [2, 5, 8]),
         ("State>Busy;Slots<9", [2, 5, 8]),
-        ("Model==\"model <1>\";Slots<8", [1, 7]),
-        ("Model!=\"model <1>\";Slots<5", [0, 2, 3, 4]),
+        ('Model=="model <1>";Slots<8', [1, 7]),
+        ('Model!="model <1>";Slots<5', [0, 2, 3, 4]),
         ("Installed<2020-09-15", [0, 1]),
         ("InstalledUTC<2020-09-15T00:00:00Z", [0, 1]),
         (f"SpareUid=={TOYS[3]}", [4]),
-        ("SpareName==\"library 07\"", [8]),
+        ('SpareName=="library 07"', [8]),
         (f"BackupServerUid==urn:veeam:BackupServer:{SERVER};(Slots==3,Slots==1)", [1, 3]),
-        ("BackupServerName==\"SRV & 1\";Slots<1", [0]),
+        ('BackupServerName=="SRV & 1";Slots<1', [0]),
     ],
 )
 async def test_toy_is_found_by_every_field(
@@ -127,7 +127,9 @@ async def test_toy_is_found_by_every_field(
         ("Name", lambda n: n),
     ],
 )
-async def test_toy_is_sorted_and_paged_by_every_field(client: httpx.AsyncClient, sort: str, key) -> None:  # noqa: ANN001
+async def test_toy_is_sorted_and_paged_by_every_field(
+    client: httpx.AsyncClient, sort: str, key
+) -> None:
     for parameter, reverse in (("sortAsc", False), ("sortDesc", True)):
         expected = sorted(range(COUNT), key=lambda n: (key(n), TOYS[n].bytes), reverse=reverse)
         paged = [

@@ -21,7 +21,7 @@ from holdfast.server.journal import FILES_CHAIN, ChainKey, MakeImage, MakeSnapsh
 from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
 from holdfast.server.session_start import begin_session
 
-from .lab import HandClock, Lab, write_image, write_slow_image
+from .lab import HandClock, Lab, running_lab, write_image, write_slow_image
 
 OpenLab = Callable[[], AbstractAsyncContextManager[Lab]]
 Step = Callable[..., Awaitable[Any]]
@@ -308,3 +308,25 @@ async def test_runs_that_were_missed_are_not_made_up_for(
         assert await lab.resources("BackupJobSession") == []
         next_run = (await lab.resource("Job", job)).values["NextRun"]
         assert next_run == milliseconds(clock.now().replace(hour=15, minute=0))
+
+
+async def test_a_repository_that_was_moved_is_found_again_with_its_points(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    async with running_lab(tmp_path, clock) as lab:
+        content = write_image(lab.source("web.raw"), 1)
+        await lab.run(await lab.create_job("web.raw"))
+        uid = lab.repository
+    lab.repository_path.rename(tmp_path / "elsewhere")
+
+    server = BackupServer(tmp_path / "server", "backup01", clock=clock)
+    await server.start()
+    try:
+        moved = Lab(server, clock, tmp_path)
+        assert await server.add_repository("Main", tmp_path / "elsewhere") == uid
+        (file,) = await moved.resources("BackupFile")
+        assert str(file.values["FilePath"]).startswith(str(tmp_path / "elsewhere"))
+        (point,) = await moved.points("web")
+        assert await moved.restored(point.uid) == content
+    finally:
+        await server.stop()

@@ -36,7 +36,7 @@ async def body_of(call: Call, resource: ResourceType, action: Action) -> dict[st
     """
     if action.body is None:
         return {}
-    body = await call.request.body()
+    body = await call.body()
     is_document = action.body == resource.element_name
     if not body.strip():
         if is_document:

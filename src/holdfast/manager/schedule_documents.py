@@ -168,5 +168,6 @@ def _hours(given: Element | None, at: str) -> Hours | None:
         days[name] = tuple(hour for hour, value in enumerate(values) if value == "1")
     if set(days) != set(DAYS):
         raise RequestError(f"Element {at}.Day: expected each day of the week once, by Name.")
-    hours: Hours = checked(lambda: Hours(days=days), at)
+    open_days = {name: hours for name, hours in days.items() if hours}
+    hours: Hours = checked(lambda: Hours(days=open_days), at)
     return None if hours.never_close else hours
