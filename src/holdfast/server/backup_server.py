@@ -130,6 +130,7 @@ class BackupServer:
         )
         scheduler = Scheduler(store, self._clock, self._runner)
         expiry = Expiry(store, self._clock, self.repositories, locks, settlement)
+        self._runner.when_ended(expiry.wake)
         wakers = (scheduler.wake, expiry.wake)
         self._commands = Commands(store, self._clock, self._runner, wakers)
         self.restore = Restore(store, self.repositories, locks)

@@ -18,6 +18,7 @@ from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.journal import ChainKey
 from holdfast.server.machine_backup import MachineBackup, SessionPlan
+from holdfast.server.part_backup import one_off_ended
 from holdfast.server.publish import row_of
 from holdfast.server.repositories import Repositories
 from holdfast.server.retention import Retention
@@ -130,6 +131,7 @@ class JobRunner:
                 stopped=state == JobSessionState.STOPPING,
                 cut_off=self._going_down,
             )
+            one_off_ended(connection, session, now)
 
         while True:
             try:

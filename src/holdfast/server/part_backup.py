@@ -104,6 +104,20 @@ def begin_one_off(
     return open_session(connection, row, objects_of(connection, uid), milliseconds(now), Cause.PART)
 
 
+def one_off_ended(connection: Connection, session: UUID, now: datetime) -> None:
+    """Let the backup of a one-off session that made no point be removed at once.
+
+    Nothing, for any other session.
+    """
+    row = row_of(connection, tables.job_session, session)
+    job = row_of(connection, tables.job, row.job_uid)
+    if job.deleted and row.cause == Cause.PART and row.restore_point_uid is None:
+        backup = tables.backup
+        connection.execute(
+            update(backup).where(backup.c.job_uid == job.uid).values(expires=milliseconds(now))
+        )
+
+
 def removal_of(keeping: Keeping, now: datetime) -> datetime | None:
     """Given how long a backup is kept, return when it is removed; None for never.
 

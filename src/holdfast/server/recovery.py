@@ -20,6 +20,7 @@ from holdfast.engine.files_folder import snapshot_names
 from holdfast.server import job_schedules, journal, points, sessions, tables
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.journal import ChainKey
+from holdfast.server.part_backup import one_off_ended
 from holdfast.server.repositories import BackupPlace, Repositories
 from holdfast.server.store import Store
 
@@ -52,6 +53,7 @@ def _end_sessions(connection: Connection, now: datetime) -> None:
     for uid in sessions.unfinished_sessions(connection):
         sessions.end_session(connection, uid, milliseconds(now), cut_short=STOPPED_UNEXPECTEDLY)
         job_schedules.session_ended(connection, uid, now, stopped=False, cut_off=True)
+        one_off_ended(connection, uid, now)
 
 
 def _forget_old_commands(connection: Connection, now: datetime) -> None:

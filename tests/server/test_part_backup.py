@@ -1,0 +1,150 @@
+"""Backups of single machines: in the chain of a job, or on their own for a time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from holdfast.server import tables
+from holdfast.server.part_backup import Keeping, removal_of
+
+from .lab import Lab, write_image
+
+
+async def reference(lab: Lab, name: str) -> str:
+    """Return the hierarchy reference of a machine in a job."""
+    found = await lab.resources("ObjectInJob")
+    return next(str(o.values["HierarchyObjRef"]) for o in found if o.name == name)
+
+
+async def one_off(lab: Lab, *names: str, **more: Any) -> UUID:
+    """Make a one-off backup; return the UID of its session."""
+    machines = [await reference(lab, name) for name in names]
+    outcome = await lab.command(
+        "one-off-backup", machines=machines, repository=str(lab.repository), **more
+    )
+    assert outcome.made is not None, outcome.message
+    await lab.server.wait_until_idle()
+    return outcome.made.uid
+
+
+async def backups(lab: Lab) -> set[str]:
+    return {backup.name for backup in await lab.resources("Backup")}
+
+
+async def test_a_one_off_backup_leaves_the_chain_of_the_job_alone(lab: Lab) -> None:
+    contents = {n: write_image(lab.source(f"{n}.raw"), seed) for seed, n in enumerate("ab")}
+    job = await lab.create_job("a.raw", "b.raw")
+    await lab.run(job)
+
+    session = await one_off(lab, "a", "b")
+
+    shown = await lab.resource("BackupJobSession", session)
+    assert (shown.values["JobName"], shown.values["Result"]) == (
+        "VeeamZip of a and 1 more",
+        "Success",
+    )
+    assert await backups(lab) == {"Nightly", "VeeamZip of a and 1 more"}
+    assert len(await lab.resources("Job")) == 1
+    for name, content in contents.items():
+        points = await lab.points(name)
+        assert [p.values["PointType"] for p in points] == ["Full", "Full"]
+        assert [await lab.restored(p.uid) for p in points] == [content, content]
+    lab.clock.advance(timedelta(days=1))
+    await lab.run(job)
+    assert [p.values["PointType"] for p in await lab.points("a")][-1] == "Increment"
+
+
+async def test_a_backup_that_has_expired_is_removed_and_nothing_else(lab: Lab) -> None:
+    content = write_image(lab.source("a.raw"), 1)
+    await lab.run(await lab.create_job("a.raw"))
+    await one_off(lab, "a", remove="In1Week")
+    lab.clock.advance(timedelta(days=6))
+    assert len(await backups(lab)) == 2
+
+    lab.clock.advance(timedelta(days=1))
+
+    async def gone() -> bool:
+        return len(await backups(lab)) == 1
+
+    await lab.until(gone)
+    [point] = await lab.points("a")
+    assert await lab.restored(point.uid) == content
+    assert len(list(lab.repository_path.glob("*/*.qcow2"))) == 1
+    assert await lab.rows(tables.intent) == []
+
+
+async def test_a_backup_in_a_repository_that_is_away_goes_when_that_is_back(lab: Lab) -> None:
+    write_image(lab.source("a.raw"), 1)
+    await lab.run(await lab.create_job("a.raw"))
+    await one_off(lab, "a", remove="In3days")
+    away = lab.folder / "away"
+    lab.repository_path.rename(away)
+    lab.clock.advance(timedelta(days=3))
+
+    async def withdrawn() -> bool:
+        return bool(await lab.rows(tables.intent))
+
+    await lab.until(withdrawn)
+    assert len(await lab.points("a")) == 1
+    away.rename(lab.repository_path)
+
+    async def gone() -> bool:
+        lab.clock.advance(timedelta(minutes=10))
+        return len(await backups(lab)) == 1
+
+    await lab.until(gone)
+    assert len(list(lab.repository_path.glob("*/*.qcow2"))) == 1
+
+
+async def test_a_one_off_backup_that_failed_leaves_no_empty_backup(lab: Lab) -> None:
+    await lab.create_job("missing.raw")
+    session = await one_off(lab, "missing")
+    assert (await lab.resource("BackupJobSession", session)).values["Result"] == "Failed"
+
+    async def gone() -> bool:
+        return not await backups(lab)
+
+    await lab.until(gone)
+
+
+async def test_a_quick_backup_needs_a_job_and_a_machine_that_is_known(lab: Lab) -> None:
+    write_image(lab.source("a.raw"), 1)
+    job = await lab.create_job("a.raw")
+    machine = await reference(lab, "a")
+    await lab.run(job)
+    assert (await lab.command("delete-job", job)).success
+    outcome = await lab.command("quick-backup", machine=machine)
+    assert "No job backs up the machine" in outcome.message
+    assert not (await lab.command("quick-backup", machine="urn:Qemu:Vm:x")).success
+    # What is known from a job that is gone can still be backed up on its own.
+    machines = {"machines": [machine], "repository": str(lab.repository)}
+    assert (await lab.command("one-off-backup", **machines)).success
+    await lab.server.wait_until_idle()
+
+
+@pytest.mark.parametrize(
+    ("keeping", "expected"),
+    [
+        ("Never", None),
+        ("In3days", datetime(2026, 2, 3, 9, tzinfo=UTC)),
+        ("In1Month", datetime(2026, 2, 28, 9, tzinfo=UTC)),
+        ("In6Months", datetime(2026, 7, 31, 9, tzinfo=UTC)),
+        ("In1Year", datetime(2027, 1, 31, 9, tzinfo=UTC)),
+        ("In7Years", datetime(2033, 1, 31, 9, tzinfo=UTC)),
+    ],
+)
+def test_how_long_a_backup_is_kept(keeping: Keeping, expected: datetime | None) -> None:
+    assert removal_of(keeping, datetime(2026, 1, 31, 9, tzinfo=UTC)) == expected
+
+
+def test_a_night_ends_at_local_midnight() -> None:
+    now = datetime(2026, 1, 31, 9, tzinfo=UTC)
+    tonight, tomorrow = removal_of("Tonight", now), removal_of("TomorrowNight", now)
+    assert tonight is not None
+    assert tomorrow is not None
+    assert tonight.astimezone().hour == tonight.astimezone().minute == 0
+    assert now < tonight <= now + timedelta(days=1) < tomorrow <= now + timedelta(days=2)
