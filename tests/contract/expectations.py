@@ -60,6 +60,8 @@ EXPECTED = {
             down("ExternalRepository"),
             ("Down", "CredentialsList", False),
             ("Down", "PasswordKeyList", False),
+            ("VeeamZip", None, False),
+            ("QuickBackup", None, False),
             ("Start", None, False),
         ),
         (

@@ -39,10 +39,12 @@ def _routes() -> dict[str, set[str]]:
         f"/logonSessions/{NOBODYS}": READ | {"DELETE"},
         "/querySvc": READ,
         "/query": READ,
-        "/holdfast/v1/jobs": {"POST"},
+        "/holdfast/v1/jobs": READ | {"POST"},
+        f"/holdfast/v1/jobs/{NOBODYS}": READ | {"PUT"},
     }
     more = {
-        "Job": {"POST", "DELETE"},
+        "Job": {"POST", "PUT", "DELETE"},
+        "ObjectInJob": {"DELETE"},
         "BackupServer": {"POST"},
         "BackupJobSession": {"POST"},
         "Task": {"DELETE"},
@@ -54,9 +56,9 @@ def _routes() -> dict[str, set[str]]:
     extra = (("Job", "replicaSessions", "ReplicaJobSession"),)
     for above, path, name in (*SUB_COLLECTIONS, *extra):
         below = f"{EXPECTED[above].collection}/{FULL[above]}/{path}"
-        routes[below] = READ
+        routes[below] = READ | ({"POST"} if name == "ObjectInJob" else set())
         if EXPECTED[name].below:
-            routes[f"{below}/{FULL[name]}"] = READ
+            routes[f"{below}/{FULL[name]}"] = READ | more.get(name, set())
     return routes
 
 

@@ -428,3 +428,28 @@ async def test_our_own_way_to_make_a_job_names_the_field_that_is_wrong(
     body = {"name": "x", "sources": [{"path": "/a"}], "repository": str(house.repository)} | change
     answer = await house.client.post("/api/holdfast/v1/jobs", json=body, headers=JSON)
     assert field in error_message(answer, 400)
+
+
+async def test_our_own_way_to_change_a_job_knows_zones_and_null(house: House) -> None:
+    job = await house.create("a.raw", schedule=DAILY)
+    address = f"/api/holdfast/v1/jobs/{job}"
+    window = {"days": {"Monday": [3]}, "zone": "America/New_York"}
+    monthly = {"type": "Monthly", "time": "22:00:00", "day_number": "Last", "zone": "Asia/Tokyo"}
+    change = {"schedule": monthly, "window": window, "retry": {"times": 1, "minutes": 3}}
+
+    await house.done(await house.client.put(address, json=change, headers=JSON))
+
+    # 3 in the morning of the Monday after the last Sunday of March, in New York.
+    shown = await house.read(job)
+    assert shown["NextRun"] == "2026-03-30T07:00:00Z"
+    await house.done(await house.put(job, shown))
+    assert (await house.read(job))["NextRun"] == "2026-03-30T07:00:00Z"
+    off = {"schedule": None, "window": None}
+    await house.done(await house.client.put(address, json=off, headers=JSON))
+    own = json_of(await house.client.get(address))
+    assert own["schedule_enabled"] is False
+    assert list(own["schedule_options"]) == ["RetryOptions"]
+    answer = await house.client.put(address, json={"retention": 0}, headers=JSON)
+    assert "between 1 and 9999" in error_message(answer, 400)
+    answer = await house.client.put(f"{address[:-36]}{uuid4()}", json={}, headers=JSON)
+    assert answer.status_code == 404

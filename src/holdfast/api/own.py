@@ -5,7 +5,7 @@ Nothing here shows in the documents of the API proper, whose clients may be stri
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
@@ -23,15 +23,17 @@ from holdfast.query.expression import Operator
 from holdfast.query.request import Query, default_order
 from holdfast.schema.naming import guid_of
 from holdfast.schema.roles import ADMINISTRATOR
-from holdfast.server.messages import Command, JobSpecification
+from holdfast.server.messages import Command, JobEdit, JobSpecification
 
 PREFIX = "/holdfast/v1"
+
+T = TypeVar("T")
 
 
 def add_routes(router: Router) -> None:
     """Given a router, add the routes of this module."""
     router.add(f"{PREFIX}/jobs", {"GET": jobs, "POST": create_job})
-    router.add(f"{PREFIX}/jobs/{{id}}", {"GET": job})
+    router.add(f"{PREFIX}/jobs/{{id}}", {"GET": job, "PUT": edit_job})
 
 
 async def jobs(call: Call) -> Response:
@@ -68,10 +70,7 @@ async def create_job(call: Call) -> Response:
     require(call, ADMINISTRATOR, "create jobs")
     given = await _object(call)
     repository = _repository(given)
-    try:
-        specification = msgspec.convert(given | {"repository": str(repository)}, JobSpecification)
-    except msgspec.ValidationError as error:
-        raise BadRequest(_by_field(error)) from None
+    specification = _read(given | {"repository": str(repository)}, JobSpecification)
     server = await call.manager.reader.related(call.manager.schema["Repository"], repository, OWNER)
     if server is None:
         raise BadRequest(f"repository: there is no repository {repository}.")
@@ -83,6 +82,39 @@ async def create_job(call: Call) -> Response:
     )
     task = await call.manager.tasks.start(call.session, "CreateJob", server, command)
     return await task_answer(call, task)
+
+
+async def edit_job(call: Call) -> Response:
+    """Start changing a job: the body says what changes, the rest stays as it is.
+
+    It may hold ``name``, ``description``, ``retention``, ``schedule`` and ``window`` (null takes
+    either away), ``schedule_enabled``, ``retry``, and ``objects``: all that the job has after,
+    each by its ``uid``, or a new one by ``reference`` and ``name``.
+    """
+    require(call, ADMINISTRATOR, "edit jobs")
+    resource = call.manager.schema["Job"]
+    uid = call.path_uid(resource)
+    edit = _read(await _object(call), JobEdit)
+    server = await call.manager.reader.related(resource, uid, OWNER)
+    if server is None:
+        raise not_found(resource, uid)
+    command = Command(
+        request_id=uuid4(),
+        operation="edit-job",
+        target=uid,
+        arguments=msgspec.to_builtins(edit),
+        asked_by=call.session.user_name,
+    )
+    task = await call.manager.tasks.start(call.session, "EditJob", server, command)
+    return await task_answer(call, task)
+
+
+def _read(given: dict[str, Any], wanted: type[T]) -> T:
+    """Given a body, return it as what it should be. Raises BadRequest, naming the field."""
+    try:
+        return msgspec.convert(given, wanted)
+    except msgspec.ValidationError as error:
+        raise BadRequest(_by_field(error)) from None
 
 
 def _document(row: Row) -> dict[str, Any]:

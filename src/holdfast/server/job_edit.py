@@ -97,7 +97,8 @@ def _schedule_values(
         after = _in_zone(edit.schedule, zone, (shown_at, now))
         job_schedules.check_chain(connection, job.uid, after)
     if edit.window is not UNSET:
-        window = _hours_in_zone(edit.window, _zone_of(after) or zone)
+        kept = window.zone if window else None
+        window = _hours_in_zone(edit.window, kept or _zone_of(after) or zone)
     enabled = bool(job.schedule_enabled)
     if edit.schedule_enabled is not UNSET:
         enabled = edit.schedule_enabled
