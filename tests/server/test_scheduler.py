@@ -7,8 +7,15 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any
 
+import pytest
+from sqlalchemy import update
+
+from holdfast.server import tables
+from holdfast.server.clock import milliseconds
 from holdfast.server.messages import Change
 from holdfast.server.scheduler import WINDOW_CLOSED
+from holdfast.server.session_start import begin_session
+from holdfast.server.session_state import Cause
 
 from .lab import Lab, write_image, write_slow_image
 
@@ -149,3 +156,64 @@ async def test_a_quick_backup_does_not_cost_the_job_its_run(lab: Lab) -> None:
     assert len(await lab.tasks(found[0].uid)) == 1
     assert len(await lab.tasks(found[1].uid)) == 2
     assert (await lab.resource("Job", job)).values["ScheduleEnabled"] is True
+
+
+async def test_a_run_after_another_job_that_was_noted_survives_a_restart(
+    open_lab: OpenLab,
+) -> None:
+    async with open_lab() as lab:
+        write_image(lab.source("b.raw"), 1)
+        first = await lab.create_job("a.raw", job="First")
+        second = await lab.create_job(
+            "b.raw", job="Second", schedule={"type": "AfterJob", "job": str(first)}
+        )
+        now = milliseconds(lab.clock.now())
+        job = tables.job
+        await lab.write(
+            lambda c: c.execute(update(job).where(job.c.uid == second).values(next_run=now))
+        )
+    async with open_lab() as lab:
+        [session] = await sessions(lab, 1)
+        assert session.values["JobName"] == "Second"
+
+
+async def test_what_a_crash_cut_off_is_tried_again_and_no_job_follows_it(
+    open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_lab() as lab:
+        write_image(lab.source("a.raw"), 1)
+        job = await lab.create_job("a.raw", schedule=HOURLY, retry=RETRY)
+        await lab.create_job("a.raw", job="Next", schedule={"type": "AfterJob", "job": str(job)})
+        now = milliseconds(lab.clock.now())
+        await lab.write(lambda c: begin_session(c, job, now, Cause.SCHEDULE))
+
+        async def killed(*_arguments: object) -> None:
+            return None
+
+        monkeypatch.setattr("holdfast.server.job_runner.JobRunner.stop_all", killed)
+    monkeypatch.undo()
+    async with open_lab() as lab:
+        await quiet(lab)
+        assert len(await lab.resources("BackupJobSession")) == 1
+        lab.clock.advance(timedelta(minutes=5))
+        found = await sessions(lab, 2)
+        assert results(found) == [("Failed", False), ("Success", True)]
+
+
+async def test_a_job_can_be_changed_while_it_runs(lab: Lab) -> None:
+    write_slow_image(lab.source("a.raw"))
+    job = await lab.create_job("a.raw", "b.raw", schedule={"type": "Continuously"})
+    await lab.until_copying()
+    first, second = await lab.resources("ObjectInJob")
+    changed = await lab.command(
+        "edit-job", job, name="Other", schedule=None, objects=[{"uid": str(second.uid)}]
+    )
+    assert changed.success, changed.message
+    assert not (await lab.command("remove-object", second.uid)).success
+    [session] = await sessions(lab, 1)
+    assert set(await lab.tasks(session.uid)) == {"a", "b"}
+    assert len(await lab.points("a")) == 1
+    assert first.uid not in {shown.uid for shown in await lab.resources("ObjectInJob")}
+    lab.clock.advance(timedelta(hours=1))
+    await quiet(lab)
+    await sessions(lab, 1)
