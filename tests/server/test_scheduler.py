@@ -217,3 +217,15 @@ async def test_a_job_can_be_changed_while_it_runs(lab: Lab) -> None:
     lab.clock.advance(timedelta(hours=1))
     await quiet(lab)
     await sessions(lab, 1)
+
+
+async def test_a_run_that_is_late_does_not_begin_after_the_window_has_closed(lab: Lab) -> None:
+    window = {"days": {"Monday": [9, 10]}}
+    job = await lab.create_job("a.raw", window=window, schedule=HOURLY)
+    lab.clock.advance(timedelta(hours=2))
+    await quiet(lab)
+    assert await lab.resources("BackupJobSession") == []
+    opening = milliseconds(lab.clock.now() + timedelta(days=7, hours=-2))
+    assert (await lab.resource("Job", job)).values["NextRun"] == opening
+    lab.clock.advance(timedelta(days=7, hours=-2))
+    await sessions(lab, 1)

@@ -9,12 +9,12 @@ from holdfast.api.errors import BadRequest
 from holdfast.api.negotiation import sends_json
 from holdfast.representation.requests import read_body
 from holdfast.schema.resource import NAME, Action, ResourceType
-from holdfast.schema.resources.jobs import (
+from holdfast.schema.resources.job_requests import (
     CREATE_OBJECT_IN_JOB_SPEC,
-    JOB_CLONE_SPEC,
     QUICK_BACKUP_STARTUP_SPEC,
     VEEAM_ZIP_STARTUP_SPEC,
 )
+from holdfast.schema.resources.jobs import JOB_CLONE_SPEC
 from holdfast.schema.types import Element, Structure, Uid
 
 #: The declarations of bodies that are no documents of a type, by the name of their root.

@@ -57,33 +57,44 @@ def toggle_schedule(connection: Connection, uid: UUID | None, now: datetime) -> 
 
 
 def due_jobs(connection: Connection, now: datetime) -> list[Row[Any]]:
-    """Return the jobs whose time has come, and give each its next time, counted from now."""
-    job = tables.job
-    due = connection.execute(
+    """Return the jobs whose time has come, and give each its next time, counted from now.
+
+    One that is late, its backup window having closed, waits for that to open.
+    """
+    job, due = tables.job, []
+    rows = connection.execute(
         select(job).where(job.c.schedule_enabled, job.c.next_run <= milliseconds(now))
     ).all()
-    for row in due:
+    for row in rows:
+        if (opening := _within_window(row, now)) > milliseconds(now):
+            _set(connection, row.uid, next_run=opening)
+            continue
         schedule = decode_schedule(row.schedule)
         # The next time of these is known when a session has ended.
         waits = isinstance(schedule, Continuously | AfterJob)
         _set(connection, row.uid, next_run=None if waits else _due(row, schedule, now))
-    return list(due)
+        due.append(row)
+    return due
 
 
 def put_off(connection: Connection, uid: UUID, now: datetime) -> None:
     """Let a job that was due be due a little later instead."""
-    _set(connection, uid, next_run=milliseconds(now + _PUT_OFF))
+    later = _within_window(row_of(connection, tables.job, uid), now + _PUT_OFF)
+    _set(connection, uid, next_run=later)
 
 
 def due_retries(connection: Connection, now: datetime) -> list[Row[Any]]:
-    """Return the jobs whose failed machines are to be tried again now."""
-    job = tables.job
-    due = connection.execute(
+    """Return the jobs whose failed machines are to be tried again now; late ones as above."""
+    job, due = tables.job, []
+    rows = connection.execute(
         select(job).where(job.c.schedule_enabled, job.c.retry_at <= milliseconds(now))
     ).all()
-    for row in due:
-        connection.execute(update(job).where(job.c.uid == row.uid).values(retry_at=None))
-    return list(due)
+    for row in rows:
+        opening = _within_window(row, now)
+        is_open = opening <= milliseconds(now)
+        _set(connection, row.uid, retry_at=None if is_open else opening)
+        due += [row] if is_open else []
+    return due
 
 
 def first_due(connection: Connection) -> int | None:

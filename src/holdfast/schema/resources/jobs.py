@@ -280,37 +280,3 @@ JOB_CLONE_SPEC = Element(
         ),
     ),
 )
-
-CREATE_OBJECT_IN_JOB_SPEC = Element(
-    "CreateObjectInJobSpec",
-    structure(
-        Element("HierarchyObjRef", HIERARCHY_REF),
-        Element("HierarchyObjName", STRING),
-        Element("GuestProcessingOptions", GUEST_PROCESSING_OPTIONS, optional=True),
-    ),
-)
-
-QUICK_BACKUP_STARTUP_SPEC = Element(
-    "QuickBackupStartupSpec", structure(Element("VmRef", HIERARCHY_REF))
-)
-
-VEEAM_ZIP_STARTUP_SPEC = Element(
-    "VeeamZipStartupSpec",
-    structure(
-        Element("VmRef", HIERARCHY_REF, repeated=True, json_name="VmRefs"),
-        Element("RepositoryUid", Uid("Repository")),
-        Element("PasswordKeyId", STRING, optional=True),
-        Element("CompressionLevel", INTEGER),
-        Element("DisableGuestQuiescence", BOOLEAN, optional=True),
-        Element(
-            "BackupRetention",
-            Enumeration(
-                (
-                    "Never", "Tonight", "TomorrowNight", "In3days", "In1Week", "In2Weeks",
-                    "In1Month", "In3Months", "In6Months", "In1Year", "In2Years", "In3Years",
-                    "In5Years", "In7Years",
-                )
-            ),
-        ),
-    ),
-)  # fmt: skip
