@@ -17,6 +17,7 @@ from holdfast.representation.links import LinkValue
 from holdfast.schema.core import LOGON_SESSION_ORDER, QUERY_SERVICE_ORDER
 from holdfast.schema.naming import guid_of
 from holdfast.schema.resource import ResourceType, Schema
+from holdfast.schema.resources.reports import SUMMARY_PATH
 
 _VERSIONS = ("v1_5", "v1_6", "v1_7")
 
@@ -140,6 +141,7 @@ def _document(call: Call, session: LogonSession) -> Service:
         links.append(LinkValue("Down", href, type=f"{resource.reference_type}List"))
     links.append(LinkValue("Down", call.address("/tasks"), type="TaskList"))
     links.append(LinkValue("Down", call.address("/querySvc"), type="QueryService"))
+    links.append(LinkValue("Down", call.address(SUMMARY_PATH), "summary", "Report"))
     for resource in collections:
         href = call.address(f"{resource.collection}?format=Entity")
         links.append(LinkValue("Down", href, type=f"{resource.name}List"))
