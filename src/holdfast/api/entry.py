@@ -95,7 +95,7 @@ async def query_service(call: Call) -> Response:
                 f"/query?type={resource.name}&format=Entities"
                 f"&sortAsc={resource.query_service_sort}&pageSize=15&page=1"
             ),
-            type=f"{resource.name}List",
+            type=f"{resource.document_type}List",
         )
         for resource in _in_order(schema, QUERY_SERVICE_ORDER)
         if resource.queryable
@@ -106,13 +106,10 @@ async def query_service(call: Call) -> Response:
 
 
 def _in_order(schema: Schema, order: tuple[str, ...]) -> Iterator[ResourceType]:
-    """The types of the schema that can stand on their own: the ordered ones, then any others."""
+    """Those of the ordered types that the schema has."""
     for name in order:
         if name in schema:
             yield schema[name]
-    for resource in schema:
-        if resource.name not in order and resource.key:
-            yield resource
 
 
 async def _found(call: Call) -> LogonSession:
@@ -138,13 +135,13 @@ def _document(call: Call, session: LogonSession) -> Service:
     links = [LinkValue("Up", call.address("/"), type="EnterpriseManager")]
     for resource in collections:
         href = call.address(resource.collection)
-        links.append(LinkValue("Down", href, type=f"{resource.reference_type}List"))
+        links.append(LinkValue("Down", href, type=f"{resource.list_type}ReferenceList"))
     links.append(LinkValue("Down", call.address("/tasks"), type="TaskList"))
     links.append(LinkValue("Down", call.address("/querySvc"), type="QueryService"))
     links.append(LinkValue("Down", call.address(SUMMARY_PATH), "summary", "Report"))
     for resource in collections:
         href = call.address(f"{resource.collection}?format=Entity")
-        links.append(LinkValue("Down", href, type=f"{resource.name}List"))
+        links.append(LinkValue("Down", href, type=f"{resource.list_type}List"))
     links.append(LinkValue("Delete", address))
     texts = {"UserName": session.user_name}
     if session.session_id is not None:

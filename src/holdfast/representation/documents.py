@@ -192,6 +192,8 @@ class Error:
 
 def _items(document: Collection | QueryAnswer) -> str:
     root = None if document.writer.entities else "Ref"
+    if root is None and isinstance(document, QueryAnswer):
+        root = document.writer.resource.query_item or None
     write, base = document.writer.xml, document.base
     return "".join([write(row, base, root) for row in document.rows])
 
