@@ -469,7 +469,8 @@ async def test_row_with_an_awkward_name_can_be_asked_for_by_it(
     client: httpx.AsyncClient, name: str
 ) -> None:
     wanted = f"{name} {AWKWARD}".replace('"', '""')
-    path = f"/query?type={name}&filter={quote(f'Name=="{wanted}"', '')}"
+    literal = quote(f'"{wanted}"', "")
+    path = f"/query?type={name}&filter=Name=={literal}"
     element, value = await get_both(client, path)
 
     assert [one["UID"] for one in value["Refs"]["Refs"]] == [f"urn:veeam:{name}:{FULL[name]}"]

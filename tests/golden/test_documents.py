@@ -13,6 +13,7 @@ import httpx
 import pytest
 from lxml import etree
 from rows import fill, fill_tasks
+from support.xsd import CheckedTransport
 
 from holdfast.api.app import create_app
 from holdfast.manager.enterprise_manager import EnterpriseManager
@@ -85,7 +86,8 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     await manager.store.write(lambda c: fill(c, manager.schema))
     await manager.accounts.create("admin", "secret", Role.PORTAL_ADMINISTRATOR)
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=create_app(manager)), base_url="https://localhost:9398"
+        transport=CheckedTransport(httpx.ASGITransport(app=create_app(manager)), manager.schema),
+        base_url="https://localhost:9398"
     ) as client:
         answer = await client.post("/api/sessionMngr/?v=latest", auth=("admin", "secret"))
         token = answer.headers["X-RestSvcSessionId"]

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+from support.xsd import CheckedTransport
 
 from holdfast.api.app import create_app
 from holdfast.api.call import ApiSettings
@@ -57,9 +58,13 @@ async def running_manager(
 def client_of(
     manager: EnterpriseManager, settings: ApiSettings | None = None, base_url: str = HOST
 ) -> httpx.AsyncClient:
-    """Given a manager, return a client of its API that is not logged on."""
+    """Given a manager, return a client of its API that is not logged on.
+
+    Every XML answer it gets is checked against the XML schema.
+    """
     transport = httpx.ASGITransport(app=create_app(manager, settings))
-    return httpx.AsyncClient(transport=transport, base_url=base_url)
+    checked = CheckedTransport(transport, manager.schema)
+    return httpx.AsyncClient(transport=checked, base_url=base_url)
 
 
 async def log_on(

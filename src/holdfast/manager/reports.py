@@ -58,8 +58,8 @@ class Reports:
         - ``RepositoryServers``: repositories.
         - ``RunningJobs``: jobs with a session that has no result yet.
         - ``ScheduledJobs``: jobs whose schedule is made and switched on.
-        - ``…VmLastestStates``: machines by the result of their last finished task session, of backup
-          or replication, within the seven days; a machine not processed in them is in none.
+        - ``…VmLastestStates``: machines by the result of their last finished task session, of
+          backup or replication, within the seven days; one not processed in them is in none.
         """
         [[found]] = await self._ask(statements.OVERVIEW)
         return {
@@ -79,13 +79,14 @@ class Reports:
         - ``ProtectedVms``: machines with at least one point, of a backup or a replica, of any age;
           ``BackedUpVms`` and ``ReplicatedVms`` may overlap.
         - ``RestorePoints``: points of single machines, of backups and replicas together.
-        - ``FullBackupPointsSize``: bytes of full backup files (vbk); ``IncrementalBackupPointsSize``
-          of increments in either direction (vib, vrb).
+        - ``FullBackupPointsSize``: bytes of full backup files (vbk);
+          ``IncrementalBackupPointsSize`` of increments in either direction (vib, vrb).
         - ``ReplicaRestorePointsSize``: 0; the size of replica points is not known to the API.
         - ``SourceVmsSize``: bytes of the protected machines, as their last successful task sessions
           saw them. A machine without any such session counts 0.
-        - ``SuccessBackupPercents``: of the finished task sessions of backups within the seven days,
-          those with Success or Warning, rounded down, so that 100 means all; 0 when there were none.
+        - ``SuccessBackupPercents``: of the finished task sessions of backups within the seven
+          days, those with Success or Warning, rounded down, so that 100 means all; 0 when there
+          were none.
         """
         [points], [sizes] = await self._ask(
             statements.protected_machines(self._store.schema), statements.FILES_AND_RESULTS
