@@ -13,10 +13,11 @@ import httpx
 import pytest
 from lxml import etree
 from rows import fill, fill_tasks
-from support.xsd import CheckedTransport
+from support.xsd import CheckedTransport, check_document
 
 from holdfast.api.app import create_app
 from holdfast.manager.enterprise_manager import EnterpriseManager
+from holdfast.schema.core import CORE
 from holdfast.schema.roles import Role
 
 EXPECTED = Path(__file__).parent / "expected"
@@ -106,6 +107,7 @@ async def test_document_is_answered_as_printed(client: httpx.AsyncClient, name: 
 
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith("application/xml")
+    check_document(expected_document(name), CORE)
     assert canonical(answer.content).decode() == canonical(expected_document(name)).decode()
 
 

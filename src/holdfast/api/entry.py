@@ -9,8 +9,15 @@ from starlette.responses import Response
 from holdfast.api.access import TOKEN_NAME, account_of
 from holdfast.api.answers import answer
 from holdfast.api.call import Call
+from holdfast.api.entry_descriptions import (
+    ENTRY_POINT,
+    LOG_ON,
+    LOGON_SESSIONS,
+    ONE_LOGON_SESSION,
+    QUERY_SERVICE,
+)
 from holdfast.api.errors import NotFound
-from holdfast.api.routing import Router
+from holdfast.api.routing import Methods, Router
 from holdfast.manager.logon_sessions import LogonSession, token_for
 from holdfast.representation.documents import NamedItem, Service, ServiceCollection
 from holdfast.representation.links import LinkValue
@@ -24,11 +31,12 @@ _VERSIONS = ("v1_5", "v1_6", "v1_7")
 
 def add_routes(router: Router) -> None:
     """Given a router, add the routes of this module."""
-    router.add("/", {"GET": entry_point}, public=True)
-    router.add("/sessionMngr", {"POST": log_on}, public=True)
-    router.add("/logonSessions", {"GET": logon_sessions})
-    router.add("/logonSessions/{id}", {"GET": logon_session, "DELETE": log_off})
-    router.add("/querySvc", {"GET": query_service})
+    router.add("/", {"GET": entry_point}, describe=ENTRY_POINT, public=True)
+    router.add("/sessionMngr", {"POST": log_on}, describe=LOG_ON, public=True)
+    router.add("/logonSessions", {"GET": logon_sessions}, describe=LOGON_SESSIONS)
+    methods: Methods = {"GET": logon_session, "DELETE": log_off}
+    router.add("/logonSessions/{id}", methods, describe=ONE_LOGON_SESSION)
+    router.add("/querySvc", {"GET": query_service}, describe=QUERY_SERVICE)
 
 
 async def entry_point(call: Call) -> Response:

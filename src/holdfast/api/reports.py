@@ -7,6 +7,7 @@ from starlette.responses import Response
 from holdfast.api.access import require
 from holdfast.api.answers import answer
 from holdfast.api.call import Call
+from holdfast.api.description import Operation, document
 from holdfast.api.routing import Handler, Router
 from holdfast.representation.documents import Service
 from holdfast.representation.links import LinkValue
@@ -19,12 +20,19 @@ from holdfast.schema.resources.reports import (
     ReportFrame,
 )
 
+_AREA = "Reports"
+
 
 def add_routes(router: Router) -> None:
     """Given a router, add the routes of this module."""
-    router.add(SUMMARY_PATH, {"GET": summary})
+    listed = document(SUMMARY_ROOT, "Links to the frames.")
+    described = Operation("List the report's frames", _AREA, {200: listed}, READERS)
+    router.add(SUMMARY_PATH, {"GET": summary}, describe={"GET": described})
     for frame in FRAMES:
-        router.add(frame.path, {"GET": _frame(frame)})
+        figures = document(frame.root.name, "The figures.")
+        summary_of = f"Read the frame {frame.name}"
+        described = Operation(summary_of, _AREA, {200: figures}, READERS)
+        router.add(frame.path, {"GET": _frame(frame)}, describe={"GET": described})
 
 
 async def summary(call: Call) -> Response:

@@ -13,6 +13,12 @@ from holdfast.api.answers import answer
 from holdfast.api.call import Call, not_found
 from holdfast.api.errors import BadRequest
 from holdfast.api.negotiation import sends_json
+from holdfast.api.resource_descriptions import (
+    describe_actions,
+    describe_collection,
+    describe_item,
+    describe_query,
+)
 from holdfast.api.routing import Methods, Router
 from holdfast.catalog.reader import Row
 from holdfast.catalog.select import Restriction
@@ -52,15 +58,21 @@ BODIES: dict[str, Element] = {JOB_CLONE_SPEC.name: JOB_CLONE_SPEC}
 
 def add_routes(router: Router, schema: Schema) -> None:
     """Given a router and a schema, add the routes of every type, and the query's."""
-    router.add("/query", {"GET": query})
+    router.add("/query", {"GET": query}, describe=describe_query(schema))
     for resource in schema:
         if resource.parent is not None:
             continue
         place = Place(resource)
-        router.add(resource.collection, {"GET": place.collection})
-        router.add(f"{resource.collection}/{{id}}", _item_methods(place))
+        described = describe_collection(resource)
+        router.add(resource.collection, {"GET": place.collection}, describe=described)
+        router.add(
+            f"{resource.collection}/{{id}}",
+            _item_methods(place),
+            describe={**describe_item(resource), **describe_actions(resource, BODIES)},
+        )
         for view in resource.views:
-            router.add(view.path, {"GET": Place(resource, view=view).collection})
+            viewed = Place(resource, view=view)
+            router.add(view.path, {"GET": viewed.collection}, describe=described)
         for child in resource.children:
             if child.target in schema:
                 _add_child(router, schema, resource, child)
@@ -73,9 +85,11 @@ def _add_child(
     place = Place(target, resource, child)
     for path in (child.path, *child.spellings):
         below = f"{resource.collection}/{{id}}/{path}"
-        router.add(below, {"GET": place.collection})
+        described = describe_collection(target, resource, entities_alone=child.entities)
+        router.add(below, {"GET": place.collection}, describe=described)
         if target.parent is not None:
-            router.add(f"{below}/{{item}}", {"GET": place.item})
+            described = describe_item(target, resource)
+            router.add(f"{below}/{{item}}", {"GET": place.item}, describe=described)
 
 
 def _item_methods(place: Place) -> Methods:
