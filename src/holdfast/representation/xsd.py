@@ -1,7 +1,7 @@
 """The XML schema of everything the API answers with, made from the declarations.
 
 Every resource type has a complex type of its own name; every root that an answer can have is a
-global element. Where several types share an element, it is open to the content of either.
+global element. An element that types of different shapes share is open to any content.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def _items(sequence: etree._Element, container: shapes.Container) -> None:
 
 def _type_of_any(resources: Sequence[ResourceType]) -> str:
     """Given the types that share an element, return the name of the type it has."""
-    return f"e:{resources[0].name}" if len(resources) == 1 else "xs:anyType"
+    alike = {shapes.entity(resource) for resource in resources}
+    return f"e:{resources[0].name}" if len(alike) == 1 else "xs:anyType"
 
 
 def _paging(sequence: etree._Element, *, required: bool) -> None:
