@@ -137,7 +137,9 @@ async def test_every_json_answer_is_what_is_described(
         names = {parameter["name"] for parameter in operation["parameters"]}
         queries = ["", *(["?format=Entity"] if "format" in names else [])]
         queries += [f"{query}{'&' if query else '?'}page=1" for query in queries if "page" in names]
-        for address in await addresses(client, path):
+        found_there = await addresses(client, path)
+        assert found_there, path
+        for address in found_there:
             for query in queries:
                 # The XML is held to the XML schema by the client itself.
                 answer = await client.get(f"/api{address}{query}")

@@ -5,6 +5,7 @@ Of each type there are two: one with every value and relation, one with what mus
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from sqlite3 import Connection
 from typing import Any
@@ -16,7 +17,8 @@ from holdfast.schema import types
 from holdfast.schema.resource import ResourceType, Schema
 
 AWKWARD = "a & b <c> \"d\" 'e' é 日本 ]]> &amp;\n\x01"
-MOMENT = 1_622_855_017_560
+#: Of now, because some collections show what is recent alone; with a fraction of a second.
+MOMENT = time.time_ns() // 1_000_000 // 1000 * 1000 + 560
 _NAMESPACE = UUID("0c1b2c3d-0000-4000-8000-000000000000")
 
 

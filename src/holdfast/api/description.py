@@ -72,7 +72,10 @@ class ActionChoice:
 
 @dataclass(frozen=True)
 class Operation:
-    """What one method of a path does. `roles` may do it; errors go without saying."""
+    """What one method of a path does. `roles` may do it; errors go without saying.
+
+    A `deprecated` one is served for clients that know no better.
+    """
 
     summary: str
     area: str
@@ -82,6 +85,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
     actions: tuple[ActionChoice, ...] = ()
+    deprecated: bool = False
 
 
 #: Descriptions of the methods of one path.

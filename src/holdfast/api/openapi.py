@@ -111,6 +111,8 @@ def _operation(path: str, method: str, operation: Operation) -> Object:
         "responses": dict(_responses(operation)),
         "x-roles": [role.value for role in Role if role in operation.roles],
     }
+    if operation.deprecated:
+        described["deprecated"] = True
     if operation.actions:
         described["x-actions"] = [
             {

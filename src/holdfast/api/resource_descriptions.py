@@ -41,7 +41,11 @@ _PAGE = (
 
 
 def describe_collection(
-    resource: ResourceType, above: ResourceType | None = None, *, entities_alone: bool = False
+    resource: ResourceType,
+    above: ResourceType | None = None,
+    *,
+    entities_alone: bool = False,
+    misspelt: bool = False,
 ) -> Operations:
     """Given the type of a collection and that of the item it stands below, describe its GET."""
     where = f" of one {above.name}" if above is not None else ""
@@ -53,6 +57,7 @@ def describe_collection(
         {200: _collection_answer(resource, both=both)},
         resource.readers,
         parameters=(*((_FORMAT,) if both else ()), *_SORT, *_PAGE),
+        deprecated=misspelt,
     )
     return {"GET": operation}
 

@@ -85,7 +85,9 @@ def _add_child(
     place = Place(target, resource, child)
     for path in (child.path, *child.spellings):
         below = f"{resource.collection}/{{id}}/{path}"
-        described = describe_collection(target, resource, entities_alone=child.entities)
+        described = describe_collection(
+            target, resource, entities_alone=child.entities, misspelt=path != child.path
+        )
         router.add(below, {"GET": place.collection}, describe=described)
         if target.parent is not None:
             described = describe_item(target, resource)
