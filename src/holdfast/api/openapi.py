@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from http import HTTPStatus
 from typing import Any
 
 import holdfast
 from holdfast.api.access import TOKEN_NAME
-from holdfast.api.description import Answer, Body, Logon, Operation, Parameter
+from holdfast.api.description import Answer, Body, Logon, Operation, Parameter, document
 from holdfast.api.routing import ServedPath
 from holdfast.representation.json_schema import components, named, request_schema
 from holdfast.schema.resource import Schema
@@ -29,6 +28,9 @@ _PASSWORD_SCHEME = "password"  # noqa: S105 - the name of a security scheme
 _TOKEN_SCHEME = "token"  # noqa: S105 - the name of a security scheme
 
 Object = dict[str, Any]
+
+# Every error has one shape, whatever its status.
+_ERROR_RESPONSE: Object = {"$ref": f"#/components/responses/{ERROR.name}"}
 
 
 def openapi_document(
@@ -56,7 +58,11 @@ def openapi_document(
         "tags": [{"name": area} for area in _areas(served)],
         "security": [{_TOKEN_SCHEME: []}],
         "paths": paths,
-        "components": {"schemas": schemas, "securitySchemes": _security_schemes()},
+        "components": {
+            "schemas": schemas,
+            "responses": {ERROR.name: _response(document(ERROR.name, "What is wrong."))},
+            "securitySchemes": _security_schemes(),
+        },
     }
 
 
@@ -157,8 +163,8 @@ def _responses(operation: Operation) -> Iterator[tuple[str, Object]]:
     for status, answer in operation.answers.items():
         yield str(status), _response(answer)
     if operation.logon is not Logon.NOTHING:
-        yield "401", _error(HTTPStatus.UNAUTHORIZED)
-    yield "default", _error(None)
+        yield "401", _ERROR_RESPONSE
+    yield "default", _ERROR_RESPONSE
 
 
 def _response(answer: Answer) -> Object:
@@ -171,11 +177,6 @@ def _response(answer: Answer) -> Object:
             _JSON: {"schema": dict(answer.json)},
         }
     return response
-
-
-def _error(status: HTTPStatus | None) -> Object:
-    text = "What is wrong." if status is None else f"{status.phrase}."
-    return _response(Answer(text, named(ERROR.name), ERROR.name))
 
 
 def _xml(text: str) -> Object:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Any
 
+from holdfast.schema.roles import Role
+
 _METHODS = ("get", "post", "put", "delete")
 
 _STYLE = """
@@ -15,7 +17,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
 nav ul { columns: 14rem; list-style: none; padding: 0; }
-table { border-collapse: collapse; width: 100%; margin: .5rem 0 1rem; }
+table { border-collapse: collapse; table-layout: fixed; width: 100%; margin: .5rem 0 1rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem;
   border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 th { font-weight: 600; background: var(--soft); }
@@ -23,7 +25,7 @@ code { font: 13px/1.5 ui-monospace, monospace; }
 td ul { margin: 0; padding-left: 1rem; }
 summary { cursor: pointer; margin: .4rem 0; }
 .quiet { color: var(--quiet); }
-.method { width: 5rem; } .address { width: 28%; } .roles { width: 18%; }
+.method { width: 4.5rem; } .address { width: 26%; } .answers { width: 22%; } .roles { width: 14%; }
 """
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -70,7 +72,7 @@ def _area(document: dict[str, Any], area: str) -> str:
     return (
         f'<h2 id="{escape(_anchor(area))}">{escape(area)}</h2><table><thead><tr>'
         '<th class="method">Method</th><th class="address">Address</th><th>What it does</th>'
-        '<th>Answers</th><th class="roles">Roles</th></tr></thead>'
+        '<th class="answers">Answers</th><th class="roles">Roles</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
 
@@ -90,9 +92,13 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     ]
     return (
         f"<tr><td><code>{escape(method.upper())}</code></td><td><code>{escape(path)}</code></td>"
-        f"<td>{escape(operation['summary'])}{_parameters(operation)}{_request(operation)}</td>"
+        f"<td>{escape(operation['summary'])}{_deprecation(operation)}{_parameters(operation)}{_request(operation)}</td>"
         f"<td>{'<br>'.join(answers)}</td><td>{_roles(operation)}</td></tr>"
     )
+
+
+def _deprecation(operation: dict[str, Any]) -> str:
+    return ' <span class="quiet">(deprecated)</span>' if operation.get("deprecated") else ""
 
 
 def _shown(response: dict[str, Any]) -> str:
@@ -127,8 +133,16 @@ def _request(operation: dict[str, Any]) -> str:
 
 
 def _roles(operation: dict[str, Any]) -> str:
+    actions = operation.get("x-actions", ())
+    by_action = {choice["action"]: _named_roles(choice["x-roles"]) for choice in actions}
+    if len(set(by_action.values())) > 1:
+        return "<br>".join(f"{escape(name)}: {roles}" for name, roles in by_action.items())
     roles = operation.get("x-roles")
-    return "anybody" if roles is None else escape(", ".join(roles))
+    return "anybody" if roles is None else _named_roles(roles)
+
+
+def _named_roles(roles: list[str]) -> str:
+    return "any role" if len(roles) == len(Role) else escape(", ".join(roles))
 
 
 def _schema(name: str, described: dict[str, Any]) -> str:
