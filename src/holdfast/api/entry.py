@@ -143,13 +143,13 @@ def _document(call: Call, session: LogonSession) -> Service:
     links = [LinkValue("Up", call.address("/"), type="EnterpriseManager")]
     for resource in collections:
         href = call.address(resource.collection)
-        links.append(LinkValue("Down", href, type=f"{resource.list_type}ReferenceList"))
+        links.append(LinkValue("Down", href, type=f"{resource.reference_type}List"))
     links.append(LinkValue("Down", call.address("/tasks"), type="TaskList"))
     links.append(LinkValue("Down", call.address("/querySvc"), type="QueryService"))
     links.append(LinkValue("Down", call.address(SUMMARY_PATH), "summary", "Report"))
     for resource in collections:
         href = call.address(f"{resource.collection}?format=Entity")
-        links.append(LinkValue("Down", href, type=f"{resource.list_type}List"))
+        links.append(LinkValue("Down", href, type=f"{resource.document_type}List"))
     links.append(LinkValue("Delete", address))
     texts = {"UserName": session.user_name}
     if session.session_id is not None:

@@ -129,7 +129,6 @@ class ResourceType:
     An item is known by `identifier` (its UID, its Name or one of its values) and lives below
     `parent` where that names a relation. `stored` are values that a row keeps but no document
     shows. `recent_days` limits the plain collection (never a query) to rows created since.
-    `listed_as` is the type that a logon session's links give to the collection.
     """
 
     name: str
@@ -139,7 +138,6 @@ class ResourceType:
     container: str = ""
     query_item: str = ""
     type_name: str = ""
-    listed_as: str = ""
     typed: bool = True
     queryable: bool = True
     elements: tuple[Element, ...] = ()
@@ -178,11 +176,6 @@ class ResourceType:
     def document_type(self) -> str:
         """The type's name in documents: in Type attributes and in UIDs."""
         return self.type_name or self.name
-
-    @property
-    def list_type(self) -> str:
-        """What a logon session's links to the collection say is listed there."""
-        return self.listed_as or self.document_type
 
     @property
     def named(self) -> bool:

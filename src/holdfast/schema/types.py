@@ -87,7 +87,12 @@ class Enumeration:
     UNDECIDED_NAME = "None"
 
     def index(self, value: str) -> int:
-        """Given one of the values in any case, return its index; ValueError for another."""
+        """Given one of the values in any case, return its index; ValueError for another.
+
+        Values that differ in nothing but case, such as ``Mbps`` and ``MBps``, are told apart.
+        """
+        if value in self.values:
+            return self.values.index(value)
         wanted = value.casefold()
         if self.undecided and wanted == self.UNDECIDED_NAME.casefold():
             return self.UNDECIDED_INDEX

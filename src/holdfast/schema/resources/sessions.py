@@ -254,8 +254,6 @@ SYSTEM_SESSION = ResourceType(
     name="SystemSession",
     plural="SystemSessions",
     collection="/systemSessions",
-    # Links to them say that they are sessions of backup jobs.
-    listed_as="BackupJobSession",
     queryable=False,
     readers=ADMINISTRATOR,
     relations=(Relation("server", "BackupServer"),),
@@ -295,6 +293,7 @@ SYSTEM_SESSION = ResourceType(
             optional=True,
         ),
     ),
+    # Typed so in the API.
     links=(Link("Alternate", "BackupJobSessionReference", path="", named=True),),
     reference_links=(UP_TO_SERVER, to_entity("SystemSession")),
     indexes=(("creation_time_utc",),),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -9,1274 +11,490 @@ revision = "0002"
 down_revision = "0001"
 
 
+def _columns(
+    uids: str = "",
+    texts: str = "",
+    structures: str = "",
+    smalls: str = "",
+    numbers: str = "",
+) -> Iterator[sa.Column]:  # type: ignore[type-arg]
+    """Given names of columns by what they hold, return the columns."""
+    for name in uids.split():
+        yield sa.Column(name, sa.LargeBinary(length=16), nullable=True)
+    for name in texts.split():
+        # Each beside the form by which it is compared.
+        yield sa.Column(name, sa.Text(), nullable=True)
+        yield sa.Column(f"{name}_key", sa.Text(), nullable=True)
+    for name in structures.split():
+        yield sa.Column(name, sa.Text(), nullable=True)
+    for name in smalls.split():
+        yield sa.Column(name, sa.SmallInteger(), nullable=True)
+    for name in numbers.split():
+        yield sa.Column(name, sa.BigInteger(), nullable=True)
+
+
+def _table(name: str, **columns: str) -> None:
+    """Given a type's table and its columns by what they hold, make it."""
+    row_id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        name,
+        sa.Column("id", row_id, nullable=False),
+        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
+        *_columns(**columns),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("uid", name=f"{name}_uid_is_unique"),
+    )
+
+
+def _add(table: str, **columns: str) -> None:
+    """Given a table that there is and further columns of it, add them."""
+    for column in _columns(**columns):
+        op.add_column(table, column)
+
+
+def _index(table: str, *columns: str) -> None:
+    """Given a table and columns, make the index by them and, among equals, by UID."""
+    op.create_index(f"{table}_by_{'_'.join(columns)}", table, [*columns, "uid"], unique=False)
+
+
 def upgrade() -> None:
     """Make the tables, columns and indexes."""
-    op.create_table(
+    _table(
         "agent_backup_job",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("job_type", sa.SmallInteger(), nullable=True),
-        sa.Column("platform", sa.SmallInteger(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("description_key", sa.Text(), nullable=True),
-        sa.Column("schedule_configured", sa.SmallInteger(), nullable=True),
-        sa.Column("schedule_enabled", sa.SmallInteger(), nullable=True),
-        sa.Column("next_run", sa.BigInteger(), nullable=True),
-        sa.Column("job_schedule_options", sa.Text(), nullable=True),
-        sa.Column("job_info", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="agent_backup_job_uid_is_unique"),
+        uids="server_uid",
+        texts="name description",
+        smalls="job_type platform schedule_configured schedule_enabled",
+        numbers="next_run",
+        structures="job_schedule_options job_info",
     )
-    op.create_index(
-        "agent_backup_job_by_name_key", "agent_backup_job", ["name_key", "uid"], unique=False
-    )
-    op.create_table(
+    _index("agent_backup_job", "name_key")
+    _table(
         "agent_protection_group",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("rescan_schedule_enabled", sa.SmallInteger(), nullable=True),
-        sa.Column("hierarchy_obj_ref", sa.Text(), nullable=True),
-        sa.Column("hierarchy_obj_ref_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="agent_protection_group_uid_is_unique"),
+        uids="server_uid",
+        texts="name hierarchy_obj_ref",
+        smalls="rescan_schedule_enabled",
     )
-    op.create_index(
-        "agent_protection_group_by_name_key",
-        "agent_protection_group",
-        ["name_key", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("agent_protection_group", "name_key")
+    _table(
         "agent_restore_point",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("restore_point_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("backup_file_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("creation_time_utc", sa.BigInteger(), nullable=True),
-        sa.Column("algorithm", sa.SmallInteger(), nullable=True),
-        sa.Column("point_type", sa.SmallInteger(), nullable=True),
-        sa.Column("computer_name", sa.Text(), nullable=True),
-        sa.Column("computer_name_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="agent_restore_point_uid_is_unique"),
+        uids="server_uid restore_point_uid backup_file_uid",
+        texts="name computer_name",
+        numbers="creation_time_utc",
+        smalls="algorithm point_type",
     )
-    op.create_index(
-        "agent_restore_point_by_computer_name_key_creation_time_utc",
-        "agent_restore_point",
-        ["computer_name_key", "creation_time_utc", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "agent_restore_point_by_creation_time_utc",
-        "agent_restore_point",
-        ["creation_time_utc", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "agent_restore_point_by_name_key", "agent_restore_point", ["name_key", "uid"], unique=False
-    )
-    op.create_index(
-        "agent_restore_point_by_restore_point_uid",
-        "agent_restore_point",
-        ["restore_point_uid", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("agent_restore_point", "computer_name_key", "creation_time_utc")
+    _index("agent_restore_point", "creation_time_utc")
+    _index("agent_restore_point", "name_key")
+    _index("agent_restore_point", "restore_point_uid")
+    _table(
         "catalog_vm",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("vm_display_name", sa.Text(), nullable=True),
-        sa.Column("vm_display_name_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="catalog_vm_uid_is_unique"),
+        uids="server_uid",
+        texts="name vm_display_name",
     )
-    op.create_index("catalog_vm_by_name_key", "catalog_vm", ["name_key", "uid"], unique=False)
-    op.create_table(
+    _index("catalog_vm", "name_key")
+    _table(
         "catalog_vm_restore_point",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("vm_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("point_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("backup_date_utc", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="catalog_vm_restore_point_uid_is_unique"),
+        uids="server_uid vm_uid point_uid",
+        texts="name",
+        numbers="backup_date_utc",
     )
-    op.create_index(
-        "catalog_vm_restore_point_by_name_key",
-        "catalog_vm_restore_point",
-        ["name_key", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "catalog_vm_restore_point_by_vm_uid",
-        "catalog_vm_restore_point",
-        ["vm_uid", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("catalog_vm_restore_point", "name_key")
+    _index("catalog_vm_restore_point", "vm_uid")
+    _table(
         "cdp_policy",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("policy_type", sa.Text(), nullable=True),
-        sa.Column("policy_type_key", sa.Text(), nullable=True),
-        sa.Column("platform", sa.SmallInteger(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("description_key", sa.Text(), nullable=True),
-        sa.Column("schedule_configured", sa.SmallInteger(), nullable=True),
-        sa.Column("schedule_enabled", sa.SmallInteger(), nullable=True),
-        sa.Column("next_run", sa.BigInteger(), nullable=True),
-        sa.Column("policy_schedule_options", sa.Text(), nullable=True),
-        sa.Column("cdp_policy_info", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cdp_policy_uid_is_unique"),
+        uids="server_uid",
+        texts="name policy_type description",
+        smalls="platform schedule_configured schedule_enabled",
+        numbers="next_run",
+        structures="policy_schedule_options cdp_policy_info",
     )
-    op.create_index("cdp_policy_by_name_key", "cdp_policy", ["name_key", "uid"], unique=False)
-    op.create_table(
+    _index("cdp_policy", "name_key")
+    _table(
         "cdp_replica",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("policy_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("backup_server", sa.Text(), nullable=True),
-        sa.Column("backup_server_key", sa.Text(), nullable=True),
-        sa.Column("policy_name", sa.Text(), nullable=True),
-        sa.Column("policy_name_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cdp_replica_uid_is_unique"),
+        uids="server_uid policy_uid",
+        texts="name backup_server policy_name",
     )
-    op.create_index("cdp_replica_by_name_key", "cdp_replica", ["name_key", "uid"], unique=False)
-    op.create_table(
+    _index("cdp_replica", "name_key")
+    _table(
         "cdp_replica_session",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("policy_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("policy_name", sa.Text(), nullable=True),
-        sa.Column("policy_name_key", sa.Text(), nullable=True),
-        sa.Column("policy_type", sa.Text(), nullable=True),
-        sa.Column("policy_type_key", sa.Text(), nullable=True),
-        sa.Column("creation_time_utc", sa.BigInteger(), nullable=True),
-        sa.Column("end_time_utc", sa.BigInteger(), nullable=True),
-        sa.Column("state", sa.SmallInteger(), nullable=True),
-        sa.Column("result", sa.SmallInteger(), nullable=True),
-        sa.Column("progress", sa.BigInteger(), nullable=True),
-        sa.Column("failure_message", sa.Text(), nullable=True),
-        sa.Column("failure_message_key", sa.Text(), nullable=True),
-        sa.Column("is_retry", sa.SmallInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cdp_replica_session_uid_is_unique"),
+        uids="server_uid policy_uid",
+        texts="name policy_name policy_type failure_message",
+        numbers="creation_time_utc end_time_utc progress",
+        smalls="state result is_retry",
     )
-    op.create_index(
-        "cdp_replica_session_by_creation_time_utc",
-        "cdp_replica_session",
-        ["creation_time_utc", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "cdp_replica_session_by_name_key", "cdp_replica_session", ["name_key", "uid"], unique=False
-    )
-    op.create_index(
-        "cdp_replica_session_by_policy_uid_creation_time_utc",
-        "cdp_replica_session",
-        ["policy_uid", "creation_time_utc", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("cdp_replica_session", "creation_time_utc")
+    _index("cdp_replica_session", "name_key")
+    _index("cdp_replica_session", "policy_uid", "creation_time_utc")
+    _table(
         "cdp_replica_task_session",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("policy_session_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("vm_display_name", sa.Text(), nullable=True),
-        sa.Column("vm_display_name_key", sa.Text(), nullable=True),
-        sa.Column("creation_time_utc", sa.BigInteger(), nullable=True),
-        sa.Column("end_time_utc", sa.BigInteger(), nullable=True),
-        sa.Column("state", sa.SmallInteger(), nullable=True),
-        sa.Column("result", sa.SmallInteger(), nullable=True),
-        sa.Column("reason", sa.Text(), nullable=True),
-        sa.Column("reason_key", sa.Text(), nullable=True),
-        sa.Column("total_size", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cdp_replica_task_session_uid_is_unique"),
+        uids="server_uid policy_session_uid",
+        texts="name vm_display_name reason",
+        numbers="creation_time_utc end_time_utc total_size",
+        smalls="state result",
     )
-    op.create_index(
-        "cdp_replica_task_session_by_creation_time_utc",
-        "cdp_replica_task_session",
-        ["creation_time_utc", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "cdp_replica_task_session_by_name_key",
-        "cdp_replica_task_session",
-        ["name_key", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "cdp_replica_task_session_by_policy_session_uid_creation_time_utc",
-        "cdp_replica_task_session",
-        ["policy_session_uid", "creation_time_utc", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("cdp_replica_task_session", "creation_time_utc")
+    _index("cdp_replica_task_session", "name_key")
+    _index("cdp_replica_task_session", "policy_session_uid", "creation_time_utc")
+    _table(
         "cdp_replica_vm",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("policy_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("replica_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("repository_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("vm_ref", sa.Text(), nullable=True),
-        sa.Column("vm_ref_key", sa.Text(), nullable=True),
-        sa.Column("backup_server", sa.Text(), nullable=True),
-        sa.Column("backup_server_key", sa.Text(), nullable=True),
-        sa.Column("policy_name", sa.Text(), nullable=True),
-        sa.Column("policy_name_key", sa.Text(), nullable=True),
-        sa.Column("repository_name", sa.Text(), nullable=True),
-        sa.Column("repository_name_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cdp_replica_vm_uid_is_unique"),
+        uids="server_uid policy_uid replica_uid repository_uid",
+        texts="name vm_ref backup_server policy_name repository_name",
     )
-    op.create_index(
-        "cdp_replica_vm_by_name_key", "cdp_replica_vm", ["name_key", "uid"], unique=False
-    )
-    op.create_index(
-        "cdp_replica_vm_by_replica_uid", "cdp_replica_vm", ["replica_uid", "uid"], unique=False
-    )
-    op.create_table(
+    _index("cdp_replica_vm", "name_key")
+    _index("cdp_replica_vm", "replica_uid")
+    _table(
         "cloud_failover_plan",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("tenant_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("tenant_name", sa.Text(), nullable=True),
-        sa.Column("tenant_name_key", sa.Text(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("description_key", sa.Text(), nullable=True),
-        sa.Column("cloud_failover_plan_options", sa.Text(), nullable=True),
-        sa.Column("cloud_failover_plan_info", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cloud_failover_plan_uid_is_unique"),
+        uids="server_uid tenant_uid",
+        texts="name tenant_name description",
+        structures="cloud_failover_plan_options cloud_failover_plan_info",
     )
-    op.create_index(
-        "cloud_failover_plan_by_name_key", "cloud_failover_plan", ["name_key", "uid"], unique=False
-    )
-    op.create_table(
+    _index("cloud_failover_plan", "name_key")
+    _table(
         "cloud_failover_session",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("cloud_failover_plan_name", sa.Text(), nullable=True),
-        sa.Column("cloud_failover_plan_name_key", sa.Text(), nullable=True),
-        sa.Column("job_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("job_name", sa.Text(), nullable=True),
-        sa.Column("job_name_key", sa.Text(), nullable=True),
-        sa.Column("job_type", sa.SmallInteger(), nullable=True),
-        sa.Column("creation_time_utc", sa.BigInteger(), nullable=True),
-        sa.Column("end_time_utc", sa.BigInteger(), nullable=True),
-        sa.Column("state", sa.SmallInteger(), nullable=True),
-        sa.Column("result", sa.SmallInteger(), nullable=True),
-        sa.Column("progress", sa.BigInteger(), nullable=True),
-        sa.Column("failure_message", sa.Text(), nullable=True),
-        sa.Column("failure_message_key", sa.Text(), nullable=True),
-        sa.Column("cloud_failover_tasks", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cloud_failover_session_uid_is_unique"),
+        uids="server_uid job_uid",
+        texts="name cloud_failover_plan_name job_name failure_message",
+        smalls="job_type state result",
+        numbers="creation_time_utc end_time_utc progress",
+        structures="cloud_failover_tasks",
     )
-    op.create_index(
-        "cloud_failover_session_by_creation_time_utc",
-        "cloud_failover_session",
-        ["creation_time_utc", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "cloud_failover_session_by_name_key",
-        "cloud_failover_session",
-        ["name_key", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("cloud_failover_session", "creation_time_utc")
+    _index("cloud_failover_session", "name_key")
+    _table(
         "cloud_failovered_vm",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("plan_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("failover_plan_vm_id", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("order", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cloud_failovered_vm_uid_is_unique"),
+        uids="server_uid plan_uid failover_plan_vm_id",
+        texts="name",
+        numbers="order",
     )
-    op.create_index(
-        "cloud_failovered_vm_by_plan_uid", "cloud_failovered_vm", ["plan_uid", "uid"], unique=False
-    )
-    op.create_table(
+    _index("cloud_failovered_vm", "plan_uid")
+    _table(
         "cloud_gateway",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("pool_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("enabled", sa.SmallInteger(), nullable=True),
-        sa.Column("dns_name_or_ip_address", sa.Text(), nullable=True),
-        sa.Column("dns_name_or_ip_address_key", sa.Text(), nullable=True),
-        sa.Column("network_mode", sa.Text(), nullable=True),
-        sa.Column("network_mode_key", sa.Text(), nullable=True),
-        sa.Column("external_ip", sa.Text(), nullable=True),
-        sa.Column("external_ip_key", sa.Text(), nullable=True),
-        sa.Column("external_port", sa.BigInteger(), nullable=True),
-        sa.Column("internal_port", sa.BigInteger(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("description_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cloud_gateway_uid_is_unique"),
+        uids="server_uid pool_uid",
+        texts="name dns_name_or_ip_address network_mode external_ip description",
+        smalls="enabled",
+        numbers="external_port internal_port",
     )
-    op.create_index("cloud_gateway_by_name_key", "cloud_gateway", ["name_key", "uid"], unique=False)
-    op.create_index("cloud_gateway_by_pool_uid", "cloud_gateway", ["pool_uid", "uid"], unique=False)
-    op.create_table(
+    _index("cloud_gateway", "name_key")
+    _index("cloud_gateway", "pool_uid")
+    _table(
         "cloud_gateway_pool",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("description_key", sa.Text(), nullable=True),
-        sa.Column("cloud_gateways", sa.Text(), nullable=True),
-        sa.Column("cloud_tenants", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cloud_gateway_pool_uid_is_unique"),
+        uids="server_uid",
+        texts="name description",
+        structures="cloud_gateways cloud_tenants",
     )
-    op.create_index(
-        "cloud_gateway_pool_by_name_key", "cloud_gateway_pool", ["name_key", "uid"], unique=False
-    )
-    op.create_table(
+    _index("cloud_gateway_pool", "name_key")
+    _table(
         "cloud_hardware_plan",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("description_key", sa.Text(), nullable=True),
-        sa.Column("processor_usage_limit_mhz", sa.BigInteger(), nullable=True),
-        sa.Column("memory_usage_limit_mb", sa.BigInteger(), nullable=True),
-        sa.Column("hardware_plan_details", sa.Text(), nullable=True),
-        sa.Column("platform", sa.SmallInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cloud_hardware_plan_uid_is_unique"),
+        uids="server_uid",
+        texts="name description",
+        numbers="processor_usage_limit_mhz memory_usage_limit_mb",
+        structures="hardware_plan_details",
+        smalls="platform",
     )
-    op.create_index(
-        "cloud_hardware_plan_by_name_key", "cloud_hardware_plan", ["name_key", "uid"], unique=False
-    )
-    op.create_table(
+    _index("cloud_hardware_plan", "name_key")
+    _table(
         "cloud_public_ip_address",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("tenant_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("backup_server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("ip_address", sa.Text(), nullable=True),
-        sa.Column("ip_address_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cloud_public_ip_address_uid_is_unique"),
+        uids="server_uid tenant_uid backup_server_uid",
+        texts="name ip_address",
     )
-    op.create_index(
-        "cloud_public_ip_address_by_name_key",
-        "cloud_public_ip_address",
-        ["name_key", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("cloud_public_ip_address", "name_key")
+    _table(
         "cloud_replica",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("platform", sa.SmallInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cloud_replica_uid_is_unique"),
+        uids="server_uid",
+        texts="name",
+        smalls="platform",
     )
-    op.create_index("cloud_replica_by_name_key", "cloud_replica", ["name_key", "uid"], unique=False)
-    op.create_table(
+    _index("cloud_replica", "name_key")
+    _table(
         "cloud_subtenant",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("tenant_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("subtenant_id", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("description_key", sa.Text(), nullable=True),
-        sa.Column("password", sa.Text(), nullable=True),
-        sa.Column("password_key", sa.Text(), nullable=True),
-        sa.Column("enabled", sa.SmallInteger(), nullable=True),
-        sa.Column("repository_quota", sa.Text(), nullable=True),
-        sa.Column("disabled", sa.SmallInteger(), nullable=True),
-        sa.Column("unlimited", sa.SmallInteger(), nullable=True),
-        sa.Column("quota", sa.BigInteger(), nullable=True),
-        sa.Column("used_quota", sa.BigInteger(), nullable=True),
-        sa.Column("backup_resource_id", sa.LargeBinary(length=16), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cloud_subtenant_uid_is_unique"),
+        uids="server_uid tenant_uid subtenant_id backup_resource_id",
+        texts="name description password",
+        smalls="enabled disabled unlimited",
+        structures="repository_quota",
+        numbers="quota used_quota",
     )
-    op.create_index(
-        "cloud_subtenant_by_tenant_uid", "cloud_subtenant", ["tenant_uid", "uid"], unique=False
-    )
-    op.create_table(
+    _index("cloud_subtenant", "tenant_uid")
+    _table(
         "cloud_tenant",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("password", sa.Text(), nullable=True),
-        sa.Column("password_key", sa.Text(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("description_key", sa.Text(), nullable=True),
-        sa.Column("enabled", sa.SmallInteger(), nullable=True),
-        sa.Column("lease_options", sa.Text(), nullable=True),
-        sa.Column("resources", sa.Text(), nullable=True),
-        sa.Column("last_result", sa.Text(), nullable=True),
-        sa.Column("last_result_key", sa.Text(), nullable=True),
-        sa.Column("last_active", sa.BigInteger(), nullable=True),
-        sa.Column("vm_count", sa.BigInteger(), nullable=True),
-        sa.Column("compute_resources", sa.Text(), nullable=True),
-        sa.Column("throttling_enabled", sa.SmallInteger(), nullable=True),
-        sa.Column("throttling_speed_limit", sa.BigInteger(), nullable=True),
-        sa.Column("throttling_speed_unit", sa.SmallInteger(), nullable=True),
-        sa.Column("public_ip_count", sa.BigInteger(), nullable=True),
-        sa.Column("backup_count", sa.BigInteger(), nullable=True),
-        sa.Column("replica_count", sa.BigInteger(), nullable=True),
-        sa.Column("max_concurrent_tasks", sa.BigInteger(), nullable=True),
-        sa.Column("work_station_backup_count", sa.BigInteger(), nullable=True),
-        sa.Column("server_backup_count", sa.BigInteger(), nullable=True),
-        sa.Column("backup_protection_enabled", sa.SmallInteger(), nullable=True),
-        sa.Column("backup_protection_period", sa.BigInteger(), nullable=True),
-        sa.Column("tenant_type", sa.Text(), nullable=True),
-        sa.Column("v_cloud_compute_resources", sa.Text(), nullable=True),
-        sa.Column("cloud_gateway_pools", sa.Text(), nullable=True),
-        sa.Column("failover_to_other_gateways_if_fail", sa.SmallInteger(), nullable=True),
-        sa.Column("kind", sa.SmallInteger(), nullable=True),
-        sa.Column("organization_reference", sa.Text(), nullable=True),
-        sa.Column("organization_reference_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cloud_tenant_uid_is_unique"),
+        uids="server_uid",
+        texts="name password description last_result organization_reference",
+        smalls=(
+            "enabled throttling_enabled throttling_speed_unit backup_protection_enabled "
+            "failover_to_other_gateways_if_fail kind"
+        ),
+        structures=(
+            "lease_options resources compute_resources tenant_type "
+            "v_cloud_compute_resources cloud_gateway_pools"
+        ),
+        numbers=(
+            "last_active vm_count throttling_speed_limit public_ip_count backup_count "
+            "replica_count max_concurrent_tasks work_station_backup_count "
+            "server_backup_count backup_protection_period"
+        ),
     )
-    op.create_index("cloud_tenant_by_name_key", "cloud_tenant", ["name_key", "uid"], unique=False)
-    op.create_table(
+    _index("cloud_tenant", "name_key")
+    _table(
         "cloud_tenant_compute_resource",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("tenant_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("resource_id", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("cloud_hardware_plan_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("wan_accelerator_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("platform_type", sa.SmallInteger(), nullable=True),
-        sa.Column("use_network_failover_resources", sa.SmallInteger(), nullable=True),
-        sa.Column("network_appliance", sa.Text(), nullable=True),
-        sa.Column("compute_resource_stats", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cloud_tenant_compute_resource_uid_is_unique"),
+        uids=("server_uid tenant_uid resource_id cloud_hardware_plan_uid wan_accelerator_uid"),
+        smalls="platform_type use_network_failover_resources",
+        structures="network_appliance compute_resource_stats",
     )
-    op.create_index(
-        "cloud_tenant_compute_resource_by_tenant_uid",
-        "cloud_tenant_compute_resource",
-        ["tenant_uid", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("cloud_tenant_compute_resource", "tenant_uid")
+    _table(
         "cloud_tenant_resource",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("tenant_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("resource_id", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("repository_quota", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cloud_tenant_resource_uid_is_unique"),
+        uids="server_uid tenant_uid resource_id",
+        structures="repository_quota",
     )
-    op.create_index(
-        "cloud_tenant_resource_by_tenant_uid",
-        "cloud_tenant_resource",
-        ["tenant_uid", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("cloud_tenant_resource", "tenant_uid")
+    _table(
         "cloud_tenant_v_cloud_compute_resource",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("tenant_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("resource_id", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("virtual_data_center_name", sa.Text(), nullable=True),
-        sa.Column("virtual_data_center_name_key", sa.Text(), nullable=True),
-        sa.Column("virtual_data_center_ref", sa.Text(), nullable=True),
-        sa.Column("virtual_data_center_ref_key", sa.Text(), nullable=True),
-        sa.Column("enabled", sa.SmallInteger(), nullable=True),
-        sa.Column("allocation_model", sa.SmallInteger(), nullable=True),
-        sa.Column("use_network_failover_resources", sa.SmallInteger(), nullable=True),
-        sa.Column("resource_usage", sa.Text(), nullable=True),
-        sa.Column("wan_accelerator_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("network_appliance", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cloud_tenant_v_cloud_compute_resource_uid_is_unique"),
+        uids="server_uid tenant_uid resource_id wan_accelerator_uid",
+        texts="virtual_data_center_name virtual_data_center_ref",
+        smalls="enabled allocation_model use_network_failover_resources",
+        structures="resource_usage network_appliance",
     )
-    op.create_index(
-        "cloud_tenant_v_cloud_compute_resource_by_tenant_uid",
-        "cloud_tenant_v_cloud_compute_resource",
-        ["tenant_uid", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("cloud_tenant_v_cloud_compute_resource", "tenant_uid")
+    _table(
         "cloud_vm_replica_point",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("replica_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("vm_display_name", sa.Text(), nullable=True),
-        sa.Column("vm_display_name_key", sa.Text(), nullable=True),
-        sa.Column("creation_time_utc", sa.BigInteger(), nullable=True),
-        sa.Column("vm_name", sa.Text(), nullable=True),
-        sa.Column("vm_name_key", sa.Text(), nullable=True),
-        sa.Column("point_type", sa.SmallInteger(), nullable=True),
-        sa.Column("state", sa.SmallInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="cloud_vm_replica_point_uid_is_unique"),
+        uids="server_uid replica_uid",
+        texts="name vm_display_name vm_name",
+        numbers="creation_time_utc",
+        smalls="point_type state",
     )
-    op.create_index(
-        "cloud_vm_replica_point_by_creation_time_utc",
-        "cloud_vm_replica_point",
-        ["creation_time_utc", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "cloud_vm_replica_point_by_name_key",
-        "cloud_vm_replica_point",
-        ["name_key", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "cloud_vm_replica_point_by_replica_uid",
-        "cloud_vm_replica_point",
-        ["replica_uid", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("cloud_vm_replica_point", "creation_time_utc")
+    _index("cloud_vm_replica_point", "name_key")
+    _index("cloud_vm_replica_point", "replica_uid")
+    _table(
         "credentials",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("credentials_id", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("username", sa.Text(), nullable=True),
-        sa.Column("username_key", sa.Text(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("description_key", sa.Text(), nullable=True),
-        sa.Column("password", sa.Text(), nullable=True),
-        sa.Column("password_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="credentials_uid_is_unique"),
+        uids="server_uid credentials_id",
+        texts="username description password",
     )
-    op.create_index("credentials_by_server_uid", "credentials", ["server_uid", "uid"], unique=False)
-    op.create_table(
+    _index("credentials", "server_uid")
+    _table(
         "discovered_computer",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("protection_group_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("host_status", sa.Text(), nullable=True),
-        sa.Column("host_status_key", sa.Text(), nullable=True),
-        sa.Column("agent_version", sa.Text(), nullable=True),
-        sa.Column("agent_version_key", sa.Text(), nullable=True),
-        sa.Column("agent_status", sa.SmallInteger(), nullable=True),
-        sa.Column("os_version", sa.Text(), nullable=True),
-        sa.Column("os_version_key", sa.Text(), nullable=True),
-        sa.Column("ip_address", sa.Text(), nullable=True),
-        sa.Column("ip_address_key", sa.Text(), nullable=True),
-        sa.Column("hierarchy_obj_ref", sa.Text(), nullable=True),
-        sa.Column("hierarchy_obj_ref_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="discovered_computer_uid_is_unique"),
+        uids="server_uid protection_group_uid",
+        texts="name host_status agent_version os_version ip_address hierarchy_obj_ref",
+        smalls="agent_status",
     )
-    op.create_index(
-        "discovered_computer_by_name_key", "discovered_computer", ["name_key", "uid"], unique=False
-    )
-    op.create_index(
-        "discovered_computer_by_protection_group_uid",
-        "discovered_computer",
-        ["protection_group_uid", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("discovered_computer", "name_key")
+    _index("discovered_computer", "protection_group_uid")
+    _table(
         "enterprise_account",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("account_type", sa.SmallInteger(), nullable=True),
-        sa.Column("allow_restore_all_vms", sa.SmallInteger(), nullable=True),
-        sa.Column("flr_settings", sa.Text(), nullable=True),
-        sa.Column("sql_settings", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="enterprise_account_uid_is_unique"),
+        texts="name",
+        smalls="account_type allow_restore_all_vms",
+        structures="flr_settings sql_settings",
     )
-    op.create_index(
-        "enterprise_account_by_name_key", "enterprise_account", ["name_key", "uid"], unique=False
-    )
-    op.create_table(
+    _index("enterprise_account", "name_key")
+    _table(
         "enterprise_account_hierarchy_scope",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("account_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("hierarchy_root_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("hierarchy_root_name", sa.Text(), nullable=True),
-        sa.Column("hierarchy_root_name_key", sa.Text(), nullable=True),
-        sa.Column("platform", sa.SmallInteger(), nullable=True),
-        sa.Column("hierarchy_object_type", sa.Text(), nullable=True),
-        sa.Column("hierarchy_object_type_key", sa.Text(), nullable=True),
-        sa.Column("state", sa.SmallInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="enterprise_account_hierarchy_scope_uid_is_unique"),
+        uids="account_uid hierarchy_root_uid",
+        texts="name hierarchy_root_name hierarchy_object_type",
+        smalls="platform state",
     )
-    op.create_index(
-        "enterprise_account_hierarchy_scope_by_account_uid",
-        "enterprise_account_hierarchy_scope",
-        ["account_uid", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("enterprise_account_hierarchy_scope", "account_uid")
+    _table(
         "enterprise_account_in_role",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("account_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("role_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("role_name", sa.Text(), nullable=True),
-        sa.Column("role_name_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="enterprise_account_in_role_uid_is_unique"),
+        uids="account_uid role_uid",
+        texts="role_name",
     )
-    op.create_index(
-        "enterprise_account_in_role_by_account_uid",
-        "enterprise_account_in_role",
-        ["account_uid", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("enterprise_account_in_role", "account_uid")
+    _table(
         "enterprise_role",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="enterprise_role_uid_is_unique"),
+        texts="name",
     )
-    op.create_index(
-        "enterprise_role_by_name_key", "enterprise_role", ["name_key", "uid"], unique=False
-    )
-    op.create_table(
+    _index("enterprise_role", "name_key")
+    _table(
         "external_repository",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("repository_type", sa.SmallInteger(), nullable=True),
-        sa.Column("path", sa.Text(), nullable=True),
-        sa.Column("path_key", sa.Text(), nullable=True),
-        sa.Column("used_space", sa.BigInteger(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("description_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="external_repository_uid_is_unique"),
+        uids="server_uid",
+        texts="name path description",
+        smalls="repository_type",
+        numbers="used_space",
     )
-    op.create_index(
-        "external_repository_by_name_key", "external_repository", ["name_key", "uid"], unique=False
-    )
-    op.create_index(
-        "external_repository_by_server_uid",
-        "external_repository",
-        ["server_uid", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("external_repository", "name_key")
+    _index("external_repository", "server_uid")
+    _table(
         "failover_plan",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("description_key", sa.Text(), nullable=True),
-        sa.Column("failover_plan_info", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="failover_plan_uid_is_unique"),
+        uids="server_uid",
+        texts="name description",
+        structures="failover_plan_info",
     )
-    op.create_index("failover_plan_by_name_key", "failover_plan", ["name_key", "uid"], unique=False)
-    op.create_table(
+    _index("failover_plan", "name_key")
+    _table(
         "file_server",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("server_type", sa.Text(), nullable=True),
-        sa.Column("server_type_key", sa.Text(), nullable=True),
-        sa.Column("hierarchy_obj_ref", sa.Text(), nullable=True),
-        sa.Column("hierarchy_obj_ref_key", sa.Text(), nullable=True),
-        sa.Column("smb_server_options", sa.Text(), nullable=True),
-        sa.Column("nfs_server_options", sa.Text(), nullable=True),
-        sa.Column("file_server_options", sa.Text(), nullable=True),
-        sa.Column("processing_options", sa.Text(), nullable=True),
-        sa.Column("nas_server_advanced_options", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="file_server_uid_is_unique"),
+        uids="server_uid",
+        texts="name server_type hierarchy_obj_ref",
+        structures=(
+            "smb_server_options nfs_server_options file_server_options processing_options "
+            "nas_server_advanced_options"
+        ),
     )
-    op.create_index("file_server_by_name_key", "file_server", ["name_key", "uid"], unique=False)
-    op.create_table(
+    _index("file_server", "name_key")
+    _table(
         "hierarchy_root",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("managed_server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("hierarchy_root_id", sa.Text(), nullable=True),
-        sa.Column("hierarchy_root_id_key", sa.Text(), nullable=True),
-        sa.Column("unique_id", sa.Text(), nullable=True),
-        sa.Column("unique_id_key", sa.Text(), nullable=True),
-        sa.Column("host_type", sa.SmallInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="hierarchy_root_uid_is_unique"),
+        uids="server_uid managed_server_uid",
+        texts="name hierarchy_root_id unique_id",
+        smalls="host_type",
     )
-    op.create_index(
-        "hierarchy_root_by_name_key", "hierarchy_root", ["name_key", "uid"], unique=False
-    )
-    op.create_table(
+    _index("hierarchy_root", "name_key")
+    _table(
         "linked_backup_repository_object",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("job_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("object_in_job_id", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("linked_backup_repository_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="linked_backup_repository_object_uid_is_unique"),
+        uids="job_uid server_uid object_in_job_id linked_backup_repository_uid",
     )
-    op.create_index(
-        "linked_backup_repository_object_by_job_uid",
-        "linked_backup_repository_object",
-        ["job_uid", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("linked_backup_repository_object", "job_uid")
+    _table(
         "linked_job_object",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("job_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("object_in_job_id", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("linked_job_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="linked_job_object_uid_is_unique"),
+        uids="job_uid server_uid object_in_job_id linked_job_uid",
     )
-    op.create_index(
-        "linked_job_object_by_job_uid", "linked_job_object", ["job_uid", "uid"], unique=False
-    )
-    op.create_table(
+    _index("linked_job_object", "job_uid")
+    _table(
         "nas_job",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("description_key", sa.Text(), nullable=True),
-        sa.Column("includes", sa.Text(), nullable=True),
-        sa.Column("storage_options", sa.Text(), nullable=True),
-        sa.Column("schedule_configured", sa.SmallInteger(), nullable=True),
-        sa.Column("schedule_enabled", sa.SmallInteger(), nullable=True),
-        sa.Column("next_run", sa.BigInteger(), nullable=True),
-        sa.Column("job_schedule_options", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="nas_job_uid_is_unique"),
+        uids="server_uid",
+        texts="name description",
+        structures="includes storage_options job_schedule_options",
+        smalls="schedule_configured schedule_enabled",
+        numbers="next_run",
     )
-    op.create_index("nas_job_by_name_key", "nas_job", ["name_key", "uid"], unique=False)
-    op.create_table(
+    _index("nas_job", "name_key")
+    _table(
         "nas_object",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("job_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("file_server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("hierarchy_obj_ref", sa.Text(), nullable=True),
-        sa.Column("hierarchy_obj_ref_key", sa.Text(), nullable=True),
-        sa.Column("object_in_job_id", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("file_or_folder", sa.Text(), nullable=True),
-        sa.Column("file_or_folder_key", sa.Text(), nullable=True),
-        sa.Column("inclusion_mask", sa.Text(), nullable=True),
-        sa.Column("exclusion_mask", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="nas_object_uid_is_unique"),
+        uids="job_uid file_server_uid server_uid object_in_job_id",
+        texts="hierarchy_obj_ref file_or_folder",
+        structures="inclusion_mask exclusion_mask",
     )
-    op.create_index("nas_object_by_job_uid", "nas_object", ["job_uid", "uid"], unique=False)
-    op.create_table(
+    _index("nas_object", "job_uid")
+    _table(
         "object_in_agent_backup_job",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("job_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("file_server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("object_in_job_id", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("display_name", sa.Text(), nullable=True),
-        sa.Column("display_name_key", sa.Text(), nullable=True),
-        sa.Column("guest_processing_options", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="object_in_agent_backup_job_uid_is_unique"),
+        uids="job_uid file_server_uid server_uid object_in_job_id",
+        texts="name display_name",
+        structures="guest_processing_options",
     )
-    op.create_index(
-        "object_in_agent_backup_job_by_job_uid",
-        "object_in_agent_backup_job",
-        ["job_uid", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("object_in_agent_backup_job", "job_uid")
+    _table(
         "object_in_cdp_policy",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("policy_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("object_in_job_id", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("hierarchy_obj_ref", sa.Text(), nullable=True),
-        sa.Column("hierarchy_obj_ref_key", sa.Text(), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("display_name", sa.Text(), nullable=True),
-        sa.Column("display_name_key", sa.Text(), nullable=True),
-        sa.Column("order", sa.BigInteger(), nullable=True),
-        sa.Column("guest_processing_options", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="object_in_cdp_policy_uid_is_unique"),
+        uids="server_uid policy_uid object_in_job_id",
+        texts="hierarchy_obj_ref name display_name",
+        numbers="order",
+        structures="guest_processing_options",
     )
-    op.create_index(
-        "object_in_cdp_policy_by_policy_uid",
-        "object_in_cdp_policy",
-        ["policy_uid", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("object_in_cdp_policy", "policy_uid")
+    _table(
         "passwords",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("password_key_id", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("hint", sa.Text(), nullable=True),
-        sa.Column("hint_key", sa.Text(), nullable=True),
-        sa.Column("last_modification_date", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="passwords_uid_is_unique"),
+        uids="server_uid password_key_id",
+        texts="hint",
+        numbers="last_modification_date",
     )
-    op.create_index("passwords_by_server_uid", "passwords", ["server_uid", "uid"], unique=False)
-    op.create_table(
+    _index("passwords", "server_uid")
+    _table(
         "replica",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("repository_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("job_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("platform", sa.SmallInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="replica_uid_is_unique"),
+        uids="server_uid repository_uid job_uid",
+        texts="name",
+        smalls="platform",
     )
-    op.create_index("replica_by_name_key", "replica", ["name_key", "uid"], unique=False)
-    op.create_index("replica_by_repository_uid", "replica", ["repository_uid", "uid"], unique=False)
-    op.create_table(
+    _index("replica", "name_key")
+    _index("replica", "repository_uid")
+    _table(
         "restore_session",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("point_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("vm_display_name", sa.Text(), nullable=True),
-        sa.Column("vm_display_name_key", sa.Text(), nullable=True),
-        sa.Column("job_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("job_name", sa.Text(), nullable=True),
-        sa.Column("job_name_key", sa.Text(), nullable=True),
-        sa.Column("job_type", sa.SmallInteger(), nullable=True),
-        sa.Column("creation_time_utc", sa.BigInteger(), nullable=True),
-        sa.Column("end_time_utc", sa.BigInteger(), nullable=True),
-        sa.Column("state", sa.SmallInteger(), nullable=True),
-        sa.Column("result", sa.SmallInteger(), nullable=True),
-        sa.Column("progress", sa.BigInteger(), nullable=True),
-        sa.Column("failure_message", sa.Text(), nullable=True),
-        sa.Column("failure_message_key", sa.Text(), nullable=True),
-        sa.Column("restored_obj_ref", sa.Text(), nullable=True),
-        sa.Column("restored_obj_ref_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="restore_session_uid_is_unique"),
+        uids="server_uid point_uid job_uid",
+        texts="name vm_display_name job_name failure_message restored_obj_ref",
+        smalls="job_type state result",
+        numbers="creation_time_utc end_time_utc progress",
     )
-    op.create_index(
-        "restore_session_by_creation_time_utc",
-        "restore_session",
-        ["creation_time_utc", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "restore_session_by_name_key", "restore_session", ["name_key", "uid"], unique=False
-    )
-    op.create_table(
+    _index("restore_session", "creation_time_utc")
+    _index("restore_session", "name_key")
+    _table(
         "system_session",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("session_type", sa.SmallInteger(), nullable=True),
-        sa.Column("creation_time_utc", sa.BigInteger(), nullable=True),
-        sa.Column("end_time_utc", sa.BigInteger(), nullable=True),
-        sa.Column("state", sa.SmallInteger(), nullable=True),
-        sa.Column("result", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="system_session_uid_is_unique"),
+        uids="server_uid",
+        texts="name",
+        smalls="session_type state",
+        numbers="creation_time_utc end_time_utc",
+        structures="result",
     )
-    op.create_index(
-        "system_session_by_creation_time_utc",
-        "system_session",
-        ["creation_time_utc", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "system_session_by_name_key", "system_session", ["name_key", "uid"], unique=False
-    )
-    op.create_table(
+    _index("system_session", "creation_time_utc")
+    _index("system_session", "name_key")
+    _table(
         "v_app_cdp_replica",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("policy_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("replica_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("v_app_ref", sa.Text(), nullable=True),
-        sa.Column("v_app_ref_key", sa.Text(), nullable=True),
-        sa.Column("backup_server", sa.Text(), nullable=True),
-        sa.Column("backup_server_key", sa.Text(), nullable=True),
-        sa.Column("policy_name", sa.Text(), nullable=True),
-        sa.Column("policy_name_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="v_app_cdp_replica_uid_is_unique"),
+        uids="server_uid policy_uid replica_uid",
+        texts="name v_app_ref backup_server policy_name",
     )
-    op.create_index(
-        "v_app_cdp_replica_by_name_key", "v_app_cdp_replica", ["name_key", "uid"], unique=False
-    )
-    op.create_table(
+    _index("v_app_cdp_replica", "name_key")
+    _table(
         "v_app_cdp_replica_vm",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("policy_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("v_app_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("replica_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("vm_ref", sa.Text(), nullable=True),
-        sa.Column("vm_ref_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="v_app_cdp_replica_vm_uid_is_unique"),
+        uids="server_uid policy_uid v_app_uid replica_uid",
+        texts="name vm_ref",
     )
-    op.create_index(
-        "v_app_cdp_replica_vm_by_name_key",
-        "v_app_cdp_replica_vm",
-        ["name_key", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "v_app_cdp_replica_vm_by_v_app_uid",
-        "v_app_cdp_replica_vm",
-        ["v_app_uid", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("v_app_cdp_replica_vm", "name_key")
+    _index("v_app_cdp_replica_vm", "v_app_uid")
+    _table(
         "v_app_replica_point",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("replica_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("vm_point_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("v_app_display_name", sa.Text(), nullable=True),
-        sa.Column("v_app_display_name_key", sa.Text(), nullable=True),
-        sa.Column("creation_time_utc", sa.BigInteger(), nullable=True),
-        sa.Column("v_app_name", sa.Text(), nullable=True),
-        sa.Column("v_app_name_key", sa.Text(), nullable=True),
-        sa.Column("algorithm", sa.SmallInteger(), nullable=True),
-        sa.Column("point_type", sa.SmallInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="v_app_replica_point_uid_is_unique"),
+        uids="server_uid replica_uid vm_point_uid",
+        texts="name v_app_display_name v_app_name",
+        numbers="creation_time_utc",
+        smalls="algorithm point_type",
     )
-    op.create_index(
-        "v_app_replica_point_by_creation_time_utc",
-        "v_app_replica_point",
-        ["creation_time_utc", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "v_app_replica_point_by_name_key", "v_app_replica_point", ["name_key", "uid"], unique=False
-    )
-    op.create_table(
+    _index("v_app_replica_point", "creation_time_utc")
+    _index("v_app_replica_point", "name_key")
+    _table(
         "v_app_restore_point",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("restore_point_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("v_app_display_name", sa.Text(), nullable=True),
-        sa.Column("v_app_display_name_key", sa.Text(), nullable=True),
-        sa.Column("creation_time_utc", sa.BigInteger(), nullable=True),
-        sa.Column("v_app_name", sa.Text(), nullable=True),
-        sa.Column("v_app_name_key", sa.Text(), nullable=True),
-        sa.Column("algorithm", sa.SmallInteger(), nullable=True),
-        sa.Column("point_type", sa.SmallInteger(), nullable=True),
-        sa.Column("hierarchy_obj_ref", sa.Text(), nullable=True),
-        sa.Column("hierarchy_obj_ref_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="v_app_restore_point_uid_is_unique"),
+        uids="server_uid restore_point_uid",
+        texts="name v_app_display_name v_app_name hierarchy_obj_ref",
+        numbers="creation_time_utc",
+        smalls="algorithm point_type",
     )
-    op.create_index(
-        "v_app_restore_point_by_creation_time_utc",
-        "v_app_restore_point",
-        ["creation_time_utc", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "v_app_restore_point_by_name_key", "v_app_restore_point", ["name_key", "uid"], unique=False
-    )
-    op.create_index(
-        "v_app_restore_point_by_restore_point_uid",
-        "v_app_restore_point",
-        ["restore_point_uid", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("v_app_restore_point", "creation_time_utc")
+    _index("v_app_restore_point", "name_key")
+    _index("v_app_restore_point", "restore_point_uid")
+    _table(
         "v_cloud_organization_config",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("backup_server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("repository_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("quota_gb", sa.BigInteger(), nullable=True),
-        sa.Column("is_disabled", sa.SmallInteger(), nullable=True),
-        sa.Column("job_settings", sa.Text(), nullable=True),
-        sa.Column("used_quota_mb", sa.BigInteger(), nullable=True),
-        sa.Column("host_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("repository_friendly_name", sa.Text(), nullable=True),
-        sa.Column("repository_friendly_name_key", sa.Text(), nullable=True),
-        sa.Column("job_scheduler_type", sa.SmallInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="v_cloud_organization_config_uid_is_unique"),
+        uids="server_uid backup_server_uid repository_uid host_uid",
+        texts="name repository_friendly_name",
+        numbers="quota_gb used_quota_mb",
+        smalls="is_disabled job_scheduler_type",
+        structures="job_settings",
     )
-    op.create_index(
-        "v_cloud_organization_config_by_name_key",
-        "v_cloud_organization_config",
-        ["name_key", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("v_cloud_organization_config", "name_key")
+    _table(
         "v_sphere_self_service_config",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("backup_server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("repository_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("quota_gb", sa.BigInteger(), nullable=True),
-        sa.Column("per_user", sa.SmallInteger(), nullable=True),
-        sa.Column("account", sa.Text(), nullable=True),
-        sa.Column("job_settings", sa.Text(), nullable=True),
-        sa.Column("v_centers_scope", sa.Text(), nullable=True),
-        sa.Column("tags", sa.Text(), nullable=True),
-        sa.Column("used_quota_mb", sa.BigInteger(), nullable=True),
-        sa.Column("job_scheduler_type", sa.SmallInteger(), nullable=True),
-        sa.Column("account_type", sa.SmallInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="v_sphere_self_service_config_uid_is_unique"),
+        uids="server_uid backup_server_uid repository_uid",
+        texts="name",
+        numbers="quota_gb used_quota_mb",
+        smalls="per_user job_scheduler_type account_type",
+        structures="account job_settings v_centers_scope tags",
     )
-    op.create_index(
-        "v_sphere_self_service_config_by_name_key",
-        "v_sphere_self_service_config",
-        ["name_key", "uid"],
-        unique=False,
-    )
-    op.create_table(
+    _index("v_sphere_self_service_config", "name_key")
+    _table(
         "vlan_configuration",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("host_ref", sa.Text(), nullable=True),
-        sa.Column("host_ref_key", sa.Text(), nullable=True),
-        sa.Column("platform_type", sa.SmallInteger(), nullable=True),
-        sa.Column("vlan_ids_with_internet_left_bound", sa.BigInteger(), nullable=True),
-        sa.Column("vlan_ids_with_internet_right_bound", sa.BigInteger(), nullable=True),
-        sa.Column("vlan_ids_without_internet_left_bound", sa.BigInteger(), nullable=True),
-        sa.Column("vlan_ids_without_internet_right_bound", sa.BigInteger(), nullable=True),
-        sa.Column("switch_name", sa.Text(), nullable=True),
-        sa.Column("switch_name_key", sa.Text(), nullable=True),
-        sa.Column("switch_id", sa.Text(), nullable=True),
-        sa.Column("switch_id_key", sa.Text(), nullable=True),
-        sa.Column("switch_type", sa.SmallInteger(), nullable=True),
-        sa.Column("cluster_name", sa.Text(), nullable=True),
-        sa.Column("cluster_name_key", sa.Text(), nullable=True),
-        sa.Column("cluster_id", sa.Text(), nullable=True),
-        sa.Column("cluster_id_key", sa.Text(), nullable=True),
-        sa.Column("cluster_ref", sa.Text(), nullable=True),
-        sa.Column("cluster_ref_key", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="vlan_configuration_uid_is_unique"),
+        uids="server_uid",
+        texts="name host_ref switch_name switch_id cluster_name cluster_id cluster_ref",
+        smalls="platform_type switch_type",
+        numbers=(
+            "vlan_ids_with_internet_left_bound vlan_ids_with_internet_right_bound "
+            "vlan_ids_without_internet_left_bound vlan_ids_without_internet_right_bound"
+        ),
     )
-    op.create_index(
-        "vlan_configuration_by_name_key", "vlan_configuration", ["name_key", "uid"], unique=False
-    )
-    op.create_table(
+    _index("vlan_configuration", "name_key")
+    _table(
         "vm_replica_point",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("replica_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("vm_display_name", sa.Text(), nullable=True),
-        sa.Column("vm_display_name_key", sa.Text(), nullable=True),
-        sa.Column("creation_time_utc", sa.BigInteger(), nullable=True),
-        sa.Column("vm_name", sa.Text(), nullable=True),
-        sa.Column("vm_name_key", sa.Text(), nullable=True),
-        sa.Column("algorithm", sa.SmallInteger(), nullable=True),
-        sa.Column("point_type", sa.SmallInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="vm_replica_point_uid_is_unique"),
+        uids="server_uid replica_uid",
+        texts="name vm_display_name vm_name",
+        numbers="creation_time_utc",
+        smalls="algorithm point_type",
     )
-    op.create_index(
-        "vm_replica_point_by_creation_time_utc",
-        "vm_replica_point",
-        ["creation_time_utc", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "vm_replica_point_by_name_key", "vm_replica_point", ["name_key", "uid"], unique=False
-    )
-    op.create_index(
-        "vm_replica_point_by_replica_uid", "vm_replica_point", ["replica_uid", "uid"], unique=False
-    )
-    op.create_table(
+    _index("vm_replica_point", "creation_time_utc")
+    _index("vm_replica_point", "name_key")
+    _index("vm_replica_point", "replica_uid")
+    _table(
         "wan_accelerator",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("uid", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("server_uid", sa.LargeBinary(length=16), nullable=True),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("name_key", sa.Text(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("description_key", sa.Text(), nullable=True),
-        sa.Column("out_of_date", sa.SmallInteger(), nullable=True),
-        sa.Column("version", sa.Text(), nullable=True),
-        sa.Column("version_key", sa.Text(), nullable=True),
-        sa.Column("capacity", sa.BigInteger(), nullable=True),
-        sa.Column("traffic_port", sa.BigInteger(), nullable=True),
-        sa.Column("connections_count", sa.BigInteger(), nullable=True),
-        sa.Column("cache_path", sa.Text(), nullable=True),
-        sa.Column("cache_path_key", sa.Text(), nullable=True),
-        sa.Column("high_bandwidth_mode_enabled", sa.SmallInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("uid", name="wan_accelerator_uid_is_unique"),
+        uids="server_uid",
+        texts="name description version cache_path",
+        smalls="out_of_date high_bandwidth_mode_enabled",
+        numbers="capacity traffic_port connections_count",
     )
-    op.create_index(
-        "wan_accelerator_by_name_key", "wan_accelerator", ["name_key", "uid"], unique=False
-    )
-    op.add_column(
-        "backup", sa.Column("external_repository_uid", sa.LargeBinary(length=16), nullable=True)
-    )
-    op.add_column(
-        "backup", sa.Column("parent_backup_uid", sa.LargeBinary(length=16), nullable=True)
-    )
-    op.create_index(
-        "backup_by_external_repository_uid",
-        "backup",
-        ["external_repository_uid", "uid"],
-        unique=False,
-    )
-    op.create_index(
-        "backup_by_parent_backup_uid", "backup", ["parent_backup_uid", "uid"], unique=False
-    )
-    op.add_column(
-        "backup_job_session",
-        sa.Column("parent_session_uid", sa.LargeBinary(length=16), nullable=True),
-    )
-    op.create_index(
-        "backup_job_session_by_parent_session_uid",
-        "backup_job_session",
-        ["parent_session_uid", "uid"],
-        unique=False,
-    )
-    op.add_column("backup_server", sa.Column("wcf_port", sa.BigInteger(), nullable=True))
-    op.add_column(
-        "backup_server", sa.Column("vbr_certificate_thumbprint", sa.Text(), nullable=True)
-    )
-    op.add_column(
-        "backup_server", sa.Column("vbr_certificate_thumbprint_key", sa.Text(), nullable=True)
-    )
-    op.add_column(
-        "managed_server", sa.Column("hierarchy_root_uid", sa.LargeBinary(length=16), nullable=True)
-    )
-    op.add_column("object_in_job", sa.Column("guest_processing_options", sa.Text(), nullable=True))
-    op.add_column("vm_restore_point", sa.Column("sql_info", sa.Text(), nullable=True))
+    _index("wan_accelerator", "name_key")
+    _add("backup", uids="external_repository_uid parent_backup_uid")
+    _add("backup_job_session", uids="parent_session_uid")
+    _add("backup_server", numbers="wcf_port", texts="vbr_certificate_thumbprint")
+    _add("managed_server", uids="hierarchy_root_uid")
+    _add("object_in_job", structures="guest_processing_options")
+    _add("vm_restore_point", structures="sql_info")
+    _index("backup", "external_repository_uid")
+    _index("backup", "parent_backup_uid")
+    _index("backup_job_session", "parent_session_uid")
