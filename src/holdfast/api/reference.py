@@ -25,7 +25,7 @@ code { font: 13px/1.5 ui-monospace, monospace; }
 td ul { margin: 0; padding-left: 1rem; }
 summary { cursor: pointer; margin: .4rem 0; }
 .quiet { color: var(--quiet); }
-.method { width: 4.5rem; } .address { width: 26%; } .answers { width: 22%; } .roles { width: 14%; }
+.method { width: 4.5rem; } .address { width: 24%; } .answers { width: 20%; } .roles { width: 13%; }
 """
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -116,7 +116,10 @@ def _parameters(operation: dict[str, Any]) -> str:
         f" {escape(parameter['description'])} {_choices(parameter['schema'])}</li>"
         for parameter in operation["parameters"]
     ]
-    return f"<ul>{''.join(items)}</ul>" if items else ""
+    if not items:
+        return ""
+    names = ", ".join(escape(parameter["name"]) for parameter in operation["parameters"])
+    return f'<details><summary class="quiet">{names}</summary><ul>{"".join(items)}</ul></details>'
 
 
 def _choices(described: dict[str, Any]) -> str:
