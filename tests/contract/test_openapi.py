@@ -11,10 +11,6 @@ import pytest
 import pytest_asyncio
 from lxml import html
 from openapi_spec_validator import validate
-from support.documents import error_message, json_of
-from support.managers import HOST, JSON, TOKEN, administrator_client, client_of, log_on
-from support.generated_rows import fill
-from support.openapi import answer_schema, problems
 
 from holdfast.api.app import router_for
 from holdfast.api.call import ApiSettings
@@ -22,6 +18,10 @@ from holdfast.api.reference import CONTENT_SECURITY_POLICY, reference_page
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.schema.core import CORE
 from holdfast.schema.roles import Role
+from support.documents import error_message, json_of
+from support.generated_rows import fill
+from support.managers import HOST, JSON, TOKEN, administrator_client, client_of, log_on
+from support.openapi import answer_schema, problems
 
 BASE = f"{HOST}/api"
 Running = tuple[EnterpriseManager, httpx.AsyncClient]

@@ -9,6 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+
+from holdfast.schema.core import CORE
+from holdfast.schema.roles import USERS, Role
 from support import report_rows
 from support.documents import error_message, json_of, links_of, local, parsed
 from support.managers import (
@@ -21,9 +24,6 @@ from support.managers import (
     log_on,
     running_manager,
 )
-
-from holdfast.schema.core import CORE
-from holdfast.schema.roles import USERS, Role
 
 REPLICA_POINTS = "VmReplicaPoint" in CORE
 

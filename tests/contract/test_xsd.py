@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 from lxml import etree
-from support.managers import client_of, running_manager
-from support.xsd import validator
 
 from holdfast.representation import shapes
 from holdfast.representation.xsd import xml_schema
@@ -18,6 +16,8 @@ from holdfast.schema.core import CORE
 from holdfast.schema.naming import XML_NAMESPACE
 from holdfast.schema.resources.reports import FRAMES
 from holdfast.schema.services import SERVICES
+from support.managers import client_of, running_manager
+from support.xsd import validator
 
 ROOTS = {
     "EntityRef",

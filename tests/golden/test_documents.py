@@ -12,13 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 from lxml import etree
-from rows import fill, fill_tasks
-from support.xsd import CheckedTransport, check_document
 
+from golden.rows import fill, fill_tasks
 from holdfast.api.app import create_app
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.schema.core import CORE
 from holdfast.schema.roles import Role
+from support.xsd import CheckedTransport, check_document
 
 EXPECTED = Path(__file__).parent / "expected"
 
@@ -88,7 +88,7 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     await manager.accounts.create("admin", "secret", Role.PORTAL_ADMINISTRATOR)
     async with httpx.AsyncClient(
         transport=CheckedTransport(httpx.ASGITransport(app=create_app(manager)), manager.schema),
-        base_url="https://localhost:9398"
+        base_url="https://localhost:9398",
     ) as client:
         answer = await client.post("/api/sessionMngr/?v=latest", auth=("admin", "secret"))
         token = answer.headers["X-RestSvcSessionId"]

@@ -91,7 +91,7 @@ def _row(
             words = link.any_of.title().replace("_", "")
             columns[f"{link.any_of}_uid"] = None if bare else uid("Job").bytes
             values |= {f"{words}Type": "Job"}
-    name = f"{resource.name} {kind} & <\"é\">" if resource.key else ""
+    name = f'{resource.name} {kind} & <"é">' if resource.key else ""
     return RowState(uid(resource.name, kind), name, values, relations, columns)
 
 
