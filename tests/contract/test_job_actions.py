@@ -424,3 +424,26 @@ async def test_unfinished_tasks_go_on_after_the_manager_was_restarted(
 
     assert shown["Result"]["Success"] is True
     assert len(sessions) == 1, "the command was carried out once"
+
+
+async def test_a_command_not_taken_up_before_the_manager_was_stopped_is_never_carried_out(
+    house: House, tmp_path: Path
+) -> None:
+    job = await house.job("Nightly", house.image("web"))
+    house.line.gates["/commands"].clear()
+    task = await house.post(f"{job}?action=start")
+    await house.manager.stop()
+
+    async with running_manager(tmp_path / "manager") as manager:
+        await manager.connect(SERVER_URL, house.server.token, GatedTransport(house.server))
+        await manager.resume()
+        async with client_of(manager) as client:
+            client.headers.update(house.client.headers)
+            async with asyncio.timeout(LIMIT):
+                while (shown := (await client.get(task["Href"])).json())["State"] != "Finished":
+                    await asyncio.sleep(0.02)
+            await manager.collected()
+            assert (await client.get("/api/backupSessions")).json()["Refs"] == []
+
+    assert shown["Result"]["Success"] is False
+    assert "stopped" in shown["Result"]["Message"]

@@ -17,11 +17,12 @@ from holdfast.catalog.writer import RowState, put, remove
 from holdfast.manager.collection import Collector
 from holdfast.manager.connection import BackupServerUnavailable
 from holdfast.manager.logon_sessions import LogonSession
-from holdfast.server.messages import Command, Made
+from holdfast.server.messages import Command, Made, Outcome
 
 _log = logging.getLogger(__name__)
 
 _DONE = "Ok"
+_INTERRUPTED = "The manager was stopped before this was done. It was not tried again."
 _COLLECTING = "Data collection started. To view results, go to Sessions."
 
 
@@ -40,7 +41,8 @@ class Tasks:
 
     A task is Running while the backup server works on it, OperationFinished when that is done
     but not yet collected, and Finished when the catalog shows its effect. A command is kept until
-    then, so that a restart goes on with it: it is carried out once, by its request id.
+    then: a manager that starts again asks how it ended, by its request id. One that had not been
+    taken up before the stop is not sent again, since nobody expects a job to start hours later.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class Tasks:
         await self._store.write(delete)
 
     async def resume(self) -> None:
-        """Go on with the tasks that a stop or crash interrupted."""
+        """Follow to their end the tasks that a stop or crash interrupted."""
 
         finished = encoder(self._resource.value("State").type)("Finished")
 
@@ -109,14 +111,13 @@ class Tasks:
 
         for task, server, command in await self._store.read(unfinished):
             if server is None or command is None:
-                reason = "The manager was stopped while this was running."
-                await self._finish(task, success=False, message=reason)
+                await self._finish(task, success=False, message=_INTERRUPTED)
             else:
                 decoded = msgspec.json.decode(command, type=Command)
-                self._follow(task, self._carry_out(task, server, decoded))
+                self._follow(task, self._learn(task, server, decoded))
 
     async def stop(self) -> None:
-        """Stop following; the commands under way are gone on with at the next start."""
+        """Stop following; how the commands under way have ended is asked at the next start."""
         followed = list(self._followed.values())
         for task in followed:
             task.cancel()
@@ -161,7 +162,17 @@ class Tasks:
 
     async def _carry_out(self, task: _Task, server: UUID, command: Command) -> None:
         collector = self._collector(server)
-        outcome = await collector.connection.execute(command)
+        await self._conclude(task, collector, await collector.connection.execute(command))
+
+    async def _learn(self, task: _Task, server: UUID, command: Command) -> None:
+        collector = self._collector(server)
+        outcome = await collector.connection.outcome(command.request_id)
+        if outcome is None:
+            await self._finish(task, success=False, message=_INTERRUPTED)
+        else:
+            await self._conclude(task, collector, outcome)
+
+    async def _conclude(self, task: _Task, collector: Collector, outcome: Outcome) -> None:
         if not outcome.success:
             await self._finish(task, success=False, message=outcome.message)
             return
