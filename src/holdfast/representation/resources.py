@@ -47,8 +47,8 @@ class ResourceWriter:
         text for the start tag, such as a namespace.
         """
         name = root or self.resource.name
-        start = [f'<{name}{head} Type="{self._type}" Href="{base}{self._address(row)}']
-        start.append(f'{self._suffix}"')
+        href = xml.attribute(f"{base}{self._address(row)}{self._suffix}")
+        start = [f'<{name}{head} Type="{self._type}" Href="{href}"']
         if self.resource.key:
             start.append(f' Name="{xml.attribute(row["Name"] or "")}"')
         start += [write(row[key], base) for key, write in self._xml_attributes]
