@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from collections.abc import AsyncIterator
@@ -560,3 +561,22 @@ async def test_role_reads_what_it_may_and_nothing_else(
                 error_message(await client.post(path, headers=form), 403)
             error_message(await client.delete(f"/api/jobs/{job}", headers=form), 403)
     await manager.accounts.set_password(name, "other")
+
+
+async def test_passwords_sent_all_at_once_are_not_all_tried(tmp_path: Path) -> None:
+    async with running_manager(tmp_path) as manager, client_of(manager) as client:
+        await add_administrator(manager)
+        answers = await asyncio.gather(
+            *(client.post("/api/sessionMngr/", auth=("admin", f"guess {n}")) for n in range(60))
+        )
+
+    tried = [answer for answer in answers if "wrong" in error_message(answer, 401)]
+    assert len(tried) <= 7
+
+
+async def test_a_header_that_is_no_ascii_is_refused_like_any_other_wrong_one(
+    tmp_path: Path,
+) -> None:
+    async with running_manager(tmp_path) as manager, client_of(manager) as client:
+        wrong = {"Authorization": b"Basic \xff\xfe"}
+        error_message(await client.post("/api/sessionMngr/", headers=wrong), 401)
