@@ -68,7 +68,7 @@ async def log_on(call: Call) -> Response:
     location = {"Location": _address(call, session)}
     response = answer(call.request, _document(call, session), 201, location)
     secure = "; Secure" if call.request.url.scheme == "https" else ""
-    cookie = f"{TOKEN_NAME}={token}; Path=/api; HttpOnly{secure}"
+    cookie = f"{TOKEN_NAME}={token}; Path=/api; HttpOnly; SameSite=Lax{secure}"
     # Written raw: some clients compare the header's name with its case.
     response.raw_headers.append((TOKEN_NAME.encode(), token.encode()))
     response.raw_headers.append((b"Set-Cookie", cookie.encode()))

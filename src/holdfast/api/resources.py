@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,7 @@ from starlette.responses import Response
 
 from holdfast.api.access import require
 from holdfast.api.answers import answer
-from holdfast.api.call import Call, not_found
+from holdfast.api.call import BASE_PATH, Call, not_found
 from holdfast.api.errors import BadRequest
 from holdfast.api.negotiation import sends_json
 from holdfast.api.resource_descriptions import (
@@ -51,6 +52,9 @@ from holdfast.schema.resources.jobs import JOB_CLONE_SPEC
 from holdfast.schema.types import Element, String
 
 _DAY = 24 * 60 * 60 * 1000
+
+#: More rows than these would hold up other requests while they are written.
+ROWS_WRITTEN_AT_ONCE = 200
 
 #: The declarations of request bodies, by the name of their root.
 BODIES: dict[str, Element] = {JOB_CLONE_SPEC.name: JOB_CLONE_SPEC}
@@ -128,7 +132,7 @@ class Place:
         found = await call.manager.reader.rows(query, tuple(restrictions))
         writer = writer_for(schema, self.resource, query.entities)
         paging = _paging(call, query, found.total) if query.page else None
-        return answer(call.request, Collection(writer, found.rows, call.base, paging))
+        return await rows_answer(call, Collection(writer, found.rows, call.base, paging))
 
     async def item(self, call: Call) -> Response:
         """Answer with one item."""
@@ -244,7 +248,14 @@ async def query(call: Call) -> Response:
     found = await call.manager.reader.rows(asked, tuple(own_restrictions(call, asked.resource)))
     writer = writer_for(schema, asked.resource, asked.entities)
     paging = _paging(call, asked, found.total)
-    return answer(call.request, QueryAnswer(writer, found.rows, call.base, paging))
+    return await rows_answer(call, QueryAnswer(writer, found.rows, call.base, paging))
+
+
+async def rows_answer(call: Call, document: Collection | QueryAnswer) -> Response:
+    """Given a document of rows, return the answer; many rows are written in a thread."""
+    if len(document.rows) <= ROWS_WRITTEN_AT_ONCE:
+        return answer(call.request, document)
+    return await asyncio.to_thread(answer, call.request, document)
 
 
 async def task_answer(call: Call, uid: UUID) -> Response:
@@ -270,7 +281,7 @@ def own_restrictions(call: Call, resource: ResourceType) -> list[Restriction]:
 def _paging(call: Call, asked: Query, total: int) -> Paging:
     if asked.page is None:
         raise ValueError("a query without a page has no paging")
-    path = call.request.url.path.removeprefix("/api")
+    path = call.request.url.path[len(BASE_PATH) :]
     return Paging(call.address(path), call.parameters, asked.page.size, asked.page.number, total)
 
 

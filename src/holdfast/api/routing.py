@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -15,9 +15,17 @@ from holdfast.api.access import logged_on
 from holdfast.api.answers import refusal
 from holdfast.api.call import BASE_PATH, ApiSettings, Call
 from holdfast.api.description import Operations
-from holdfast.api.errors import ApiError, BadRequest, MethodNotAllowed, Overloaded
-from holdfast.catalog.store import ReadTooLong
+from holdfast.api.errors import (
+    ApiError,
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    Unauthorized,
+)
+from holdfast.catalog.store import ReadTooLong, TooManyReads
 from holdfast.manager.enterprise_manager import EnterpriseManager
+from holdfast.manager.errors import LogonSessionOver, ResourceGone
 from holdfast.query.errors import QueryError
 from holdfast.representation.requests import RequestError
 
@@ -74,6 +82,8 @@ class Router:
 
 
 async def _handled(call: Call, handlers: Methods, *, public: bool) -> Response:
+    # Before anything is done: a request for a host that is not us must have no effect.
+    call.ensure_host_is_ours()
     if not public:
         call.session = await logged_on(call)
     handler = handlers.get(call.request.method)
@@ -90,8 +100,14 @@ async def guarded(request: Request, handling: Awaitable[Response]) -> Response:
         return refusal(request, error)
     except (QueryError, RequestError) as error:
         return refusal(request, BadRequest(str(error)))
-    except ReadTooLong as error:
+    except (ReadTooLong, TooManyReads) as error:
         return refusal(request, Overloaded(str(error)))
+    except ClientDisconnect:
+        return Response(status_code=BadRequest.status)  # nobody is there to read it
+    except LogonSessionOver as error:
+        return refusal(request, Unauthorized(str(error)))
+    except ResourceGone as error:
+        return refusal(request, NotFound(str(error)))
     except Exception:  # noqa: BLE001 - the last resort
         # Nobody is shown a traceback, and the log has it.
         _log.exception("%s %s failed.", request.method, request.url.path)

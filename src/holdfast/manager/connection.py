@@ -59,6 +59,8 @@ class BackupServerConnection:
     async def execute(self, command: Command) -> Outcome:
         """Given a command, have it carried out, once, however often the line breaks meanwhile.
 
+        When the line stays broken, whether it was carried out is not known.
+
         Raises BackupServerUnavailable.
         """
         body = msgspec.json.encode(command)

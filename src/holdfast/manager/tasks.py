@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from sqlite3 import Connection
@@ -16,10 +17,13 @@ from holdfast.catalog.values import encoder
 from holdfast.catalog.writer import RowState, put, remove
 from holdfast.manager.collection import Collector
 from holdfast.manager.connection import BackupServerUnavailable
+from holdfast.manager.errors import LogonSessionOver
 from holdfast.manager.logon_sessions import LogonSession
 from holdfast.server.messages import Command, Made, Outcome
 
 _log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 2.0
 
 _DONE = "Ok"
 _INTERRUPTED = "The manager was stopped before this was done. It was not tried again."
@@ -137,7 +141,7 @@ class Tasks:
                 (session.uid.bytes,),
             ).fetchone()
             if numbered is None:
-                raise LookupError("the logon session has ended")
+                raise LogonSessionOver("The logon session has ended.")
             task = _Task(uuid4(), session.uid, numbered[0], operation)
             put(connection, self._resource, _state(task, "Running"))
             also(connection, task)
@@ -193,8 +197,14 @@ class Tasks:
     async def _finish(
         self, task: _Task, *, success: bool, message: str, made: Made | None = None
     ) -> None:
-        await self._put(task, "Finished", success, message, made)
-        await self._store.write(lambda c: _forget_command(c, task.uid))
+        while True:
+            try:
+                await self._put(task, "Finished", success, message, made)
+            except sqlite3.Error:
+                _log.exception("The end of task %s cannot be written yet.", task.number)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
 
     async def _put(
         self, task: _Task, state: str, success: bool, message: str, made: Made | None
@@ -203,6 +213,8 @@ class Tasks:
         present = "SELECT 1 FROM task WHERE uid = ?"
 
         def update(connection: Connection) -> None:
+            if state == "Finished":
+                _forget_command(connection, task.uid)
             # A task that was deleted meanwhile, or whose logon session ended, stays away.
             if connection.execute(present, (task.uid.bytes,)).fetchone():
                 put(connection, self._resource, row)
