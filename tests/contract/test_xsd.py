@@ -61,7 +61,7 @@ def test_valid_document_is_valid() -> None:
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        pytest.param("<DataSize>1</DataSize>", "", id="an element is missing"),
+        pytest.param("<FilePath>a</FilePath>", "", id="an element is missing"),
         pytest.param("<FilePath>a</FilePath>", "<FilePath/><FilePath/>", id="one is twice"),
         pytest.param("</FilePath>", "</FilePath><Own/>", id="one is unknown"),
         pytest.param(

@@ -16,8 +16,8 @@ from holdfast.schema.types import (
     STRING,
     Element,
     Enumeration,
-    Guid,
-    HierarchyRef,
+    Href,
+    String,
     Structure,
     Uid,
 )
@@ -31,11 +31,12 @@ REFERENCES_MEMBER = "Refs"
 def may_be_missing(element: Element) -> bool:
     """Given an element or attribute, say whether a document may be without it.
 
-    What points to something else may be missing even if it usually is there: the other may be
-    gone, or not collected yet. A resource's own UID never is.
+    Text that is not optional is written empty when there is none, and an address is always known.
+    Any other value may be missing even if it usually is there: its backup server may not have told
+    it, or what it points to may be gone. A resource's own UID never is.
     """
-    points_elsewhere = isinstance(element.type, Uid | Guid | HierarchyRef)
-    return element.optional or (points_elsewhere and element.name != "UID")
+    always_there = isinstance(element.type, String | Href | Structure) or element.name == "UID"
+    return element.optional or not always_there
 
 
 def entity(resource: ResourceType) -> Element:
