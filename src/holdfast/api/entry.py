@@ -9,25 +9,34 @@ from starlette.responses import Response
 from holdfast.api.access import TOKEN_NAME, account_of
 from holdfast.api.answers import answer
 from holdfast.api.call import Call
+from holdfast.api.entry_descriptions import (
+    ENTRY_POINT,
+    LOG_ON,
+    LOGON_SESSIONS,
+    ONE_LOGON_SESSION,
+    QUERY_SERVICE,
+)
 from holdfast.api.errors import NotFound
-from holdfast.api.routing import Router
+from holdfast.api.routing import Methods, Router
 from holdfast.manager.logon_sessions import LogonSession, token_for
 from holdfast.representation.documents import NamedItem, Service, ServiceCollection
 from holdfast.representation.links import LinkValue
-from holdfast.schema.core import LOGON_SESSION_ORDER, QUERY_SERVICE_ORDER
+from holdfast.schema.core import CORE, LOGON_SESSION_ORDER, QUERY_SERVICE_ORDER
 from holdfast.schema.naming import guid_of
 from holdfast.schema.resource import ResourceType, Schema
+from holdfast.schema.resources.reports import SUMMARY_PATH
 
 _VERSIONS = ("v1_5", "v1_6", "v1_7")
 
 
 def add_routes(router: Router) -> None:
     """Given a router, add the routes of this module."""
-    router.add("/", {"GET": entry_point}, public=True)
-    router.add("/sessionMngr", {"POST": log_on}, public=True)
-    router.add("/logonSessions", {"GET": logon_sessions})
-    router.add("/logonSessions/{id}", {"GET": logon_session, "DELETE": log_off})
-    router.add("/querySvc", {"GET": query_service})
+    router.add("/", {"GET": entry_point}, describe=ENTRY_POINT, public=True)
+    router.add("/sessionMngr", {"POST": log_on}, describe=LOG_ON, public=True)
+    router.add("/logonSessions", {"GET": logon_sessions}, describe=LOGON_SESSIONS)
+    methods: Methods = {"GET": logon_session, "DELETE": log_off}
+    router.add("/logonSessions/{id}", methods, describe=ONE_LOGON_SESSION)
+    router.add("/querySvc", {"GET": query_service}, describe=QUERY_SERVICE)
 
 
 async def entry_point(call: Call) -> Response:
@@ -94,9 +103,10 @@ async def query_service(call: Call) -> Response:
                 f"/query?type={resource.name}&format=Entities"
                 f"&sortAsc={resource.query_service_sort}&pageSize=15&page=1"
             ),
-            type=f"{resource.name}List",
+            type=f"{resource.document_type}List",
         )
         for resource in _in_order(schema, QUERY_SERVICE_ORDER)
+        if resource.queryable
     ]
     up = LinkValue("Up", _address(call, call.session), type="LogonSession")
     document = Service("QuerySvc", [up, *down], type="QueryService", href=call.address("/querySvc"))
@@ -104,12 +114,12 @@ async def query_service(call: Call) -> Response:
 
 
 def _in_order(schema: Schema, order: tuple[str, ...]) -> Iterator[ResourceType]:
-    """The types of the schema that can stand on their own: the ordered ones, then any others."""
+    """Those of the ordered types that the schema has, then those that only this schema has."""
     for name in order:
         if name in schema:
             yield schema[name]
     for resource in schema:
-        if resource.name not in order and resource.key:
+        if resource.name not in CORE and resource.key and resource.parent is None:
             yield resource
 
 
@@ -139,9 +149,10 @@ def _document(call: Call, session: LogonSession) -> Service:
         links.append(LinkValue("Down", href, type=f"{resource.reference_type}List"))
     links.append(LinkValue("Down", call.address("/tasks"), type="TaskList"))
     links.append(LinkValue("Down", call.address("/querySvc"), type="QueryService"))
+    links.append(LinkValue("Down", call.address(SUMMARY_PATH), "summary", "Report"))
     for resource in collections:
         href = call.address(f"{resource.collection}?format=Entity")
-        links.append(LinkValue("Down", href, type=f"{resource.name}List"))
+        links.append(LinkValue("Down", href, type=f"{resource.document_type}List"))
     links.append(LinkValue("Delete", address))
     texts = {"UserName": session.user_name}
     if session.session_id is not None:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from holdfast.api.access import require
 from holdfast.api.call import Call
+from holdfast.api.description import Body, Operation, document
 from holdfast.api.errors import BadRequest
 from holdfast.api.negotiation import sends_json
 from holdfast.api.resources import task_answer
@@ -24,10 +25,37 @@ from holdfast.server.messages import Command
 
 PREFIX = "/holdfast/v1"
 
+# The backup server has the last word on a specification; this is what one looks like.
+_TEXT = {"type": "string"}
+_JOB_SPECIFICATION = {
+    "type": "object",
+    "required": ["name", "sources", "repository"],
+    "properties": {
+        "name": _TEXT,
+        "kind": {"type": "string", "enum": ["Backup", "NasBackup"], "default": "Backup"},
+        "sources": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "object", "required": ["path"], "properties": {"path": _TEXT}},
+        },
+        "repository": _TEXT | {"description": "The UID or the GUID of a repository."},
+        "description": _TEXT,
+        "retention": {"type": "integer", "minimum": 1, "description": "Points to keep."},
+        "schedule": {"type": ["object", "null"]},
+    },
+}
+_CREATE_JOB = Operation(
+    "Create a job",
+    "Holdfast",
+    {202: document("Task", "The task under which it is done.")},
+    ADMINISTRATOR,
+    body=Body(json=_JOB_SPECIFICATION, required=True),
+)
+
 
 def add_routes(router: Router) -> None:
     """Given a router, add the routes of this module."""
-    router.add(f"{PREFIX}/jobs", {"POST": create_job})
+    router.add(f"{PREFIX}/jobs", {"POST": create_job}, describe={"POST": _CREATE_JOB})
 
 
 async def create_job(call: Call) -> Response:

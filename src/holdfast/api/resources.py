@@ -14,10 +14,19 @@ from holdfast.api.answers import answer
 from holdfast.api.call import BASE_PATH, Call, not_found
 from holdfast.api.errors import BadRequest
 from holdfast.api.negotiation import sends_json
+from holdfast.api.resource_descriptions import (
+    describe_actions,
+    describe_collection,
+    describe_item,
+    describe_query,
+)
 from holdfast.api.routing import Methods, Router
 from holdfast.catalog.reader import Row
 from holdfast.catalog.select import Restriction
-from holdfast.query.expression import Operator
+from holdfast.catalog.tables import key_column
+from holdfast.query.expression import Expression, Operator
+from holdfast.query.filter import parse_filter
+from holdfast.query.literals import fold
 from holdfast.query.request import (
     Query,
     parse_order,
@@ -29,12 +38,14 @@ from holdfast.representation.documents import Collection, Item, QueryAnswer
 from holdfast.representation.paging import Paging
 from holdfast.representation.requests import read_body
 from holdfast.representation.resources import writer_for
-from holdfast.schema.naming import guid_of, snake_case
+from holdfast.schema.naming import guid_of
 from holdfast.schema.resource import (
+    NAME,
     Action,
     ResourceType,
     Schema,
     SubCollection,
+    View,
     creation_element,
 )
 from holdfast.schema.resources.jobs import JOB_CLONE_SPEC
@@ -51,13 +62,21 @@ BODIES: dict[str, Element] = {JOB_CLONE_SPEC.name: JOB_CLONE_SPEC}
 
 def add_routes(router: Router, schema: Schema) -> None:
     """Given a router and a schema, add the routes of every type, and the query's."""
-    router.add("/query", {"GET": query})
+    router.add("/query", {"GET": query}, describe=describe_query(schema))
     for resource in schema:
         if resource.parent is not None:
             continue
         place = Place(resource)
-        router.add(resource.collection, {"GET": place.collection})
-        router.add(f"{resource.collection}/{{id}}", _item_methods(place))
+        described = describe_collection(resource)
+        router.add(resource.collection, {"GET": place.collection}, describe=described)
+        router.add(
+            f"{resource.collection}/{{id}}",
+            _item_methods(place),
+            describe={**describe_item(resource), **describe_actions(resource, BODIES)},
+        )
+        for view in resource.views:
+            viewed = Place(resource, view=view)
+            router.add(view.path, {"GET": viewed.collection}, describe=described)
         for child in resource.children:
             if child.target in schema:
                 _add_child(router, schema, resource, child)
@@ -70,9 +89,13 @@ def _add_child(
     place = Place(target, resource, child)
     for path in (child.path, *child.spellings):
         below = f"{resource.collection}/{{id}}/{path}"
-        router.add(below, {"GET": place.collection})
+        described = describe_collection(
+            target, resource, entities_alone=child.entities, misspelt=path != child.path
+        )
+        router.add(below, {"GET": place.collection}, describe=described)
         if target.parent is not None:
-            router.add(f"{below}/{{item}}", {"GET": place.item})
+            described = describe_item(target, resource)
+            router.add(f"{below}/{{item}}", {"GET": place.item}, describe=described)
 
 
 def _item_methods(place: Place) -> Methods:
@@ -86,23 +109,25 @@ def _item_methods(place: Place) -> Methods:
 
 @dataclass(frozen=True)
 class Place:
-    """Where rows of a type stand: in their own collection, or below an item of `above`."""
+    """Where rows of a type stand: in their collection, in a view, below an item of `above`."""
 
     resource: ResourceType
     above: ResourceType | None = None
     child: SubCollection | None = None
+    view: View | None = None
 
     async def collection(self, call: Call) -> Response:
         """Answer with the collection."""
         require(call, self.resource.readers, f"read {self.resource.plural}")
         restrictions = [*await self._restrictions(call), *self._recent(call)]
         schema = call.manager.schema
+        always_entities = not self.resource.key or (self.child is not None and self.child.entities)
         query = Query(
             resource=self.resource,
-            filter=None,
+            filter=self._view_filter(schema),
             order=parse_order(schema, self.resource, call.parameters),
             page=parse_page(call.parameters, call.settings.page_limits, required=False),
-            entities=wants_entities(call.parameters) or not self.resource.key,
+            entities=wants_entities(call.parameters) or always_entities,
         )
         found = await call.manager.reader.rows(query, tuple(restrictions))
         writer = writer_for(schema, self.resource, query.entities)
@@ -148,7 +173,7 @@ class Place:
         """The row that the address names. Raises NotFound."""
         name = "item" if self.above is not None else "id"
         written: str = call.request.path_params[name]
-        identity = self._identity(written)
+        identity = _identity(self.resource, written)
         if identity is None:
             raise not_found(self.resource, written)
         restrictions = (identity, *await self._restrictions(call))
@@ -157,27 +182,19 @@ class Place:
             raise not_found(self.resource, written)
         return row
 
-    def _identity(self, written: str) -> Restriction | None:
-        resource = self.resource
-        if resource.key:
-            column, is_text = "uid", False
-        else:
-            element = resource.value(resource.identifier)
-            column, is_text = snake_case(element.name), isinstance(element.type, String)
-        if is_text:
-            return Restriction(f"{column}_key", Operator.EQUAL, written.casefold())
-        try:
-            return Restriction(column, Operator.EQUAL, guid_of(written).bytes)
-        except ValueError:
+    def _view_filter(self, schema: Schema) -> Expression | None:
+        if self.view is None:
             return None
+        return parse_filter(self.view.filter, schema.fields(self.resource))
 
     async def _restrictions(self, call: Call) -> list[Restriction]:
         restrictions = own_restrictions(call, self.resource)
         if self.above is None or self.child is None:
             return restrictions
-        uid = call.path_uid(self.above)
-        if not await call.manager.reader.exists(self.above, uid):
-            raise not_found(self.above, call.request.path_params["id"])
+        uid = await _uid_above(call, self.above)
+        if self.child.mentioned_in is not None:
+            column = self.resource.value(self.child.mentioned_in).column
+            return [*restrictions, Restriction(column, Operator.EQUAL, str(uid), mentions=True)]
         if self.child.relation is not None:
             column = self.resource.relation(self.child.relation).column
             return [*restrictions, Restriction(column, Operator.EQUAL, uid.bytes)]
@@ -190,8 +207,37 @@ class Place:
         if self.resource.recent_days is None or created is None:
             return []
         since = call.manager.clock() - self.resource.recent_days * _DAY
-        column = snake_case(created.name)
+        column = created.column
         return [Restriction(column, Operator.GREATER_OR_EQUAL, since)]
+
+
+def _identity(resource: ResourceType, written: str) -> Restriction | None:
+    """Given a type and what an address names its item by, return the condition that finds it."""
+    if resource.named:
+        return Restriction(key_column(NAME.column), Operator.EQUAL, fold(written))
+    if resource.key or resource.identifier == "UID":
+        column, is_text = "uid", False
+    else:
+        element = resource.value(resource.identifier)
+        column, is_text = element.column, isinstance(element.type, String)
+    if is_text:
+        return Restriction(key_column(column), Operator.EQUAL, fold(written))
+    try:
+        return Restriction(column, Operator.EQUAL, guid_of(written).bytes)
+    except ValueError:
+        return None
+
+
+async def _uid_above(call: Call, above: ResourceType) -> UUID:
+    """Given the type of the item that an address begins with, return its UID. Raises NotFound."""
+    written: str = call.request.path_params["id"]
+    identity = _identity(above, written)
+    row = None
+    if identity is not None:
+        row = await call.manager.reader.first(above, (identity,), entities=False)
+    if row is None:
+        raise not_found(above, written)
+    return UUID(row["UID"])
 
 
 async def query(call: Call) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -13,6 +14,7 @@ from starlette.routing import Route
 from holdfast.api.access import logged_on
 from holdfast.api.answers import refusal
 from holdfast.api.call import BASE_PATH, ApiSettings, Call
+from holdfast.api.description import Operations
 from holdfast.api.errors import (
     ApiError,
     BadRequest,
@@ -35,6 +37,15 @@ Handler = Callable[[Call], Awaitable[Response]]
 Methods = dict[str, Handler]
 
 
+@dataclass(frozen=True)
+class ServedPath:
+    """A path below the API, the methods it has handlers for, and what is said of them."""
+
+    path: str
+    methods: tuple[str, ...]
+    operations: Operations
+
+
 class Router:
     """Collects routes. Whatever is not marked `public` needs a logon session."""
 
@@ -42,9 +53,18 @@ class Router:
         self._manager = manager
         self._settings = settings
         self.routes: list[Route] = []
+        self.served: list[ServedPath] = []
 
-    def add(self, path: str, methods: Methods, *, public: bool = False) -> None:
-        """Given a path below the API and its handlers, add the route."""
+    def add(
+        self,
+        path: str,
+        methods: Methods,
+        *,
+        describe: Operations | None = None,
+        public: bool = False,
+    ) -> None:
+        """Given a path below the API, its handlers and their descriptions, add the route."""
+        self.served.append(ServedPath(path, tuple(methods), describe or {}))
         handlers = dict(methods)
         if "GET" in handlers:
             handlers.setdefault("HEAD", handlers["GET"])

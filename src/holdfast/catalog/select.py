@@ -17,7 +17,6 @@ from holdfast.catalog.tables import is_text, key_column
 from holdfast.catalog.values import decoder, guid_text
 from holdfast.query.expression import All, Comparison, Expression, Operator
 from holdfast.query.request import Query
-from holdfast.schema.naming import snake_case
 from holdfast.schema.resource import NAME, QueryField, ResourceType, Schema
 
 _SQL_OPERATOR = {
@@ -35,11 +34,15 @@ Decoder = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Restriction:
-    """A condition beyond the filter on a column of the type's own table."""
+    """A condition beyond the filter on a column of the type's own table.
+
+    With `mentions`, the column holds a structure and the value is a UID that must occur in it.
+    """
 
     column: str
     operator: Operator
     value: bytes | int | str
+    mentions: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def projection(schema: Schema, resource: ResourceType, entities: bool) -> Projec
         values += tuple(element for element in resource.values if element.name in tested)
     for element in values:
         names.append(element.name)
-        expressions.append(f"t.{quoted(snake_case(element.name))}")
+        expressions.append(f"t.{quoted(element.column)}")
         decoders.append(decoder(element.type, repeated=element.repeated))
     shown = {link.relation for link in links if link.relation} | (
         {resource.parent} if resource.parent else set()
@@ -179,6 +182,9 @@ class Selection:
         return "ASC NULLS FIRST", "ASC"
 
     def _restricted(self, restriction: Restriction) -> str:
+        if restriction.mentions:
+            self._parameters.append(f"%{restriction.value!s}%")
+            return f"t.{quoted(restriction.column)} LIKE ?"
         self._parameters.append(restriction.value)
         return f"t.{quoted(restriction.column)} {_SQL_OPERATOR[restriction.operator]} ?"
 

@@ -7,9 +7,10 @@ from sqlite3 import Connection
 from uuid import UUID
 
 from holdfast.catalog.select import quoted
+from holdfast.catalog.tables import key_column
 from holdfast.catalog.values import encoder
 from holdfast.catalog.writer import OWNER
-from holdfast.schema.naming import snake_case
+from holdfast.query.literals import fold
 from holdfast.schema.resource import ResourceType, Schema
 from holdfast.schema.types import Enumeration
 
@@ -17,6 +18,9 @@ LOST = "The backup server no longer knows how this ended."
 
 #: The state that a lost session ends in, whichever of these its type has.
 _FINAL_STATES = ("Stopped", "Completed")
+
+#: Where it is told, whichever of these its type has.
+_REASONS = ("Reason", "FailureMessage")
 
 
 def sweep(connection: Connection, schema: Schema, owner: UUID, seen: Iterable[UUID]) -> None:
@@ -51,21 +55,22 @@ def _is_history(resource: ResourceType) -> bool:
 
 
 def _end(connection: Connection, resource: ResourceType, owner: UUID) -> None:
-    state, result = resource.value("State"), resource.value("Result")
+    elements = {element.name: element for element in resource.elements}
+    state, result = elements["State"], elements["Result"]
     assert isinstance(state.type, Enumeration)  # noqa: S101 - a session's state is one of a list
     final = next(value for value in _FINAL_STATES if value in state.type.values)
-    names = {element.name for element in resource.elements}
-    reason = snake_case("Reason" if "Reason" in names else "FailureMessage")
+    put = {
+        state.column: encoder(state.type)(final),
+        result.column: encoder(result.type)("Failed"),
+    }
+    for reason in _REASONS:
+        if reason in elements:
+            column = elements[reason].column
+            put |= {column: LOST, key_column(column): fold(LOST)}
+    sets = ", ".join(f"{quoted(column)} = ?" for column in put)
     connection.execute(
-        f"UPDATE {quoted(resource.table)}"
-        f" SET state = ?, result = ?, {quoted(reason)} = ?, {quoted(f'{reason}_key')} = ?"
-        " WHERE server_uid = ? AND result = ? AND uid NOT IN (SELECT uid FROM seen)",
-        (
-            encoder(state.type)(final),
-            encoder(result.type)("Failed"),
-            LOST,
-            LOST.casefold(),
-            owner.bytes,
-            Enumeration.UNDECIDED_INDEX,
-        ),
+        f"UPDATE {quoted(resource.table)} SET {sets}"
+        f" WHERE server_uid = ? AND {quoted(result.column)} = ?"
+        " AND uid NOT IN (SELECT uid FROM seen)",
+        (*put.values(), owner.bytes, Enumeration.UNDECIDED_INDEX),
     )

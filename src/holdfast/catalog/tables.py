@@ -21,7 +21,6 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from holdfast.schema import types
-from holdfast.schema.naming import snake_case
 from holdfast.schema.resource import NAME, ResourceType, Schema
 
 #: Sixteen bytes of a UID.
@@ -73,7 +72,7 @@ def columns_of(resource: ResourceType) -> dict[str, TypeEngine[Any]]:
     for relation in resource.relations:
         columns[relation.column] = UidColumn
     for element in (*((NAME,) if resource.key else ()), *resource.values):
-        column = snake_case(element.name)
+        column = element.column
         columns[column] = Text() if element.repeated else column_type(element.type)
         if is_text(element.type) and not element.repeated:
             columns[key_column(column)] = Text()

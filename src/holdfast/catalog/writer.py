@@ -13,7 +13,6 @@ from holdfast.catalog.select import quoted
 from holdfast.catalog.tables import columns_of, is_text
 from holdfast.catalog.values import encoder
 from holdfast.query.literals import fold
-from holdfast.schema.naming import snake_case
 from holdfast.schema.resource import NAME, ResourceType
 
 #: The relation to the backup server that a row comes from.
@@ -85,7 +84,7 @@ def _encoders(resource: ResourceType) -> dict[str, tuple[str, bool, Callable[[An
     """Value names to column, whether text is folded beside it, and the encoder."""
     return {
         element.name: (
-            snake_case(element.name),
+            element.column,
             is_text(element.type) and not element.repeated,
             encoder(element.type, repeated=element.repeated),
         )
@@ -102,6 +101,9 @@ def _stored(resource: ResourceType, state: RowState) -> dict[str, Any]:
             stored[resource.relation(relation).column] = uid.bytes
         except KeyError:
             raise WrongRow(f"{resource.name} has no relation {relation}") from None
+    for element in resource.stored:
+        if element.taken_from and values.get(element.name) is None:
+            values = {**values, element.name: _part(values, element.taken_from)}
     for name, value in values.items():
         if value is None:
             continue
@@ -115,3 +117,13 @@ def _stored(resource: ResourceType, state: RowState) -> dict[str, Any]:
         if is_folded:
             stored[f"{column}_key"] = fold(value)
     return stored
+
+
+def _part(values: Mapping[str, Any], path: str) -> Any:
+    """Given values and the path of a part of a structure, return the part; None if not there."""
+    found: Any = values
+    for name in path.split("."):
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(name)
+    return found

@@ -22,6 +22,7 @@ from holdfast.manager.commands import COMMANDS
 from holdfast.manager.connection import BackupServerConnection
 from holdfast.manager.errors import ResourceGone
 from holdfast.manager.logon_sessions import LogonLimits, LogonSession, LogonSessions
+from holdfast.manager.reports import Reports
 from holdfast.manager.tasks import Tasks
 from holdfast.schema.core import CORE
 from holdfast.schema.resource import Action, ResourceType, Schema
@@ -54,6 +55,7 @@ class EnterpriseManager:
         self.clock = clock
         self.store = CatalogStore(directory / "catalog.db", schema)
         self.reader = CatalogReader(self.store)
+        self.reports = Reports(self.store, clock)
         self.accounts = Accounts(self.store, clock)
         self.logon_sessions = LogonSessions(self.store, clock, logon_limits or LogonLimits())
         self._collectors: dict[UUID, Collector] = {}

@@ -68,8 +68,8 @@ def parse_query(schema: Schema, parameters: Parameters, limits: PageLimits) -> Q
     if not type_name:
         raise QueryError("type", "Parameter type: expected the name of a resource type.")
     resource = schema.find(type_name)
-    if resource is None:
-        known = ", ".join(sorted(resource.name for resource in schema))
+    if resource is None or not resource.queryable:
+        known = ", ".join(sorted(known.name for known in schema if known.queryable))
         raise QueryError("type", f"There is no type {type_name}; expected one of {known}.")
     return Query(
         resource=resource,

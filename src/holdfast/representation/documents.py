@@ -74,7 +74,7 @@ class QueryAnswer:
         if not self.writer.entities:
             content = f"<Refs>{items}</Refs>"
         else:
-            outer, plural = self._container(), self.writer.resource.plural
+            outer, plural = self._container(), self.writer.resource.query_container
             content = f"<{outer}><{plural}>{items}</{plural}></{outer}>"
         root = "QueryResult"
         return f"<{root}{xml.NAMESPACE_ATTRIBUTE}>{content}{self.paging.to_xml()}</{root}>"
@@ -83,7 +83,7 @@ class QueryAnswer:
         members: dict[str, Any] = dict.fromkeys(("Refs", "Entities", "Resources", "Links"))
         objects = _objects(self)
         if self.writer.entities:
-            plural = self.writer.resource.plural
+            plural = self.writer.resource.query_container
             members[self._container()] = {plural: {plural: objects}}
         else:
             members["Refs"] = {"Refs": objects}
@@ -192,6 +192,8 @@ class Error:
 
 def _items(document: Collection | QueryAnswer) -> str:
     root = None if document.writer.entities else "Ref"
+    if root is None and isinstance(document, QueryAnswer):
+        root = document.writer.resource.query_item or None
     write, base = document.writer.xml, document.base
     return "".join([write(row, base, root) for row in document.rows])
 

@@ -87,6 +87,9 @@ def _structure_writer(structure: types.Structure) -> ValueWriter:
         for part in (*structure.children, *structure.attributes)
     ]
     text_key = structure.text
+    if structure.flat:
+        ((key, _, write_list),) = parts
+        return lambda value, base: write_list(value.get(key), base)
 
     def write(value: Mapping[str, Any], base: str) -> dict[str, Any]:
         written = {member: write_part(value.get(key), base) for key, member, write_part in parts}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from holdfast.schema.resource import Link, ResourceType, Schema
 
@@ -28,10 +29,27 @@ def address_of(schema: Schema, resource: ResourceType) -> Callable[[Row], str]:
     """Given a type, return the function from a row to its address below the base."""
     collection, identifier = resource.collection, resource.identifier
     if resource.parent is None:
+        if resource.named:
+            return lambda row: f"{collection}/{segment(row[identifier])}"
         return lambda row: f"{collection}/{row[identifier]}"
-    parent = schema.target(resource, resource.parent).collection
-    parent_uid = f"{resource.parent}.UID"
-    return lambda row: f"{parent}/{row[parent_uid]}{collection}/{row[identifier]}"
+    parent = schema.target(resource, resource.parent)
+    above = address_of_related(parent, resource.parent)
+    return lambda row: f"{above(row)}{collection}/{row[identifier]}"
+
+
+def address_of_related(target: ResourceType, relation: str) -> Callable[[Row], str]:
+    """Given the type at the end of a relation, return the function from a row to its address."""
+    collection = target.collection
+    if target.named:
+        name = f"{relation}.Name"
+        return lambda row: f"{collection}/{segment(row[name])}"
+    uid = f"{relation}.UID"
+    return lambda row: f"{collection}/{row[uid]}"
+
+
+def segment(name: str | None) -> str:
+    """Given a name, return it as a part of a path."""
+    return quote(name or "", safe="")
 
 
 @lru_cache(maxsize=256)
@@ -68,15 +86,16 @@ def _writer(schema: Schema, resource: ResourceType, link: Link) -> LinkWriter:
 
 def _to_relation(schema: Schema, resource: ResourceType, link: Link, relation: str) -> LinkWriter:
     target = schema.target(resource, relation)
-    link_type = link.type or (target.name if link.entity else target.reference_type)
-    prefix, suffix = f"{target.collection}/", "?format=Entity" if link.entity else ""
+    link_type = link.type or (target.document_type if link.entity else target.reference_type)
+    suffix = "?format=Entity" if link.entity else ""
+    address = address_of_related(target, relation)
     uid, name, rel, named = f"{relation}.UID", f"{relation}.Name", link.rel, link.named
 
     def write(row: Row, base: str) -> LinkValue | None:
         if row[uid] is None:
             return None
         return LinkValue(
-            rel, f"{base}{prefix}{row[uid]}{suffix}", row[name] if named else None, link_type
+            rel, f"{base}{address(row)}{suffix}", row[name] if named else None, link_type
         )
 
     return write
@@ -91,6 +110,6 @@ def _to_any(schema: Schema, link: Link, prefix: str) -> LinkWriter:
             return None
         target = schema[row[type_name]]
         href = f"{base}{target.collection}/{row[uid]}?format=Entity"
-        return LinkValue(rel, href, row[name], target.name)
+        return LinkValue(rel, href, row[name], target.document_type)
 
     return write

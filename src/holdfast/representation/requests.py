@@ -116,6 +116,9 @@ def _from_xml(element: etree._Element, structure: types.Structure, at: str) -> d
 
 
 def _from_json(document: Any, structure: types.Structure, at: str) -> dict[str, Any]:
+    if structure.flat and isinstance(document, list):
+        (child,) = structure.children
+        document = {child.name: document}
     if not isinstance(document, dict):
         raise RequestError(f"{at}: expected an object.")
     known = {

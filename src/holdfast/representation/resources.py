@@ -22,9 +22,10 @@ class ResourceWriter:
         self.entities = entities or not resource.key
         self._address = address_of(schema, resource)
         self._links = link_writers(schema, resource, self.entities)
-        self._type = resource.name if self.entities else resource.reference_type
+        self._type = resource.document_type if self.entities else resource.reference_type
         self._suffix = "?format=Entity" if self.entities and resource.key else ""
-        self._urn = urn_prefix(resource.name)
+        self._urn = urn_prefix(resource.document_type)
+        self._known_by = resource.identifier if resource.named else "UID"
         attributes = resource.attributes if self.entities else ()
         elements = resource.elements if self.entities else ()
         self._xml_attributes = [(a.name, xml.attribute_writer(a)) for a in attributes]
@@ -46,14 +47,15 @@ class ResourceWriter:
         `root` is the element's name where it is not the type's own (``Ref``, ``EntityRef``), `head`
         text for the start tag, such as a namespace.
         """
-        name = root or self.resource.name
+        name = root or self.resource.element_name
+        typed = f' Type="{self._type}"' if self.resource.typed else ""
         href = xml.attribute(f"{base}{self._address(row)}{self._suffix}")
-        start = [f'<{name}{head} Type="{self._type}" Href="{href}"']
+        start = [f'<{name}{head}{typed} Href="{href}"']
         if self.resource.key:
             start.append(f' Name="{xml.attribute(row["Name"] or "")}"')
         start += [write(row[key], base) for key, write in self._xml_attributes]
         if self.resource.key:
-            start.append(f' UID="{self._urn}{row["UID"]}"')
+            start.append(f' UID="{self._urn}{xml.attribute(row[self._known_by] or "")}"')
         body = xml.links(self.links(row, base)) + "".join(
             [write(row[key], base) for key, write in self._xml_elements]
         )
@@ -65,8 +67,9 @@ class ResourceWriter:
         links = json.links(self.links(row, base))
         href = f"{base}{self._address(row)}{self._suffix}"
         if not self.resource.key:
-            return {**members, "Links": links, "Href": href, "Type": self._type}
-        name, uid = row["Name"] or "", f"{self._urn}{row['UID']}"
+            shown = self._type if self.resource.typed else None
+            return {**members, "Links": links, "Href": href, "Type": shown}
+        name, uid = row["Name"] or "", f"{self._urn}{row[self._known_by] or ''}"
         if self.entities:
             members |= {"Name": name, "UID": uid, "Links": links, "Href": href}
             return members | {"Type": self._type}

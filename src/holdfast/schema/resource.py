@@ -79,14 +79,26 @@ class SubCollection:
     """A collection below an item: the rows of `target` whose `relation` is the item.
 
     With `through`, the item's own relation of that name is looked for in place of the item: the
-    restore points of a backup file are those whose UID the file's relation names.
+    restore points of a backup file are those whose UID the file's relation names. With
+    `mentioned_in`, they are the rows whose structure of that name holds the item's UID: the
+    tenants of a hardware plan. `entities` collections have no references.
     """
 
     path: str
     target: str
     relation: str | None = None
     through: str | None = None
+    mentioned_in: str | None = None
+    entities: bool = False
     spellings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """A further collection of a type's rows: those that a filter, as of a query, lets through."""
+
+    path: str
+    filter: str
 
 
 @dataclass(frozen=True)
@@ -108,16 +120,26 @@ class Action:
 class ResourceType:
     """One resource type of the API. Each declaration is itself alone: equal to no other.
 
-    `plural` is the root of a collection of entities and the container in query answers;
-    `collection` its path. `key` resources have a Name, a UID and two representations (reference
-    and entity); others have one form, are known by `identifier` and live below `parent` where
-    that names a relation. `stored` are values that a row keeps but no document shows.
-    `recent_days` limits the plain collection (never a query) to rows created since.
+    `name` is its name in queries and, unless `type_name` differs, in types and UIDs; `root` its
+    element where that has another one, `query_item` where a query's answer alone has another.
+    `plural` is the root of a collection of entities and, unless `container` differs, the element
+    around them in a query's answer; `collection` is the path, `views` are further collections.
+    Not all types are `queryable`. `key` resources have a Name, a UID and two representations
+    (reference and entity); others have one form, without the Type attribute unless `typed`.
+    An item is known by `identifier` (its UID, its Name or one of its values) and lives below
+    `parent` where that names a relation. `stored` are values that a row keeps but no document
+    shows. `recent_days` limits the plain collection (never a query) to rows created since.
     """
 
     name: str
     plural: str
     collection: str
+    root: str = ""
+    container: str = ""
+    query_item: str = ""
+    type_name: str = ""
+    typed: bool = True
+    queryable: bool = True
     elements: tuple[Element, ...] = ()
     attributes: tuple[Element, ...] = ()
     relations: tuple[Relation, ...] = ()
@@ -126,6 +148,7 @@ class ResourceType:
     links: tuple[Link, ...] = ()
     reference_links: tuple[Link, ...] = ()
     children: tuple[SubCollection, ...] = ()
+    views: tuple[View, ...] = ()
     actions: tuple[Action, ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
     readers: frozenset[Role] = USERS
@@ -145,9 +168,29 @@ class ResourceType:
         return snake_case(self.name)
 
     @property
+    def element_name(self) -> str:
+        """The name of an entity's element."""
+        return self.root or self.name
+
+    @property
+    def document_type(self) -> str:
+        """The type's name in documents: in Type attributes and in UIDs."""
+        return self.type_name or self.name
+
+    @property
+    def named(self) -> bool:
+        """Whether an item is known by its name: in addresses and in its UID."""
+        return self.identifier == "Name"
+
+    @property
+    def query_container(self) -> str:
+        """The element around the entities in the answer to a query."""
+        return self.container or self.plural
+
+    @property
     def reference_type(self) -> str:
         """The Type attribute of a reference to a resource of this type."""
-        return f"{self.name}Reference"
+        return f"{self.document_type}Reference"
 
     @property
     def values(self) -> tuple[Element, ...]:
@@ -255,12 +298,12 @@ class Schema:
             if via:
                 # The UID of a related row stands in the row before it: no join is needed.
                 column = (self._at(resource, via[:-1])).relation(via[-1]).column
-                return QueryField(name, Uid(at.name), tuple(via[:-1]), column, column)
-            return QueryField(name, Uid(at.name), (), "uid", "uid")
+                return QueryField(name, Uid(at.document_type), tuple(via[:-1]), column, column)
+            return QueryField(name, Uid(at.document_type), (), "uid", "uid")
         element = NAME if last == "Name" and at.key else at.value(last)
         if isinstance(element.type, Structure):
             raise TypeError(f"{resource.name}.{name}: a structure cannot be a query field")
-        column = snake_case(element.name)
+        column = element.column
         sort_column = snake_case(element.sort_by) if element.sort_by else column
         return QueryField(name, element.type, tuple(via), column, sort_column)
 
@@ -297,6 +340,7 @@ __all__ = [
     "ResourceType",
     "Schema",
     "SubCollection",
+    "View",
     "When",
     "creation_element",
     "through",

@@ -26,6 +26,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from holdfast.schema.naming import snake_case
+
 
 @dataclass(frozen=True)
 class String:
@@ -85,7 +87,12 @@ class Enumeration:
     UNDECIDED_NAME = "None"
 
     def index(self, value: str) -> int:
-        """Given one of the values in any case, return its index; ValueError for another."""
+        """Given one of the values in any case, return its index; ValueError for another.
+
+        Values that differ in nothing but case, such as ``Mbps`` and ``MBps``, are told apart.
+        """
+        if value in self.values:
+            return self.values.index(value)
         wanted = value.casefold()
         if self.undecided and wanted == self.UNDECIDED_NAME.casefold():
             return self.UNDECIDED_INDEX
@@ -114,12 +121,14 @@ class Structure:
     """An element with parts of its own: attributes first, then children in sequence order.
 
     `text` names the key of a structure's text content, for elements such as
-    ``<Day Name="Sunday">1,1,…</Day>``.
+    ``<Day Name="Sunday">1,1,…</Day>``. A `flat` structure, such as a list of ``Path`` elements,
+    is in JSON the plain list of its one child; in rows it is a ``dict`` like any other.
     """
 
     children: tuple[Element, ...] = ()
     attributes: tuple[Element, ...] = ()
     text: str | None = None
+    flat: bool = False
 
 
 Scalar = (
@@ -144,7 +153,10 @@ class Element:
     `field` is its name in filters and sorts where that differs from the element's own
     (the element ``CreationTimeUTC`` is the field ``CreationTime``); both are accepted.
     `sort_by` names a stored element to sort by in its place. `repeated` makes the value a
-    list; `json_name` is then the member's name in JSON where it differs.
+    list; `json_name` is then the member's name in JSON where it differs. `stored_as` names the
+    column where the element's own name would not do (``Id`` is the row's number). `taken_from`
+    is the path of a part of a structure of the same row, ``JobSettings.JobSchedulerType``: a
+    value that is not given is taken from there.
     """
 
     name: str
@@ -154,6 +166,13 @@ class Element:
     field: str | None = None
     sort_by: str | None = None
     json_name: str | None = None
+    stored_as: str | None = None
+    taken_from: str | None = None
+
+    @property
+    def column(self) -> str:
+        """The name of the column that holds the value."""
+        return self.stored_as or snake_case(self.name)
 
 
 def structure(*children: Element, attributes: tuple[Element, ...] = ()) -> Structure:

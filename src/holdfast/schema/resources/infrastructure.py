@@ -1,4 +1,4 @@
-"""Backup servers and what belongs to them: managed servers and repositories."""
+"""Backup servers and what belongs to them: managed servers, hierarchy roots, repositories."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ from holdfast.schema.resource import (
     SubCollection,
     through,
 )
+from holdfast.schema.resources.links import UP_TO_SERVER, down, to_entity, to_reference
 from holdfast.schema.roles import USERS
-from holdfast.schema.types import INTEGER, STRING, Element, Enumeration
+from holdfast.schema.types import BOOLEAN, INTEGER, STRING, Element, Enumeration
 
-#: The first link of nearly every resource.
-UP_TO_SERVER = Link("Up", relation="server", named=True)
+_JOBS = down("JobReferenceList", "/jobs")
+_MANAGED_SERVERS = down("ManagedServerReferenceList", "/managedServers")
+_REPOSITORIES = down("RepositoryReferenceList", "/repositories")
+_EXTERNAL_REPOSITORIES = down("ExternalRepositoryReferenceList", "/externalRepositories")
+_CREDENTIALS = down("CredentialsList", "/credentials")
+_PASSWORDS = down("PasswordKeyList", "/passwords")
+_BACKUPS = down("BackupReferenceList", "/backups")
+_REPLICAS = down("ReplicaReferenceList", "/replicas")
 
 BACKUP_SERVER = ResourceType(
     name="BackupServer",
@@ -25,26 +32,37 @@ BACKUP_SERVER = ResourceType(
         Element("Description", STRING),
         Element("Port", INTEGER),
         Element("Version", STRING),
+        Element("WcfPort", INTEGER, optional=True),
+        Element("VbrCertificateThumbprint", STRING, optional=True),
     ),
     stored=(Element("IpOrDnsName", STRING),),
     fields=(Field("IpOrDnsName", "IpOrDnsName"),),
     links=(
-        Link("Alternate", "BackupServerReference", path="", named=True),
-        Link("Down", "JobReferenceList", path="/jobs"),
-        Link("Down", "ManagedServerReferenceList", path="/managedServers"),
-        Link("Down", "RepositoryReferenceList", path="/repositories"),
+        to_reference("BackupServer"),
+        _JOBS,
+        _MANAGED_SERVERS,
+        _REPOSITORIES,
+        _EXTERNAL_REPOSITORIES,
+        _CREDENTIALS,
+        _PASSWORDS,
         Link("Start", path="?action=collect"),
     ),
     reference_links=(
-        Link("Down", "JobReferenceList", path="/jobs"),
-        Link("Down", "RepositoryReferenceList", path="/repositories"),
-        Link("Alternate", "BackupServer", path="?format=Entity", named=True),
-        Link("Down", "ManagedServerReferenceList", path="/managedServers"),
+        _JOBS,
+        _REPOSITORIES,
+        _EXTERNAL_REPOSITORIES,
+        _CREDENTIALS,
+        _PASSWORDS,
+        to_entity("BackupServer"),
+        _MANAGED_SERVERS,
     ),
     children=(
         SubCollection("jobs", "Job", "server"),
         SubCollection("managedServers", "ManagedServer", "server"),
         SubCollection("repositories", "Repository", "server"),
+        SubCollection("externalRepositories", "ExternalRepository", "server"),
+        SubCollection("credentials", "Credentials", "server"),
+        SubCollection("passwords", "Passwords", "server"),
     ),
     actions=(Action("collect", "CollectingBackupServer", USERS),),
 )
@@ -53,7 +71,10 @@ MANAGED_SERVER = ResourceType(
     name="ManagedServer",
     plural="ManagedServers",
     collection="/managedServers",
-    relations=(Relation("server", "BackupServer"),),
+    relations=(
+        Relation("server", "BackupServer"),
+        Relation("hierarchy_root", "HierarchyRoot"),
+    ),
     elements=(
         Element("Description", STRING),
         Element(
@@ -88,12 +109,36 @@ MANAGED_SERVER = ResourceType(
     fields=through("server", "BackupServer"),
     links=(
         Link("Up", relation="server", entity=True, named=True),
-        Link("Alternate", "ManagedServerReference", path="", named=True),
+        to_reference("ManagedServer"),
+        Link("Related", relation="hierarchy_root", entity=True, named=True),
     ),
-    reference_links=(
-        Link("Alternate", "ManagedServer", path="?format=Entity", named=True),
+    reference_links=(to_entity("ManagedServer"), UP_TO_SERVER),
+)
+
+HIERARCHY_ROOT = ResourceType(
+    name="HierarchyRoot",
+    plural="HierarchyRoots",
+    collection="/hierarchyRoots",
+    relations=(
+        Relation("server", "BackupServer"),
+        Relation("managed_server", "ManagedServer"),
+    ),
+    elements=(
+        Element("HierarchyRootId", STRING, optional=True),
+        Element("UniqueId", STRING, optional=True),
+        Element(
+            "HostType",
+            Enumeration(("ESX", "VC", "ESXi", "HvServer", "HvCluster", "Scvmm", "VcdSystem")),
+            optional=True,
+        ),
+    ),
+    fields=through("server", "BackupServer"),
+    links=(
         UP_TO_SERVER,
+        to_reference("HierarchyRoot"),
+        Link("Related", relation="managed_server", entity=True, named=True),
     ),
+    reference_links=(UP_TO_SERVER, to_entity("HierarchyRoot")),
 )
 
 REPOSITORY = ResourceType(
@@ -129,13 +174,59 @@ REPOSITORY = ResourceType(
     fields=through("server", "BackupServer"),
     links=(
         UP_TO_SERVER,
-        Link("Alternate", "RepositoryReference", path="", named=True),
-        Link("Down", "BackupReferenceList", path="/backups"),
+        to_reference("Repository"),
+        _BACKUPS,
+        _REPLICAS,
     ),
     reference_links=(
         UP_TO_SERVER,
-        Link("Alternate", "Repository", path="?format=Entity", named=True),
-        Link("Down", "BackupReferenceList", path="/backups"),
+        to_entity("Repository"),
+        _BACKUPS,
+        _REPLICAS,
     ),
-    children=(SubCollection("backups", "Backup", "repository"),),
+    children=(
+        SubCollection("backups", "Backup", "repository"),
+        SubCollection("replicas", "Replica", "repository"),
+    ),
+)
+
+EXTERNAL_REPOSITORY = ResourceType(
+    name="ExternalRepository",
+    plural="ExternalRepositories",
+    collection="/externalRepositories",
+    relations=(Relation("server", "BackupServer"),),
+    elements=(
+        Element(
+            "RepositoryType",
+            Enumeration(("AmazonS3External", "AzureStorageExternal", "GoogleCloudStorageExternal")),
+        ),
+        Element("Path", STRING),
+        Element("UsedSpace", INTEGER),
+        Element("Description", STRING),
+    ),
+    fields=through("server", "BackupServer"),
+    links=(UP_TO_SERVER, to_reference("ExternalRepository"), _BACKUPS),
+    reference_links=(UP_TO_SERVER, to_entity("ExternalRepository"), _BACKUPS),
+    children=(SubCollection("backups", "Backup", "external_repository"),),
+    indexes=(("server_uid",),),
+)
+
+WAN_ACCELERATOR = ResourceType(
+    name="WanAccelerator",
+    plural="WanAccelerators",
+    collection="/wanAccelerators",
+    relations=(Relation("server", "BackupServer"),),
+    elements=(
+        Element("Description", STRING),
+        Element("OutOfDate", BOOLEAN),
+        Element("Version", STRING),
+        Element("Capacity", INTEGER),
+        Element("TrafficPort", INTEGER),
+        Element("ConnectionsCount", INTEGER),
+        Element("CachePath", STRING),
+        Element("HighBandwidthModeEnabled", BOOLEAN),
+    ),
+    fields=through("server", "BackupServer"),
+    links=(UP_TO_SERVER, to_reference("WanAccelerator")),
+    reference_links=(UP_TO_SERVER, to_entity("WanAccelerator")),
 )

@@ -1,4 +1,4 @@
-"""Jobs, the objects in them, their schedules."""
+"""Jobs and the objects in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,19 @@ from holdfast.schema.resource import (
     When,
     through,
 )
-from holdfast.schema.resources.infrastructure import UP_TO_SERVER
+from holdfast.schema.resources.guest_processing import GUEST_PROCESSING_OPTIONS
+from holdfast.schema.resources.links import (
+    UP_TO_SERVER,
+    down,
+    to_entity,
+    to_reference,
+    up_to_entity,
+)
+from holdfast.schema.resources.schedules import (
+    GFS_RETENTION_POLICY,
+    SCHEDULE_OPTIONS,
+    SIMPLE_RETENTION_POLICY,
+)
 from holdfast.schema.roles import ADMINISTRATOR
 from holdfast.schema.types import (
     BOOLEAN,
@@ -29,83 +41,13 @@ from holdfast.schema.types import (
     structure,
 )
 
-DAYS_OF_WEEK = Enumeration(
-    ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
-)
-MONTHS = Enumeration(
-    (
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-    )
-)
-ENABLED = (Element("Enabled", BOOLEAN),)
-
-#: Seven days, each 24 times 0 or 1 separated by commas, one for each hour.
-TIME_PERIODS = structure(
-    Element(
-        "Day",
-        Structure(attributes=(Element("Name", DAYS_OF_WEEK),), text="Value"),
-        repeated=True,
-        json_name="Days",
-    )
-)
-
-SCHEDULE_OPTIONS = structure(
-    Element(
-        "Standart",  # so spelt on the wire
-        structure(
-            Element(
-                "RetryOptions",
-                structure(
-                    Element("RetryTimes", INTEGER, optional=True),
-                    Element("RetryTimeout", INTEGER, optional=True),
-                    Element("RetrySpecified", BOOLEAN, optional=True, json_name="RetrySpecified1"),
-                ),
-            ),
-            Element("WaitForBackupCompletion", BOOLEAN, optional=True),
-            Element("BackupCompetitionWaitingPeriodMin", INTEGER, optional=True),
-            Element(
-                "OptionsDaily",
-                structure(
-                    Element("Kind", Enumeration(("Everyday", "WeekDays", "SelectedDays"))),
-                    Element("Days", DAYS_OF_WEEK, repeated=True),
-                    Element("Time", STRING),
-                    Element("TimeOffsetUtc", INTEGER),
-                    attributes=ENABLED,
-                ),
-                optional=True,
-            ),
-            Element(
-                "OptionsPeriodically",
-                structure(
-                    Element("Kind", Enumeration(("Hours", "Minutes"))),
-                    Element("FullPeriod", INTEGER),
-                    Element("Schedule", TIME_PERIODS, optional=True),
-                    attributes=ENABLED,
-                ),
-                optional=True,
-            ),
-        ),
-        optional=True,
-    ),
-)
-
 OBJECT_ELEMENTS = (
     Element("ObjectInJobId", GUID),
     Element("HierarchyObjRef", HIERARCHY_REF),
     Element("Name", STRING),
     Element("DisplayName", STRING),
     Element("Order", INTEGER, optional=True),
+    Element("GuestProcessingOptions", GUEST_PROCESSING_OPTIONS, optional=True),
 )
 
 INCLUDES = structure(
@@ -115,6 +57,81 @@ INCLUDES = structure(
         repeated=True,
         json_name="ObjectInJobs",
     )
+)
+
+
+def _linked(item: str, uid: Element) -> Structure:
+    """Given the name of an item and the UID in it, return the wrapper of such items."""
+    return structure(
+        Element(
+            item,
+            structure(Element("ObjectInJobId", GUID), uid),
+            repeated=True,
+            json_name=f"{item}s",
+        )
+    )
+
+
+LINKED_JOB_UID = Element("LinkedJobUid", Uid("Job"))
+LINKED_REPOSITORY_UID = Element("LinkedBackupRepositoryUid", Uid("Repository"))
+
+_LINKED_JOBS = _linked("LinkedJobObject", LINKED_JOB_UID)
+_LINKED_BACKUPS = _linked("LinkedBackup", Element("LinkedBackupUid", Uid("Backup")))
+_LINKED_REPOSITORIES = _linked("LinkedBackupRepository", LINKED_REPOSITORY_UID)
+_STORAGE_OPTIONS = structure(Element("PasswordKeyId", STRING, optional=True))
+
+#: One child is there, by the job's type.
+_JOB_INFO = structure(
+    Element(
+        "BackupJobInfo",
+        structure(
+            Element("Includes", INCLUDES, optional=True),
+            Element("GuestProcessingOptions", GUEST_PROCESSING_OPTIONS, optional=True),
+            Element("AdvancedStorageOptions", _STORAGE_OPTIONS, optional=True),
+            Element("GfsRetentionPolicy", GFS_RETENTION_POLICY, optional=True),
+            Element("SimpleRetentionPolicy", SIMPLE_RETENTION_POLICY),
+        ),
+        optional=True,
+    ),
+    Element("FileCopyJobInfo", structure(), optional=True),
+    Element(
+        "ReplicaJobInfo",
+        structure(
+            Element("Includes", INCLUDES, optional=True),
+            Element("GuestProcessingOptions", GUEST_PROCESSING_OPTIONS, optional=True),
+        ),
+        optional=True,
+    ),
+    Element(
+        "BackupCopyJobInfo",
+        structure(
+            Element("Includes", INCLUDES, optional=True),
+            Element("LinkedJobIncludes", _LINKED_JOBS, optional=True),
+            Element("AdvancedStorageOptions", _STORAGE_OPTIONS, optional=True),
+            Element("LinkedBackupIncludes", _LINKED_BACKUPS, optional=True),
+        ),
+        optional=True,
+    ),
+    Element(
+        "ImmediateBackupCopyJobInfo",
+        structure(
+            Element("LinkedJobIncludes", _LINKED_JOBS),
+            Element("LinkedBackupIncludes", _LINKED_BACKUPS),
+            Element("LinkedBackupRepositoryIncludes", _LINKED_REPOSITORIES),
+        ),
+        optional=True,
+    ),
+)
+
+_COPIES_AT_ONCE = When("JobType", "ImmediateBackupCopy")
+
+_BACKUP_SESSIONS = down(
+    "BackupJobSessionReferenceList",
+    "/backupSessions",
+    when=When("JobType", "Replica", equal=False),
+)
+_REPLICA_SESSIONS = down(
+    "ReplicaJobSessionReferenceList", "/replicaSessions", when=When("JobType", "Replica")
 )
 
 JOB = ResourceType(
@@ -136,71 +153,43 @@ JOB = ResourceType(
         Element("ScheduleEnabled", BOOLEAN, optional=True),
         Element("NextRun", DATE_TIME, optional=True),
         Element("JobScheduleOptions", SCHEDULE_OPTIONS, optional=True),
-        Element(
-            "JobInfo",
-            structure(
-                Element(
-                    "BackupJobInfo",
-                    structure(
-                        Element("Includes", INCLUDES, optional=True),
-                        Element(
-                            "SimpleRetentionPolicy",
-                            structure(
-                                Element("RetainCycles", INTEGER),
-                                Element("RetainDaysToKeep", INTEGER),
-                                Element("RetainLimitType", Enumeration(("Cycles", "Days"))),
-                            ),
-                        ),
-                    ),
-                    optional=True,
-                ),
-            ),
-            optional=True,
-        ),
+        Element("JobInfo", _JOB_INFO, optional=True),
     ),
     fields=through("server", "BackupServer"),
     links=(
         UP_TO_SERVER,
-        Link("Alternate", "JobReference", path="", named=True),
+        to_reference("Job"),
         Link("Clone", path="?action=clone"),
         Link("ToggleScheduleEnabled", path="?action=toggleScheduleEnabled"),
-        Link("Down", "ObjectInJobList", path="/includes"),
-        Link(
-            "Down",
-            "BackupJobSessionReferenceList",
-            path="/backupSessions",
-            when=When("JobType", "Replica", equal=False),
+        down(
+            "ObjectInJobList",
+            "/includes",
+            when=When("JobType", "ImmediateBackupCopy", equal=False),
         ),
+        _BACKUP_SESSIONS,
         Link("Start", path="?action=start"),
         Link("Stop", path="?action=stop"),
         Link("Retry", path="?action=retry"),
-        Link(
-            "Down",
-            "ReplicaJobSessionReferenceList",
-            path="/replicaSessions",
-            when=When("JobType", "Replica"),
+        _REPLICA_SESSIONS,
+        down("LinkedJobObjectList", "/linkedJobs", when=_COPIES_AT_ONCE),
+        down(
+            "LinkedBackupRepositoryObjectList",
+            "/linkedBackupRepositories",
+            when=_COPIES_AT_ONCE,
         ),
     ),
     reference_links=(
         UP_TO_SERVER,
-        Link("Alternate", "Job", path="?format=Entity", named=True),
-        Link(
-            "Down",
-            "BackupJobSessionReferenceList",
-            path="/backupSessions",
-            when=When("JobType", "Replica", equal=False),
-        ),
-        Link(
-            "Down",
-            "ReplicaJobSessionReferenceList",
-            path="/replicaSessions",
-            when=When("JobType", "Replica"),
-        ),
+        to_entity("Job"),
+        _BACKUP_SESSIONS,
+        _REPLICA_SESSIONS,
     ),
     children=(
         SubCollection("includes", "ObjectInJob", "job"),
         SubCollection("backupSessions", "BackupJobSession", "job"),
         SubCollection("replicaSessions", "ReplicaJobSession", "job"),
+        SubCollection("linkedJobs", "LinkedJobObject", "job"),
+        SubCollection("linkedBackupRepositories", "LinkedBackupRepositoryObject", "job"),
     ),
     actions=(
         Action("start", "StartJob", ADMINISTRATOR),
@@ -227,7 +216,41 @@ OBJECT_IN_JOB = ResourceType(
         *through("job", "Job"),
         *through("server", "BackupServer"),
     ),
-    links=(Link("Up", relation="job", entity=True, named=True),),
+    links=(up_to_entity("job"),),
+)
+
+
+def _linked_object(
+    name: str, root: str, plural: str, collection: str, uid: Element
+) -> ResourceType:
+    """Given what differs, return the declaration of what a copy job takes its backups from."""
+    return ResourceType(
+        name=name,
+        root=root,
+        plural=plural,
+        collection=collection,
+        queryable=False,
+        key=False,
+        identifier="ObjectInJobId",
+        parent="job",
+        readers=ADMINISTRATOR,
+        relations=(Relation("job", "Job"), Relation("server", "BackupServer")),
+        elements=(Element("ObjectInJobId", GUID), uid),
+        links=(up_to_entity("job"),),
+        default_sort="ObjectInJobId",
+    )
+
+
+LINKED_JOB = _linked_object(
+    "LinkedJobObject", "", "LinkedJobResourceObjects", "/linkedJobs", LINKED_JOB_UID
+)
+
+LINKED_BACKUP_REPOSITORY = _linked_object(
+    "LinkedBackupRepositoryObject",
+    "LinkedBackupRepository",
+    "LinkedBackupRepositoryResourceObjects",
+    "/linkedBackupRepositories",
+    LINKED_REPOSITORY_UID,
 )
 
 JOB_CLONE_SPEC = Element(

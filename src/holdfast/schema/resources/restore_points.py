@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from holdfast.schema.resource import Field, Link, Relation, ResourceType, SubCollection, through
-from holdfast.schema.resources.infrastructure import UP_TO_SERVER
+from holdfast.schema.resource import (
+    Field,
+    Link,
+    Relation,
+    ResourceType,
+    SubCollection,
+    View,
+    When,
+    through,
+)
+from holdfast.schema.resources.links import (
+    UP_TO_SERVER,
+    down,
+    to_entity,
+    to_reference,
+    up,
+)
 from holdfast.schema.roles import RESTORERS
 from holdfast.schema.types import (
     DATE_TIME,
@@ -13,9 +28,25 @@ from holdfast.schema.types import (
     STRING,
     Element,
     Enumeration,
+    structure,
 )
 
-UP_TO_BACKUP = Link("Up", relation="backup", named=True)
+UP_TO_BACKUP = up("backup")
+UP_TO_RESTORE_POINT = up("restore_point")
+UP_TO_BACKUP_FILE = up("backup_file")
+
+#: The platforms of backups that agents on the computers themselves make.
+AGENT_PLATFORMS = ("AgentForLinux", "AgentForWindows")
+_MADE_BY_AGENTS = ",".join(f"BackupPlatform=={platform}" for platform in AGENT_PLATFORMS)
+
+_VM_RESTORE_POINTS = down("VmRestorePointReferenceList", "/vmRestorePoints")
+_VAPP_RESTORE_POINTS = down("VAppRestorePointReferenceList", "/vAppRestorePoints")
+
+_IS_PARENT = When("BackupType", "ParentBackup")
+_IS_NO_PARENT = When("BackupType", "ParentBackup", equal=False)
+
+ALGORITHM = Enumeration(("Full", "ReversedIncremental", "Incremental", "SyntheticFull"))
+POINT_TYPE = Enumeration(("Full", "Increment", "ReverseIncrement"))
 
 BACKUP = ResourceType(
     name="Backup",
@@ -25,7 +56,9 @@ BACKUP = ResourceType(
     relations=(
         Relation("server", "BackupServer"),
         Relation("repository", "Repository"),
+        Relation("external_repository", "ExternalRepository"),
         Relation("job", "Job"),
+        Relation("parent_backup", "Backup"),
     ),
     elements=(
         Element(
@@ -43,24 +76,30 @@ BACKUP = ResourceType(
         *through("server", "BackupServer"),
     ),
     links=(
-        Link("Up", relation="repository", named=True),
+        up("repository"),
+        up("external_repository"),
         UP_TO_SERVER,
-        Link("Alternate", "BackupReference", path="", named=True),
-        Link("Down", "RestorePointReferenceList", path="/restorePoints"),
-        Link("Down", "BackupFileReferenceList", path="/backupFiles"),
+        to_reference("Backup"),
+        # Up, although it leads to what is below.
+        Link("Up", "BackupList", path="/childbackups?format=Entity", when=_IS_PARENT),
+        down("RestorePointReferenceList", "/restorePoints", when=_IS_NO_PARENT),
+        down("BackupFileReferenceList", "/backupFiles", when=_IS_NO_PARENT),
     ),
     reference_links=(
         UP_TO_SERVER,
-        Link("Up", relation="repository", named=True),
-        Link("Alternate", "Backup", path="?format=Entity", named=True),
-        Link("Down", "RestorePointReferenceList", path="/restorePoints"),
-        Link("Down", "BackupFileReferenceList", path="/backupFiles"),
+        up("repository"),
+        up("external_repository"),
+        to_entity("Backup"),
+        down("RestorePointReferenceList", "/restorePoints"),
+        down("BackupFileReferenceList", "/backupFiles"),
     ),
     children=(
         SubCollection("restorePoints", "RestorePoint", "backup"),
         SubCollection("backupFiles", "BackupFile", "backup"),
+        SubCollection("childbackups", "Backup", "parent_backup"),
     ),
-    indexes=(("repository_uid",),),
+    views=(View("/agents/backups", f"Platform=={',Platform=='.join(AGENT_PLATFORMS)}"),),
+    indexes=(("repository_uid",), ("external_repository_uid",), ("parent_backup_uid",)),
 )
 
 BACKUP_FILE = ResourceType(
@@ -83,28 +122,30 @@ BACKUP_FILE = ResourceType(
     ),
     fields=(
         Field("CreationTimeUTC", "CreationTimeUtc"),
+        Field("BackupPlatform", "backup.Platform"),
         *through("backup", "Backup"),
         *through("server", "BackupServer"),
     ),
     links=(
         UP_TO_BACKUP,
         UP_TO_SERVER,
-        Link("Alternate", "BackupFileReference", path="", named=True),
+        to_reference("BackupFile"),
         # Typed so in the API, although restore points are what it leads to.
         Link("Related", "BackupFileReferenceList", path="/restorePoints"),
-        Link("Down", "VmRestorePointReferenceList", path="/vmRestorePoints"),
+        _VM_RESTORE_POINTS,
     ),
     reference_links=(
         UP_TO_SERVER,
         UP_TO_BACKUP,
-        Link("Alternate", "BackupFile", path="?format=Entity", named=True),
+        to_entity("BackupFile"),
         Link("Related", "BackupFileReferenceList", path="/restorePoints"),
-        Link("Down", "VmRestorePointReferenceList", path="/vmRestorePoints"),
+        _VM_RESTORE_POINTS,
     ),
     children=(
         SubCollection("restorePoints", "RestorePoint", through="restore_point"),
         SubCollection("vmRestorePoints", "VmRestorePoint", "backup_file"),
     ),
+    views=(View("/agents/backupFiles", _MADE_BY_AGENTS),),
     indexes=(("backup_uid",), ("restore_point_uid",)),
 )
 
@@ -115,29 +156,58 @@ RESTORE_POINT = ResourceType(
     readers=RESTORERS,
     relations=(Relation("server", "BackupServer"), Relation("backup", "Backup")),
     elements=(Element("BackupDateUTC", DATE_TIME, field="CreationTime"),),
-    fields=(*through("backup", "Backup"), *through("server", "BackupServer")),
+    fields=(
+        Field("BackupPlatform", "backup.Platform"),
+        *through("backup", "Backup"),
+        *through("server", "BackupServer"),
+    ),
     links=(
         UP_TO_BACKUP,
         UP_TO_SERVER,
-        Link("Alternate", "RestorePointReference", path="", named=True),
-        Link("Down", "VmRestorePointReferenceList", path="/vmRestorePoints"),
+        to_reference("RestorePoint"),
+        _VM_RESTORE_POINTS,
+        _VAPP_RESTORE_POINTS,
         # Typed so in the API, although backup files are what it leads to.
         Link("Related", "RestorePointReferenceList", path="/backupFiles"),
     ),
     reference_links=(
         UP_TO_SERVER,
         UP_TO_BACKUP,
-        Link("Alternate", "RestorePoint", path="?format=Entity", named=True),
-        Link("Down", "VmRestorePointReferenceList", path="/vmRestorePoints"),
+        to_entity("RestorePoint"),
+        _VM_RESTORE_POINTS,
         Link("Related", "RestorePointReferenceList", path="/backupFiles"),
     ),
     children=(
         SubCollection("vmRestorePoints", "VmRestorePoint", "restore_point"),
+        SubCollection("vAppRestorePoints", "VAppRestorePoint", "restore_point"),
+        SubCollection("agentRestorePoints", "AgentRestorePoint", "restore_point"),
         SubCollection("backupFiles", "BackupFile", "restore_point"),
     ),
+    views=(View("/agents/restorePoints", _MADE_BY_AGENTS),),
     indexes=(("backup_date_utc",), ("backup_uid",)),
     default_sort="CreationTime",
     newest_first=True,
+)
+
+_SQL_INFO = structure(
+    Element(
+        "Databases",
+        structure(
+            Element(
+                "Database",
+                structure(
+                    Element(
+                        "Items",
+                        structure(
+                            Element("Item", structure(), repeated=True, json_name="Items"),
+                        ),
+                    ),
+                ),
+                repeated=True,
+                json_name="Databases",
+            ),
+        ),
+    ),
 )
 
 VM_RESTORE_POINT = ResourceType(
@@ -154,12 +224,10 @@ VM_RESTORE_POINT = ResourceType(
     elements=(
         Element("CreationTimeUTC", DATE_TIME, field="CreationTime"),
         Element("VmName", STRING, optional=True),
-        Element(
-            "Algorithm",
-            Enumeration(("Full", "ReversedIncremental", "Incremental", "SyntheticFull")),
-        ),
-        Element("PointType", Enumeration(("Full", "Increment", "ReverseIncrement")), field="Type"),
+        Element("Algorithm", ALGORITHM),
+        Element("PointType", POINT_TYPE, field="Type"),
         Element("HierarchyObjRef", HIERARCHY_REF, optional=True),
+        Element("SqlInfo", _SQL_INFO, optional=True),
     ),
     fields=(
         Field("RestorePointId", "restore_point.UID"),
@@ -168,15 +236,15 @@ VM_RESTORE_POINT = ResourceType(
     ),
     links=(
         UP_TO_SERVER,
-        Link("Up", relation="restore_point", named=True),
-        Link("Up", relation="backup_file", named=True),
-        Link("Alternate", "VmRestorePointReference", path="", named=True),
+        UP_TO_RESTORE_POINT,
+        UP_TO_BACKUP_FILE,
+        to_reference("VmRestorePoint"),
     ),
     reference_links=(
         UP_TO_SERVER,
-        Link("Up", relation="restore_point", named=True),
-        Link("Up", relation="backup_file", named=True),
-        Link("Alternate", "VmRestorePoint", path="?format=Entity", named=True),
+        UP_TO_RESTORE_POINT,
+        UP_TO_BACKUP_FILE,
+        to_entity("VmRestorePoint"),
     ),
     indexes=(
         ("creation_time_utc",),
@@ -184,6 +252,31 @@ VM_RESTORE_POINT = ResourceType(
         ("backup_file_uid",),
         ("vm_display_name_key", "creation_time_utc"),
     ),
+    default_sort="CreationTime",
+    newest_first=True,
+)
+
+VAPP_RESTORE_POINT = ResourceType(
+    name="VAppRestorePoint",
+    plural="VAppRestorePoints",
+    collection="/vAppRestorePoints",
+    readers=RESTORERS,
+    attributes=(Element("VAppDisplayName", STRING),),
+    relations=(
+        Relation("server", "BackupServer"),
+        Relation("restore_point", "RestorePoint"),
+    ),
+    elements=(
+        Element("CreationTimeUTC", DATE_TIME, field="CreationTime"),
+        Element("VAppName", STRING),
+        Element("Algorithm", ALGORITHM),
+        Element("PointType", POINT_TYPE, field="Type"),
+        Element("HierarchyObjRef", HIERARCHY_REF, optional=True),
+    ),
+    fields=(Field("RestorePointId", "restore_point.UID"), *through("server", "BackupServer")),
+    links=(UP_TO_SERVER, UP_TO_RESTORE_POINT, to_reference("VAppRestorePoint")),
+    reference_links=(UP_TO_SERVER, UP_TO_RESTORE_POINT, to_entity("VAppRestorePoint")),
+    indexes=(("creation_time_utc",), ("restore_point_uid",)),
     default_sort="CreationTime",
     newest_first=True,
 )

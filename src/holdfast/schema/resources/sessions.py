@@ -9,10 +9,11 @@ from holdfast.schema.resource import (
     Relation,
     ResourceType,
     SubCollection,
+    View,
     through,
 )
-from holdfast.schema.resources.infrastructure import UP_TO_SERVER
-from holdfast.schema.roles import ADMINISTRATOR
+from holdfast.schema.resources.links import UP_TO_SERVER, to_entity, to_reference
+from holdfast.schema.roles import ADMINISTRATOR, EVERYONE
 from holdfast.schema.types import (
     BOOLEAN,
     DATE_TIME,
@@ -22,6 +23,7 @@ from holdfast.schema.types import (
     Element,
     Enumeration,
     Uid,
+    structure,
 )
 
 #: The plain collections of sessions go this far back; queries have no such limit.
@@ -31,6 +33,7 @@ JOB_SESSION_STATE = Enumeration(
     ("Starting", "Stopping", "Working", "Pausing", "Resuming", "Stopped")
 )
 TASK_SESSION_STATE = Enumeration(("InProgress", "Pending", "Completed"))
+RESTORE_SESSION_STATE = Enumeration(("Starting", "Stopping", "Working", "Stopped"))
 RESULT = Enumeration(("Success", "Warning", "Failed"), undecided=True)
 
 
@@ -39,7 +42,12 @@ def _job_session(
     collection: str,
     job_types: tuple[str, ...],
     tasks: SubCollection,
+    *,
+    extra_relations: tuple[Relation, ...] = (),
     extra_links: tuple[Link, ...] = (),
+    extra_children: tuple[SubCollection, ...] = (),
+    extra_indexes: tuple[tuple[str, ...], ...] = (),
+    views: tuple[View, ...] = (),
     actions: tuple[Action, ...] = (),
 ) -> ResourceType:
     """Given what differs between the kinds of job session, return the declaration of one."""
@@ -52,6 +60,7 @@ def _job_session(
             Relation("server", "BackupServer"),
             Relation("job", "Job"),
             Relation("restore_point", "RestorePoint"),
+            *extra_relations,
         ),
         elements=(
             Element("JobUid", Uid("Job")),
@@ -79,12 +88,14 @@ def _job_session(
             Link("Alternate", name, path="?format=Entity", named=True),
             task_list,
         ),
-        children=(tasks,),
+        children=(tasks, *extra_children),
+        views=views,
         actions=actions,
         indexes=(
             ("creation_time_utc",),
             ("job_uid", "creation_time_utc", "result"),
             ("result", "creation_time_utc"),
+            *extra_indexes,
         ),
         default_sort="CreationTime",
         newest_first=True,
@@ -165,9 +176,19 @@ BACKUP_JOB_SESSION = _job_session(
         "NasBackup",
     ),
     SubCollection("taskSessions", "BackupTaskSession", "job_session"),
+    extra_relations=(Relation("parent_session", "BackupJobSession"),),
     extra_links=(
         Link("Stop", path="?action=stop"),
         Link("Related", relation="restore_point", named=True),
+    ),
+    # The sessions by which a session of a whole protection group reaches its computers.
+    extra_children=(
+        SubCollection("agentManagementSessions", "BackupJobSession", "parent_session"),
+    ),
+    extra_indexes=(("parent_session_uid",),),
+    views=(
+        View("/agents/backupSessions", "JobType==AgentBackup,JobType==AgentManagement"),
+        View("/nas/backupSessions", "JobType==NasBackup"),
     ),
     actions=(Action("stop", "StopJobSession", ADMINISTRATOR),),
 )
@@ -195,4 +216,88 @@ BACKUP_TASK_SESSION = _task_session(
 
 REPLICA_TASK_SESSION = _task_session(
     "ReplicaTaskSession", "/replicaTaskSessions", "ReplicaJobSession", "VmReplicaPoint"
+)
+
+RESTORE_SESSION = ResourceType(
+    name="RestoreSession",
+    plural="RestoreSessions",
+    collection="/restoreSessions",
+    readers=EVERYONE,
+    attributes=(Element("VmDisplayName", STRING),),
+    relations=(Relation("server", "BackupServer"), Relation("point", "VmRestorePoint")),
+    elements=(
+        Element("JobUid", Uid("Job")),
+        Element("JobName", STRING),
+        Element("JobType", Enumeration(("FileLevelRestore", "RestoreVm")), field="Type"),
+        Element("CreationTimeUTC", DATE_TIME, field="CreationTime"),
+        Element("EndTimeUTC", DATE_TIME, optional=True, field="EndTime"),
+        Element("State", RESTORE_SESSION_STATE),
+        Element("Result", RESULT),
+        Element("Progress", INTEGER, optional=True),
+        Element("FailureMessage", STRING),
+        Element("RestoredObjRef", HIERARCHY_REF, optional=True),
+    ),
+    fields=through("server", "BackupServer"),
+    links=(
+        UP_TO_SERVER,
+        to_reference("RestoreSession"),
+        Link("Related", relation="point", named=True),
+    ),
+    reference_links=(UP_TO_SERVER, to_entity("RestoreSession")),
+    indexes=(("creation_time_utc",),),
+    default_sort="CreationTime",
+    newest_first=True,
+    recent_days=RECENT_DAYS,
+)
+
+SYSTEM_SESSION = ResourceType(
+    name="SystemSession",
+    plural="SystemSessions",
+    collection="/systemSessions",
+    queryable=False,
+    readers=ADMINISTRATOR,
+    relations=(Relation("server", "BackupServer"),),
+    elements=(
+        Element(
+            "SessionType",
+            Enumeration(
+                (
+                    "CatalogConsolidation",
+                    "CatalogCrawlJob",
+                    "CatalogReplicationJob",
+                    "CollectJob",
+                    "SecurityScopesRebuild",
+                    "VcPluginJob",
+                    "LicAutoUpdate",
+                    "DatabaseMaintenance",
+                    "HistoryCollectJob",
+                    "LicenseRevoke",
+                    "SyncCheckForProductUpdatesOption",
+                    "LogExport",
+                )
+            ),
+        ),
+        Element("CreationTimeUTC", DATE_TIME, field="CreationTime"),
+        Element("EndTimeUTC", DATE_TIME, optional=True, field="EndTime"),
+        Element(
+            "State",
+            Enumeration(("InProgress", "CompletedSuccessfully", "CompletedWarning", "Failed")),
+        ),
+        Element(
+            "Result",
+            structure(
+                Element("Result", STRING),
+                Element("Message", STRING),
+                Element("IsCanceled", BOOLEAN),
+            ),
+            optional=True,
+        ),
+    ),
+    # Typed so in the API.
+    links=(Link("Alternate", "BackupJobSessionReference", path="", named=True),),
+    reference_links=(UP_TO_SERVER, to_entity("SystemSession")),
+    indexes=(("creation_time_utc",),),
+    default_sort="CreationTime",
+    newest_first=True,
+    recent_days=RECENT_DAYS,
 )

@@ -1,0 +1,50 @@
+"""What a backup server logs on with and encrypts with. No secret is ever among the values."""
+
+from __future__ import annotations
+
+from holdfast.schema.resource import Field, Relation, ResourceType, through
+from holdfast.schema.resources.links import up_to_entity
+from holdfast.schema.types import DATE_TIME, GUID, STRING, Element
+
+CREDENTIALS = ResourceType(
+    name="Credentials",
+    root="CredentialsInfo",
+    plural="CredentialsInfoList",
+    container="CredentialsList",
+    collection="/credentials",
+    key=False,
+    identifier="Id",
+    parent="server",
+    relations=(Relation("server", "BackupServer"),),
+    elements=(
+        Element("Id", GUID, stored_as="credentials_id"),
+        Element("Username", STRING, optional=True),
+        Element("Description", STRING, optional=True),
+        Element("Password", STRING, optional=True),  # has its place, and is never filled
+    ),
+    fields=(Field("CredentialsId", "Id"), *through("server", "BackupServer")),
+    links=(up_to_entity("server"),),
+    default_sort="Username",
+    query_service_sort="BackupServerUid",
+)
+
+PASSWORD_KEY = ResourceType(
+    name="Passwords",
+    type_name="PasswordKey",
+    root="PasswordKeyInfo",
+    plural="PasswordKeyInfoList",
+    collection="/passwords",
+    key=False,
+    identifier="Id",
+    parent="server",
+    relations=(Relation("server", "BackupServer"),),
+    elements=(
+        Element("Id", GUID, stored_as="password_key_id"),
+        Element("Hint", STRING),
+        Element("LastModificationDate", DATE_TIME),
+    ),
+    fields=(Field("PasswordKeyID", "Id"), *through("server", "BackupServer")),
+    links=(up_to_entity("server"),),
+    default_sort="Hint",
+    query_service_sort="BackupServerUid",
+)
