@@ -41,7 +41,13 @@ def _routes() -> dict[str, set[str]]:
         "/query": READ,
         "/holdfast/v1/jobs": READ | {"POST"},
         f"/holdfast/v1/jobs/{NOBODYS}": READ | {"PUT"},
+        "/reports/summary": READ,
+        "/openapi.json": READ,
+        "/schema.xsd": READ,
+        "/reference": READ,
     }
+    frames = ("overview", "vms_overview", "job_statistics", "processed_vms", "repository")
+    routes |= {f"/reports/summary/{frame}": READ for frame in frames}
     more = {
         "Job": {"POST", "PUT", "DELETE"},
         "ObjectInJob": {"DELETE"},
@@ -63,7 +69,7 @@ def _routes() -> dict[str, set[str]]:
 
 
 ROUTES = _routes()
-PUBLIC = {"/", "/sessionMngr"}
+PUBLIC = {"/", "/sessionMngr", "/openapi.json", "/schema.xsd", "/reference"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

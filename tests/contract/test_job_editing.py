@@ -451,5 +451,8 @@ async def test_our_own_way_to_change_a_job_knows_zones_and_null(house: House) ->
     assert list(own["schedule_options"]) == ["RetryOptions"]
     answer = await house.client.put(address, json={"retention": 0}, headers=JSON)
     assert "between 1 and 9999" in error_message(answer, 400)
+    plain = JSON | {"Content-Type": "text/plain"}
+    answer = await house.client.put(address, content=b"{}", headers=plain)
+    assert "Content-Type" in error_message(answer, 400)
     answer = await house.client.put(f"{address[:-36]}{uuid4()}", json={}, headers=JSON)
     assert answer.status_code == 404

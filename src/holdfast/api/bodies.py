@@ -7,8 +7,14 @@ from typing import Any
 from holdfast.api.call import Call
 from holdfast.api.errors import BadRequest
 from holdfast.api.negotiation import sends_json
+from holdfast.representation.json_schema import (
+    JsonSchema,
+    changes_name,
+    changes_schema,
+    request_schema,
+)
 from holdfast.representation.requests import read_body
-from holdfast.schema.resource import NAME, Action, ResourceType
+from holdfast.schema.resource import NAME, Action, ResourceType, Schema
 from holdfast.schema.resources.job_requests import (
     CREATE_OBJECT_IN_JOB_SPEC,
     QUICK_BACKUP_STARTUP_SPEC,
@@ -44,6 +50,15 @@ async def body_of(call: Call, resource: ResourceType, action: Action) -> dict[st
         return {}
     root = document_of(resource) if is_document else BODIES[action.body]
     return read_body(body, is_json=sends_json(call.request), root=root)
+
+
+def body_schemas(schema: Schema) -> dict[str, JsonSchema]:
+    """Given the resource types, return the schemas of all bodies, by component name."""
+    found = {name: request_schema(root) for name, root in BODIES.items()}
+    for resource in schema:
+        if any(action.body == resource.element_name for action in resource.actions):
+            found[changes_name(resource)] = changes_schema(document_of(resource))
+    return found
 
 
 def document_of(resource: ResourceType) -> Element:

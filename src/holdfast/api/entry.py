@@ -9,25 +9,34 @@ from starlette.responses import Response
 from holdfast.api.access import TOKEN_NAME, account_of
 from holdfast.api.answers import answer
 from holdfast.api.call import Call
+from holdfast.api.entry_descriptions import (
+    ENTRY_POINT,
+    LOG_ON,
+    LOGON_SESSIONS,
+    ONE_LOGON_SESSION,
+    QUERY_SERVICE,
+)
 from holdfast.api.errors import NotFound
-from holdfast.api.routing import Router
+from holdfast.api.routing import Methods, Router
 from holdfast.manager.logon_sessions import LogonSession, token_for
 from holdfast.representation.documents import NamedItem, Service, ServiceCollection
 from holdfast.representation.links import LinkValue
 from holdfast.schema.core import CORE, LOGON_SESSION_ORDER, QUERY_SERVICE_ORDER
 from holdfast.schema.naming import guid_of
 from holdfast.schema.resource import ResourceType, Schema
+from holdfast.schema.resources.reports import SUMMARY_PATH
 
 _VERSIONS = ("v1_5", "v1_6", "v1_7")
 
 
 def add_routes(router: Router) -> None:
     """Given a router, add the routes of this module."""
-    router.add("/", {"GET": entry_point}, public=True)
-    router.add("/sessionMngr", {"POST": log_on}, public=True)
-    router.add("/logonSessions", {"GET": logon_sessions})
-    router.add("/logonSessions/{id}", {"GET": logon_session, "DELETE": log_off})
-    router.add("/querySvc", {"GET": query_service})
+    router.add("/", {"GET": entry_point}, describe=ENTRY_POINT, public=True)
+    router.add("/sessionMngr", {"POST": log_on}, describe=LOG_ON, public=True)
+    router.add("/logonSessions", {"GET": logon_sessions}, describe=LOGON_SESSIONS)
+    methods: Methods = {"GET": logon_session, "DELETE": log_off}
+    router.add("/logonSessions/{id}", methods, describe=ONE_LOGON_SESSION)
+    router.add("/querySvc", {"GET": query_service}, describe=QUERY_SERVICE)
 
 
 async def entry_point(call: Call) -> Response:
@@ -59,7 +68,7 @@ async def log_on(call: Call) -> Response:
     location = {"Location": _address(call, session)}
     response = answer(call.request, _document(call, session), 201, location)
     secure = "; Secure" if call.request.url.scheme == "https" else ""
-    cookie = f"{TOKEN_NAME}={token}; Path=/api; HttpOnly{secure}"
+    cookie = f"{TOKEN_NAME}={token}; Path=/api; HttpOnly; SameSite=Lax{secure}"
     # Written raw: some clients compare the header's name with its case.
     response.raw_headers.append((TOKEN_NAME.encode(), token.encode()))
     response.raw_headers.append((b"Set-Cookie", cookie.encode()))
@@ -140,6 +149,7 @@ def _document(call: Call, session: LogonSession) -> Service:
         links.append(LinkValue("Down", href, type=f"{resource.reference_type}List"))
     links.append(LinkValue("Down", call.address("/tasks"), type="TaskList"))
     links.append(LinkValue("Down", call.address("/querySvc"), type="QueryService"))
+    links.append(LinkValue("Down", call.address(SUMMARY_PATH), "summary", "Report"))
     for resource in collections:
         href = call.address(f"{resource.collection}?format=Entity")
         links.append(LinkValue("Down", href, type=f"{resource.document_type}List"))

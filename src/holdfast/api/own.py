@@ -14,6 +14,8 @@ from starlette.responses import Response
 from holdfast.api.access import require
 from holdfast.api.call import Call, not_found
 from holdfast.api.errors import BadRequest
+from holdfast.api.negotiation import sends_json
+from holdfast.api.own_descriptions import JOBS, ONE_JOB
 from holdfast.api.resources import task_answer
 from holdfast.api.routing import Router
 from holdfast.catalog.reader import Row
@@ -21,6 +23,7 @@ from holdfast.catalog.select import Restriction
 from holdfast.catalog.writer import OWNER
 from holdfast.query.expression import Operator
 from holdfast.query.request import Query, default_order
+from holdfast.representation.requests import read_json
 from holdfast.schema.naming import guid_of
 from holdfast.schema.roles import ADMINISTRATOR
 from holdfast.server.messages import Command, JobEdit, JobSpecification
@@ -32,8 +35,8 @@ T = TypeVar("T")
 
 def add_routes(router: Router) -> None:
     """Given a router, add the routes of this module."""
-    router.add(f"{PREFIX}/jobs", {"GET": jobs, "POST": create_job})
-    router.add(f"{PREFIX}/jobs/{{id}}", {"GET": job, "PUT": edit_job})
+    router.add(f"{PREFIX}/jobs", {"GET": jobs, "POST": create_job}, describe=JOBS)
+    router.add(f"{PREFIX}/jobs/{{id}}", {"GET": job, "PUT": edit_job}, describe=ONE_JOB)
 
 
 async def jobs(call: Call) -> Response:
@@ -142,10 +145,13 @@ def _document(row: Row) -> dict[str, Any]:
 
 
 async def _object(call: Call) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(await call.body(), type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"The body: expected a JSON object ({error}).") from None
+    if not sends_json(call.request):
+        # Also keeps out what a page of another site can send without asking first.
+        raise BadRequest("Header Content-Type: expected application/json.")
+    found = read_json(await call.body())
+    if not isinstance(found, dict):
+        raise BadRequest("The body: expected a JSON object.")
+    return found
 
 
 def _repository(specification: dict[str, Any]) -> UUID:

@@ -5,17 +5,27 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from holdfast.api.access import logged_on
 from holdfast.api.answers import refusal
 from holdfast.api.call import BASE_PATH, ApiSettings, Call
-from holdfast.api.errors import ApiError, BadRequest, MethodNotAllowed, Overloaded
-from holdfast.catalog.store import ReadTooLong
+from holdfast.api.description import Operations
+from holdfast.api.errors import (
+    ApiError,
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    Unauthorized,
+)
+from holdfast.catalog.store import ReadTooLong, TooManyReads
 from holdfast.manager.enterprise_manager import EnterpriseManager
+from holdfast.manager.errors import LogonSessionOver, ResourceGone
 from holdfast.query.errors import QueryError
 from holdfast.representation.requests import RequestError
 
@@ -27,6 +37,15 @@ Handler = Callable[[Call], Awaitable[Response]]
 Methods = dict[str, Handler]
 
 
+@dataclass(frozen=True)
+class ServedPath:
+    """A path below the API, the methods it has handlers for, and what is said of them."""
+
+    path: str
+    methods: tuple[str, ...]
+    operations: Operations
+
+
 class Router:
     """Collects routes. Whatever is not marked `public` needs a logon session."""
 
@@ -34,9 +53,18 @@ class Router:
         self._manager = manager
         self._settings = settings
         self.routes: list[Route] = []
+        self.served: list[ServedPath] = []
 
-    def add(self, path: str, methods: Methods, *, public: bool = False) -> None:
-        """Given a path below the API and its handlers, add the route."""
+    def add(
+        self,
+        path: str,
+        methods: Methods,
+        *,
+        describe: Operations | None = None,
+        public: bool = False,
+    ) -> None:
+        """Given a path below the API, its handlers and their descriptions, add the route."""
+        self.served.append(ServedPath(path, tuple(methods), describe or {}))
         handlers = dict(methods)
         if "GET" in handlers:
             handlers.setdefault("HEAD", handlers["GET"])
@@ -54,6 +82,8 @@ class Router:
 
 
 async def _handled(call: Call, handlers: Methods, *, public: bool) -> Response:
+    # Before anything is done: a request for a host that is not us must have no effect.
+    call.ensure_host_is_ours()
     if not public:
         call.session = await logged_on(call)
     handler = handlers.get(call.request.method)
@@ -70,8 +100,14 @@ async def guarded(request: Request, handling: Awaitable[Response]) -> Response:
         return refusal(request, error)
     except (QueryError, RequestError) as error:
         return refusal(request, BadRequest(str(error)))
-    except ReadTooLong as error:
+    except (ReadTooLong, TooManyReads) as error:
         return refusal(request, Overloaded(str(error)))
+    except ClientDisconnect:
+        return Response(status_code=BadRequest.status)  # nobody is there to read it
+    except LogonSessionOver as error:
+        return refusal(request, Unauthorized(str(error)))
+    except ResourceGone as error:
+        return refusal(request, NotFound(str(error)))
     except Exception:  # noqa: BLE001 - the last resort
         # Nobody is shown a traceback, and the log has it.
         _log.exception("%s %s failed.", request.method, request.url.path)

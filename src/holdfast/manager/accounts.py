@@ -12,14 +12,12 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from holdfast.catalog.store import CatalogStore
 from holdfast.manager.clock import Clock
+from holdfast.manager.logon_failures import LogonFailures, LogonRefused
 from holdfast.query.literals import fold
 from holdfast.schema.roles import Role
 
-#: Failed logons an account or an address may have before it must wait, and how long it waits:
-#: twice as long after each further failure, up to the longest.
-FREE_FAILURES = 5
-FIRST_DELAY = 1_000
-LONGEST_DELAY = 5 * 60_000
+#: How many passwords are checked at a time. Each check takes a core and 64 MiB for a while.
+_CHECKS_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -29,12 +27,6 @@ class Account:
     uid: UUID
     name: str
     role: Role | None
-
-
-class LogonRefused(Exception):
-    """The name or the password is wrong, or it was tried too often; the message does not say
-    which of the first two.
-    """
 
 
 class AccountExists(ValueError):
@@ -47,6 +39,8 @@ class Accounts:
     def __init__(self, store: CatalogStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self.failures = LogonFailures(store, clock)
+        self._hashing = asyncio.Semaphore(_CHECKS_AT_ONCE)
         self._hasher = PasswordHasher()
         # Verified in place of a hash when there is no such account, so that both take as long.
         self._no_account = self._hasher.hash("no account")
@@ -97,20 +91,21 @@ class Accounts:
 
         Raises LogonRefused.
         """
-        subjects = (f"account {fold(name)}", f"address {address}")
-        await self._refuse_while_delayed(subjects)
-        row = await self._store.read(
-            lambda c: c.execute(
-                "SELECT uid, name, role, password_hash FROM account WHERE name_key = ?",
-                (fold(name),),
-            ).fetchone()
-        )
-        hashed = row[3] if row else self._no_account
-        matches = await asyncio.to_thread(self._matches, hashed, password)
-        if row is None or not matches:
-            await self._store.write(lambda c: self._count_failure(c, subjects))
-            raise LogonRefused("The user name or the password is wrong.")
-        await self._store.write(lambda c: _forget_failures(c, subjects))
+        # Whoever sends many at once waits here, and is then refused by what the first have failed.
+        async with self._hashing:
+            await self.failures.refuse_while_delayed(name, address)
+            row = await self._store.read(
+                lambda c: c.execute(
+                    "SELECT uid, name, role, password_hash FROM account WHERE name_key = ?",
+                    (fold(name),),
+                ).fetchone()
+            )
+            hashed = row[3] if row else self._no_account
+            matches = await asyncio.to_thread(self._matches, hashed, password)
+            if row is None or not matches:
+                await self.failures.count(name, address)
+                raise LogonRefused("The user name or the password is wrong.")
+            await self.failures.forget(name, address)
         return Account(UUID(bytes=row[0]), row[1], Role(row[2]) if row[2] else None)
 
     def _matches(self, hashed: str, password: str) -> bool:
@@ -118,34 +113,3 @@ class Accounts:
             return self._hasher.verify(hashed, password)
         except (VerificationError, InvalidHashError):
             return False
-
-    async def _refuse_while_delayed(self, subjects: tuple[str, str]) -> None:
-        until: int | None = await self._store.read(
-            lambda c: c.execute(
-                "SELECT max(refused_until) FROM logon_failure WHERE subject IN (?, ?)", subjects
-            ).fetchone()[0]
-        )
-        wait = (until or 0) - self._clock()
-        if wait > 0:
-            seconds = -(-wait // 1000)
-            raise LogonRefused(f"Too many failed logons; try again in {seconds} s.")
-
-    def _count_failure(self, connection: Connection, subjects: tuple[str, str]) -> None:
-        for subject in subjects:
-            (failures,) = connection.execute(
-                "INSERT INTO logon_failure (subject, failures, refused_until) VALUES (?, 1, 0)"
-                " ON CONFLICT (subject) DO UPDATE SET failures = failures + 1"
-                " RETURNING failures",
-                (subject,),
-            ).fetchone()
-            if failures >= FREE_FAILURES:
-                doublings = min(failures - FREE_FAILURES, 16)
-                delay = min(FIRST_DELAY << doublings, LONGEST_DELAY)
-                connection.execute(
-                    "UPDATE logon_failure SET refused_until = ? WHERE subject = ?",
-                    (self._clock() + delay, subject),
-                )
-
-
-def _forget_failures(connection: Connection, subjects: tuple[str, str]) -> None:
-    connection.execute("DELETE FROM logon_failure WHERE subject IN (?, ?)", subjects)
