@@ -142,7 +142,7 @@ def check_points(holdfast: HoldfastProcess, known: dict[str, dict[str, str]], sc
 
 
 def check_nothing_half_made(holdfast: HoldfastProcess) -> None:
-    """Fail unless all that was half made goes away: the server clears up while it serves already."""
+    """Fail unless what was half made goes away; the server clears up while it serves already."""
     give_up_at = time.monotonic() + CLEARING_LIMIT
     while half_made := _half_made(holdfast):
         assert time.monotonic() < give_up_at, half_made
