@@ -18,6 +18,7 @@ from holdfast.catalog.store import ReadTooLong
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.query.errors import QueryError
 from holdfast.representation.requests import RequestError
+from holdfast.schema.calls import ApiCall, place_of
 
 _log = logging.getLogger(__name__)
 
@@ -26,24 +27,41 @@ Handler = Callable[[Call], Awaitable[Response]]
 #: Handlers of one path, by method.
 Methods = dict[str, Handler]
 
+#: What answers a call that is not built.
+Refusal = Callable[[Call, ApiCall], Awaitable[Response]]
+
 
 class Router:
-    """Collects routes. Whatever is not marked `public` needs a logon session."""
+    """Collects routes. What is not marked `public` needs a logon session and the right to it."""
 
     def __init__(self, manager: EnterpriseManager, settings: ApiSettings) -> None:
         self._manager = manager
         self._settings = settings
         self.routes: list[Route] = []
+        self._handlers: dict[str, Methods] = {}
+        self._refuse_unbuilt: Refusal | None = None
+
+    def serves(self, method: str, path: str) -> bool:
+        """Given a method and a path with placeholders, say whether there is a handler for it."""
+        return method in self._handlers.get(place_of(path), {})
+
+    def when_unbuilt(self, refusal: Refusal) -> None:
+        """Given what answers calls that are not built, let it."""
+        self._refuse_unbuilt = refusal
 
     def add(self, path: str, methods: Methods, *, public: bool = False) -> None:
-        """Given a path below the API and its handlers, add the route."""
-        handlers = dict(methods)
+        """Given a path below the API and its handlers, add the route, or them to the route."""
+        known = place_of(path) in self._handlers
+        handlers = self._handlers.setdefault(place_of(path), {})
+        handlers.update(methods)
         if "GET" in handlers:
             handlers.setdefault("HEAD", handlers["GET"])
+        if known:
+            return
 
         async def endpoint(request: Request) -> Response:
             call = Call(request, self._manager, self._settings)
-            return await guarded(request, _handled(call, handlers, public=public))
+            return await guarded(request, self._handled(call, path, handlers, public=public))
 
         route = Route(f"{BASE_PATH}{path}".rstrip("/"), endpoint)
         # Every method comes here, so that a wrong one is refused in the API's own shape.
@@ -52,14 +70,19 @@ class Router:
         route.path_regex = re.compile(route.path_regex.pattern, re.IGNORECASE)
         self.routes.append(route)
 
-
-async def _handled(call: Call, handlers: Methods, *, public: bool) -> Response:
-    if not public:
-        call.session = await logged_on(call)
-    handler = handlers.get(call.request.method)
-    if handler is None:
-        raise MethodNotAllowed(call.request.method, tuple(sorted(handlers)))
-    return await handler(call)
+    async def _handled(self, call: Call, path: str, handlers: Methods, *, public: bool) -> Response:
+        if not public:
+            call.session = await logged_on(call)
+        method = call.request.method
+        handler = handlers.get(method)
+        if handler is None:
+            raise MethodNotAllowed(method, tuple(sorted(handlers)))
+        if not public:
+            # Whoever may read something may ask for its head alone.
+            asked = call.rights.call("GET" if method == "HEAD" else method, path, call.named)
+            if asked is not None and not asked.built and self._refuse_unbuilt is not None:
+                return await self._refuse_unbuilt(call, asked)
+        return await handler(call)
 
 
 async def guarded(request: Request, handling: Awaitable[Response]) -> Response:

@@ -1,34 +1,22 @@
-"""Accounts: who may log on, and proving that it is them."""
+"""Accounts: who may log on, and what they may be."""
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
+from pathlib import Path
 from sqlite3 import Connection
 from uuid import UUID, uuid4
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-
 from holdfast.catalog.store import CatalogStore
+from holdfast.manager import account_rows
+from holdfast.manager.account import CAN_LOG_ON, Account, NewAccount
+from holdfast.manager.account_rows import NoSuchAccount
 from holdfast.manager.clock import Clock
+from holdfast.manager.identity import NO_PASSWORD, CredentialCheck, LocalPasswords, OutsideProgram
+from holdfast.manager.logon_failures import LogonFailures
+from holdfast.manager.logon_sessions import end_sessions_of
+from holdfast.manager.scopes import add_scope
 from holdfast.query.literals import fold
 from holdfast.schema.roles import Role
-
-#: Failed logons an account or an address may have before it must wait, and how long it waits:
-#: twice as long after each further failure, up to the longest.
-FREE_FAILURES = 5
-FIRST_DELAY = 1_000
-LONGEST_DELAY = 5 * 60_000
-
-
-@dataclass(frozen=True)
-class Account:
-    """Somebody who may log on. Without a role there is nothing they may do."""
-
-    uid: UUID
-    name: str
-    role: Role | None
 
 
 class LogonRefused(Exception):
@@ -42,43 +30,137 @@ class AccountExists(ValueError):
 
 
 class Accounts:
-    """The accounts of the local store. Passwords are kept as argon2id hashes and nowhere else."""
+    """The accounts of the manager, in its own tables and, in step, in the catalog's."""
 
-    def __init__(self, store: CatalogStore, clock: Clock) -> None:
+    def __init__(
+        self, store: CatalogStore, clock: Clock, logon_program: Path | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
-        self._hasher = PasswordHasher()
-        # Verified in place of a hash when there is no such account, so that both take as long.
-        self._no_account = self._hasher.hash("no account")
+        self._local = LocalPasswords(store)
+        self._outside: CredentialCheck | None = None
+        if logon_program is not None:
+            self._outside = OutsideProgram(logon_program)
+        self._failures = LogonFailures(store, clock)
+
+    async def show_all(self) -> None:
+        """Bring what the API shows of roles and accounts into step with them."""
+        await self._store.write(lambda c: account_rows.show_all(c, self._store.schema))
 
     async def exist(self) -> bool:
         """Say whether there is any account yet."""
         query = "SELECT EXISTS (SELECT 1 FROM account)"
         return await self._store.read(lambda c: bool(c.execute(query).fetchone()[0]))
 
-    async def create(self, name: str, password: str, role: Role | None) -> None:
+    async def create(self, name: str, password: str, role: Role | None) -> UUID:
         """Given a name, a password and a role, make an account. Raises AccountExists."""
-        hashed = await asyncio.to_thread(self._hasher.hash, password)
-        now = self._clock()
+        return await self.add(NewAccount(name, (role,) if role else (), password))
+
+    async def add(self, new: NewAccount) -> UUID:
+        """Given a new account, make it and return its UID. Raises AccountExists."""
+        hashed = NO_PASSWORD if new.password is None else await self._local.hash(new.password)
+        uid, now = uuid4(), self._clock()
 
         def insert(connection: Connection) -> None:
             taken = "SELECT 1 FROM account WHERE name_key = ?"
-            if connection.execute(taken, (fold(name),)).fetchone():
-                raise AccountExists(f"There is an account {name} already.")
+            if connection.execute(taken, (fold(new.name),)).fetchone():
+                raise AccountExists(f"There is an account {new.name} already.")
             connection.execute(
-                "INSERT INTO account (uid, name, name_key, password_hash, role, created)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (uuid4().bytes, name, fold(name), hashed, role.value if role else None, now),
+                "INSERT INTO account (uid, name, name_key, password_hash, kind,"
+                " allow_restore_all_vms, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    uid.bytes,
+                    new.name,
+                    fold(new.name),
+                    hashed,
+                    new.kind,
+                    new.allow_restore_all_vms,
+                    now,
+                ),
             )
+            for role in new.roles:
+                account_rows.grant(connection, uid, role)
+            account_rows.show(connection, self._store.schema, uid)
+            for reference in new.scopes:
+                add_scope(connection, self._store.schema, uid, reference)
 
         await self._store.write(insert)
+        return uid
+
+    async def remove(self, uid: UUID) -> None:
+        """Given an account, end it and its logon sessions.
+
+        Raises NoSuchAccount, LastAdministrator.
+        """
+
+        def delete(connection: Connection) -> None:
+            self._expect(connection, uid)
+            if Role.PORTAL_ADMINISTRATOR in account_rows.roles_of(connection, uid):
+                self._expect_another_administrator(connection, uid)
+            end_sessions_of(connection, uid)
+            account_rows.erase(connection, self._store.schema, uid)
+
+        await self._store.write(delete)
+
+    async def toggle_allow_restore_all_vms(self, uid: UUID) -> None:
+        """Given an account, let it restore everything, or no longer. Raises NoSuchAccount."""
+
+        def toggle(connection: Connection) -> None:
+            self._expect(connection, uid)
+            connection.execute(
+                "UPDATE account SET allow_restore_all_vms = NOT allow_restore_all_vms"
+                " WHERE uid = ?",
+                (uid.bytes,),
+            )
+            account_rows.show(connection, self._store.schema, uid)
+
+        await self._store.write(toggle)
+
+    async def grant(self, uid: UUID, role: Role) -> UUID:
+        """Given an account and a role, let it have the role; return the UID of that.
+
+        Raises NoSuchAccount.
+        """
+
+        def insert(connection: Connection) -> None:
+            self._expect(connection, uid)
+            account_rows.grant(connection, uid, role)
+            account_rows.show(connection, self._store.schema, uid)
+
+        await self._store.write(insert)
+        return account_rows.membership_uid(uid, role)
+
+    async def revoke(self, uid: UUID, membership: UUID) -> None:
+        """Given an account and the UID of a role of it, take the role away.
+
+        What is left decides at once what its open sessions may; without any they are over.
+        Raises NoSuchAccount, LastAdministrator.
+        """
+
+        def delete(connection: Connection) -> None:
+            held = account_rows.roles_of(connection, uid)
+            by_uid = {account_rows.membership_uid(uid, each): each for each in held}
+            role = by_uid.get(membership)
+            if role is None:
+                raise NoSuchAccount(str(membership))
+            if role is Role.PORTAL_ADMINISTRATOR:
+                self._expect_another_administrator(connection, uid)
+            connection.execute(
+                "DELETE FROM account_role WHERE account_uid = ? AND role = ?",
+                (uid.bytes, role.value),
+            )
+            if len(held) == 1:
+                end_sessions_of(connection, uid)
+            account_rows.show(connection, self._store.schema, uid)
+
+        await self._store.write(delete)
 
     async def set_password(self, name: str, password: str) -> None:
         """Given an account's name and a new password, set it. Ends the account's logon sessions.
 
         Raises KeyError if there is no such account.
         """
-        hashed = await asyncio.to_thread(self._hasher.hash, password)
+        hashed = await self._local.hash(password)
 
         def update(connection: Connection) -> None:
             found = connection.execute(
@@ -87,7 +169,7 @@ class Accounts:
             ).fetchone()
             if found is None:
                 raise KeyError(name)
-            connection.execute("DELETE FROM logon_session WHERE account_uid = ?", found)
+            end_sessions_of(connection, UUID(bytes=found[0]))
             connection.execute("DELETE FROM logon_failure")
 
         await self._store.write(update)
@@ -98,54 +180,33 @@ class Accounts:
         Raises LogonRefused.
         """
         subjects = (f"account {fold(name)}", f"address {address}")
-        await self._refuse_while_delayed(subjects)
+        seconds = await self._failures.wait(subjects)
+        if seconds:
+            raise LogonRefused(f"Too many failed logons; try again in {seconds} s.")
         row = await self._store.read(
             lambda c: c.execute(
-                "SELECT uid, name, role, password_hash FROM account WHERE name_key = ?",
+                "SELECT uid, name, kind, password_hash, allow_restore_all_vms FROM account"
+                " WHERE name_key = ?",
                 (fold(name),),
             ).fetchone()
         )
-        hashed = row[3] if row else self._no_account
-        matches = await asyncio.to_thread(self._matches, hashed, password)
-        if row is None or not matches:
-            await self._store.write(lambda c: self._count_failure(c, subjects))
+        check: CredentialCheck = self._local
+        if row and row[2] in CAN_LOG_ON and row[3] == NO_PASSWORD and self._outside is not None:
+            check = self._outside
+        if not await check.accepts(name, password) or row is None or row[2] not in CAN_LOG_ON:
+            await self._failures.count(subjects)
             raise LogonRefused("The user name or the password is wrong.")
-        await self._store.write(lambda c: _forget_failures(c, subjects))
-        return Account(UUID(bytes=row[0]), row[1], Role(row[2]) if row[2] else None)
+        await self._failures.forget(subjects)
+        uid = UUID(bytes=row[0])
+        roles = frozenset(await self._store.read(lambda c: account_rows.roles_of(c, uid)))
+        everything = bool(row[4]) or Role.PORTAL_ADMINISTRATOR in roles
+        return Account(uid, row[1], roles, everything)
 
-    def _matches(self, hashed: str, password: str) -> bool:
-        try:
-            return self._hasher.verify(hashed, password)
-        except (VerificationError, InvalidHashError):
-            return False
+    def _expect(self, connection: Connection, uid: UUID) -> None:
+        known = "SELECT 1 FROM account WHERE uid = ?"
+        if connection.execute(known, (uid.bytes,)).fetchone() is None:
+            raise NoSuchAccount(str(uid))
 
-    async def _refuse_while_delayed(self, subjects: tuple[str, str]) -> None:
-        until: int | None = await self._store.read(
-            lambda c: c.execute(
-                "SELECT max(refused_until) FROM logon_failure WHERE subject IN (?, ?)", subjects
-            ).fetchone()[0]
-        )
-        wait = (until or 0) - self._clock()
-        if wait > 0:
-            seconds = -(-wait // 1000)
-            raise LogonRefused(f"Too many failed logons; try again in {seconds} s.")
-
-    def _count_failure(self, connection: Connection, subjects: tuple[str, str]) -> None:
-        for subject in subjects:
-            (failures,) = connection.execute(
-                "INSERT INTO logon_failure (subject, failures, refused_until) VALUES (?, 1, 0)"
-                " ON CONFLICT (subject) DO UPDATE SET failures = failures + 1"
-                " RETURNING failures",
-                (subject,),
-            ).fetchone()
-            if failures >= FREE_FAILURES:
-                doublings = min(failures - FREE_FAILURES, 16)
-                delay = min(FIRST_DELAY << doublings, LONGEST_DELAY)
-                connection.execute(
-                    "UPDATE logon_failure SET refused_until = ? WHERE subject = ?",
-                    (self._clock() + delay, subject),
-                )
-
-
-def _forget_failures(connection: Connection, subjects: tuple[str, str]) -> None:
-    connection.execute("DELETE FROM logon_failure WHERE subject IN (?, ?)", subjects)
+    def _expect_another_administrator(self, connection: Connection, uid: UUID) -> None:
+        outside = self._outside is not None
+        account_rows.expect_another_administrator(connection, uid, outside=outside)
