@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from holdfast.api import entry, own, resources, security, services, unbuilt
+from holdfast.api import entry, own, own_accounts, resources, security, services, unbuilt
 from holdfast.api.answers import refusal
 from holdfast.api.call import ApiSettings
 from holdfast.api.errors import ApiError, NotFound
@@ -25,6 +25,7 @@ def create_app(manager: EnterpriseManager, settings: ApiSettings | None = None) 
     security.add_routes(router)
     services.add_routes(router)
     own.add_routes(router)
+    own_accounts.add_routes(router)
     unbuilt.add_routes(router, manager.schema)
     app = Starlette(
         routes=router.routes,

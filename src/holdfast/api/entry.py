@@ -99,7 +99,8 @@ async def query_service(call: Call) -> Response:
             type=f"{resource.document_type}List",
         )
         for resource in (*_in_order(schema, QUERY_SERVICE_ORDER), *_further(schema))
-        if resource.queryable and call.rights("GET", f"/query?type={resource.name}")
+        if resource.queryable and resource.readers & call.session.roles
+        if call.rights("GET", f"/query?type={resource.name}")
     ]
     up = LinkValue("Up", _address(call, call.session), type="LogonSession")
     document = Service("QuerySvc", [up, *down], type="QueryService", href=call.address("/querySvc"))

@@ -160,15 +160,23 @@ class Accounts:
 
         Raises KeyError if there is no such account.
         """
+        await self._set_password("name_key = ?", fold(name), password)
+
+    async def set_password_of(self, uid: UUID, password: str) -> None:
+        """Given an account and a new password, set it. Ends the account's logon sessions.
+
+        Raises KeyError if there is no such account.
+        """
+        await self._set_password("uid = ?", uid.bytes, password)
+
+    async def _set_password(self, which: str, value: str | bytes, password: str) -> None:
         hashed = await self._local.hash(password)
+        text = f"UPDATE account SET password_hash = ? WHERE {which} RETURNING uid"  # noqa: S608
 
         def update(connection: Connection) -> None:
-            found = connection.execute(
-                "UPDATE account SET password_hash = ? WHERE name_key = ? RETURNING uid",
-                (hashed, fold(name)),
-            ).fetchone()
+            found = connection.execute(text, (hashed, value)).fetchone()
             if found is None:
-                raise KeyError(name)
+                raise KeyError(value)
             end_sessions_of(connection, UUID(bytes=found[0]))
             connection.execute("DELETE FROM logon_failure")
 
