@@ -43,7 +43,13 @@ def _routes() -> dict[str, set[str]]:
         "/holdfast/v1/jobs": {"POST"},
         "/holdfast/v1/accounts": {"POST"},
         f"/holdfast/v1/accounts/{NOBODYS}/password": {"POST"},
+        "/reports/summary": READ,
+        "/openapi.json": READ,
+        "/schema.xsd": READ,
+        "/reference": READ,
     }
+    frames = ("overview", "vms_overview", "job_statistics", "processed_vms", "repository")
+    routes |= {f"/reports/summary/{frame}": READ for frame in frames}
     for name, expected in EXPECTED.items():
         if not expected.below:
             routes[expected.collection] = READ
@@ -68,7 +74,7 @@ def _pattern(call: Documented) -> re.Pattern[str]:
 
 
 ROUTES = _routes()
-PUBLIC = {"/", "/sessionMngr"}
+PUBLIC = {"/", "/sessionMngr", "/openapi.json", "/schema.xsd", "/reference"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -424,3 +424,56 @@ async def test_unfinished_tasks_go_on_after_the_manager_was_restarted(
 
     assert shown["Result"]["Success"] is True
     assert len(sessions) == 1, "the command was carried out once"
+
+
+async def test_a_command_not_taken_up_before_the_manager_was_stopped_is_never_carried_out(
+    house: House, tmp_path: Path
+) -> None:
+    job = await house.job("Nightly", house.image("web"))
+    house.line.gates["/commands"].clear()
+    task = await house.post(f"{job}?action=start")
+    await house.manager.stop()
+
+    async with running_manager(tmp_path / "manager") as manager:
+        await manager.connect(SERVER_URL, house.server.token, GatedTransport(house.server))
+        await manager.resume()
+        async with client_of(manager) as client:
+            client.headers.update(house.client.headers)
+            async with asyncio.timeout(LIMIT):
+                while (shown := (await client.get(task["Href"])).json())["State"] != "Finished":
+                    await asyncio.sleep(0.02)
+            await manager.collected()
+            assert (await client.get("/api/backupSessions")).json()["Refs"] == []
+
+    assert shown["Result"]["Success"] is False
+    assert "stopped" in shown["Result"]["Message"]
+
+
+async def test_a_request_for_a_strange_host_has_no_effect(house: House) -> None:
+    job = await house.job("Nightly", house.image("web"))
+
+    error_message(
+        await house.client.post(f"{job}?action=start", headers={"Host": "evil.test"}), 400
+    )
+    credentials = {"Host": "evil.test", "Authorization": "Basic YWRtaW46c2VjcmV0"}
+    error_message(await house.client.post("/api/sessionMngr/", headers=credentials), 400)
+
+    await house.manager.collected()
+    assert (await house.get("/api/tasks"))["Tasks"] == []
+    assert (await house.get("/api/backupSessions"))["Refs"] == []
+    assert len((await house.get("/api/logonSessions"))["LogonSessions"]) == 1
+
+
+async def test_acting_while_the_logon_session_ends_is_refused_and_never_an_error(
+    house: House,
+) -> None:
+    job = await house.job("Nightly", house.image("web"))
+    own = (await house.get("/api/logonSessions"))["LogonSessions"][0]["Href"]
+
+    answers = await asyncio.gather(
+        *(house.client.post(f"{job}?action=toggleScheduleEnabled") for _ in range(10)),
+        house.client.delete(own),
+        *(house.client.post(f"{job}?action=toggleScheduleEnabled") for _ in range(10)),
+    )
+
+    assert {answer.status_code for answer in answers} <= {202, 204, 401, 404}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from collections.abc import AsyncIterator
@@ -219,7 +220,10 @@ async def test_header_is_spelt_exactly_so_on_the_wire(manager: EnterpriseManager
         (token,) = [line[19:] for line in lines if line.startswith(b"X-RestSvcSessionId: ")]
         token = token.strip()
         (cookie,) = [line for line in lines if line.lower().startswith(b"set-cookie:")]
-        assert cookie == b"Set-Cookie: X-RestSvcSessionId=" + token + b"; Path=/api; HttpOnly"
+        assert (
+            cookie
+            == b"Set-Cookie: X-RestSvcSessionId=" + token + b"; Path=/api; HttpOnly; SameSite=Lax"
+        )
         assert any(line.lower().startswith(b"date: ") for line in lines)
         found = re.search(rb"<SessionId>([^<]+)</SessionId>", body)
         assert found
@@ -395,11 +399,14 @@ async def test_failed_logons_are_delayed_and_stay_so_after_a_restart(tmp_path: P
         assert await logon(client, ADMIN) == 201
 
 
-async def test_failures_from_one_address_delay_it_for_every_name(tmp_path: Path) -> None:
+async def test_many_failures_from_one_address_delay_it_for_every_name(tmp_path: Path) -> None:
     clock = FakeClock()
     async with running_manager(tmp_path, clock=clock) as manager, client_of(manager) as client:
         await add_administrator(manager)
-        for number in range(5):
+        for number in range(49):
+            await client.post("/api/sessionMngr/", auth=(f"guess{number}", "x"))
+        assert (await client.post("/api/sessionMngr/", auth=ADMIN)).status_code == 201
+        for number in range(50):
             await client.post("/api/sessionMngr/", auth=(f"guess{number}", "x"))
         answer = await client.post("/api/sessionMngr/", auth=ADMIN)
         assert "try again in" in error_message(answer, 401)
@@ -554,3 +561,22 @@ async def test_role_reads_what_it_may_and_nothing_else(
                 error_message(await client.post(path, headers=form), 403)
             error_message(await client.delete(f"/api/jobs/{job}", headers=form), 403)
     await manager.accounts.set_password(name, "other")
+
+
+async def test_passwords_sent_all_at_once_are_not_all_tried(tmp_path: Path) -> None:
+    async with running_manager(tmp_path) as manager, client_of(manager) as client:
+        await add_administrator(manager)
+        answers = await asyncio.gather(
+            *(client.post("/api/sessionMngr/", auth=("admin", f"guess {n}")) for n in range(60))
+        )
+
+    tried = [answer for answer in answers if "wrong" in error_message(answer, 401)]
+    assert len(tried) <= 7
+
+
+async def test_a_header_that_is_no_ascii_is_refused_like_any_other_wrong_one(
+    tmp_path: Path,
+) -> None:
+    async with running_manager(tmp_path) as manager, client_of(manager) as client:
+        wrong = {"Authorization": b"Basic \xff\xfe"}
+        error_message(await client.post("/api/sessionMngr/", headers=wrong), 401)

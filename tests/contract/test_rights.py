@@ -32,6 +32,8 @@ OWN = {
     ("POST", "/holdfast/v1/accounts"): {Role.PORTAL_ADMINISTRATOR},
     ("POST", f"/holdfast/v1/accounts/{NOBODYS}/password"): {Role.PORTAL_ADMINISTRATOR},
 }
+#: What anybody may read.
+DESCRIPTIONS = {"/openapi.json", "/schema.xsd", "/reference"}
 VERBS = {"Edit": "PUT", "Delete": "DELETE"} | dict.fromkeys(
     ("Up", "Down", "Related", "Alternate", "First", "Previous", "Next", "Last"), "GET"
 )
@@ -84,7 +86,7 @@ async def test_role_may_make_its_calls_and_no_other(client: httpx.AsyncClient, r
 async def test_every_route_is_in_a_table(manager: EnterpriseManager) -> None:
     application: Any = create_app(manager)
     own = {place_of(path.replace(str(NOBODYS), "{id}")) for _, path in OWN}
-    known = {place_of(call.path) for call in all_calls()} | own
+    known = {place_of(call.path) for call in all_calls()} | own | DESCRIPTIONS
     for route in application._app.routes:
         path = route.path.removeprefix("/api").replace(":path}", "}") or "/"
         assert place_of(path) in known, path

@@ -226,7 +226,7 @@ async def test_an_image_that_a_machine_writes_to_is_refused(
         with pytest.raises(ImageInUse):
             await restore_image(folder / "a.qcow2", disk.path, overwrite=True)
     finally:
-        machine.terminate()
+        machine.kill()  # qemu-nbd may miss a SIGTERM that comes while it starts
         machine.wait()
     assert leftovers() == []
 

@@ -16,7 +16,9 @@ from lxml import etree
 from golden.rows import fill, fill_tasks
 from holdfast.api.app import create_app
 from holdfast.manager.enterprise_manager import EnterpriseManager
+from holdfast.schema.core import CORE
 from holdfast.schema.roles import Role
+from support.xsd import CheckedTransport, check_document
 
 EXPECTED = Path(__file__).parent / "expected"
 
@@ -85,7 +87,8 @@ async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     await manager.store.write(lambda c: fill(c, manager.schema))
     await manager.accounts.create("admin", "secret", Role.PORTAL_ADMINISTRATOR)
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=create_app(manager)), base_url="https://localhost:9398"
+        transport=CheckedTransport(httpx.ASGITransport(app=create_app(manager)), manager.schema),
+        base_url="https://localhost:9398",
     ) as client:
         answer = await client.post("/api/sessionMngr/?v=latest", auth=("admin", "secret"))
         token = answer.headers["X-RestSvcSessionId"]
@@ -104,6 +107,7 @@ async def test_document_is_answered_as_printed(client: httpx.AsyncClient, name: 
 
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith("application/xml")
+    check_document(expected_document(name), CORE)
     assert canonical(answer.content).decode() == canonical(expected_document(name)).decode()
 
 

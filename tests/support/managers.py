@@ -17,6 +17,7 @@ from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.schema.core import CORE
 from holdfast.schema.resource import Schema
 from holdfast.schema.roles import Role
+from support.xsd import CheckedTransport
 
 TOKEN = "X-RestSvcSessionId"
 HOST = "http://localhost:9399"
@@ -65,9 +66,13 @@ async def running_manager(
 def client_of(
     manager: EnterpriseManager, settings: ApiSettings | None = None, base_url: str = HOST
 ) -> httpx.AsyncClient:
-    """Given a manager, return a client of its API that is not logged on."""
+    """Given a manager, return a client of its API that is not logged on.
+
+    Every XML answer it gets is checked against the XML schema.
+    """
     transport = httpx.ASGITransport(app=create_app(manager, settings))
-    return httpx.AsyncClient(transport=transport, base_url=base_url)
+    checked = CheckedTransport(transport, manager.schema)
+    return httpx.AsyncClient(transport=checked, base_url=base_url)
 
 
 async def log_on(

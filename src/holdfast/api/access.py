@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import base64
-import binascii
 
 from starlette.requests import Request
 
 from holdfast.api.call import Call
 from holdfast.api.errors import Forbidden, Unauthorized
 from holdfast.manager.account import Account
-from holdfast.manager.accounts import LogonRefused
+from holdfast.manager.logon_failures import LogonRefused
 from holdfast.manager.logon_sessions import LogonSession
 from holdfast.schema.roles import Role
 
 TOKEN_NAME = "X-RestSvcSessionId"  # noqa: S105 - the name of the header and the cookie
+
+
+_TOKENS_TRIED = 4
 
 
 async def logged_on(call: Call) -> LogonSession:
@@ -36,7 +38,8 @@ def _tokens(request: Request) -> list[str]:
         for name, separator, value in [part.strip().partition("=")]
         if separator and name == TOKEN_NAME
     ]
-    return [cookie.strip('"') for cookie in cookies] or request.headers.getlist(TOKEN_NAME)
+    tokens = [cookie.strip('"') for cookie in cookies] or request.headers.getlist(TOKEN_NAME)
+    return tokens[:_TOKENS_TRIED]
 
 
 async def account_of(call: Call) -> Account:
@@ -60,7 +63,7 @@ def _credentials(request: Request) -> tuple[str, str]:
         raise Unauthorized("Expected the header Authorization: Basic <user:password in base64>.")
     try:
         raw = base64.b64decode(encoded.strip(), validate=True)
-    except binascii.Error:
+    except ValueError:
         raise Unauthorized("The header Authorization is not base64.") from None
     try:
         text = raw.decode("utf-8")

@@ -8,7 +8,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from holdfast.api import entry, own, own_accounts, resources, security, services, unbuilt
+from holdfast.api import (
+    documentation,
+    entry,
+    own,
+    own_accounts,
+    reports,
+    resources,
+    security,
+    services,
+    unbuilt,
+)
 from holdfast.api.answers import refusal
 from holdfast.api.call import ApiSettings
 from holdfast.api.errors import ApiError, NotFound
@@ -19,20 +29,28 @@ from holdfast.manager.enterprise_manager import EnterpriseManager
 
 def create_app(manager: EnterpriseManager, settings: ApiSettings | None = None) -> ASGIApp:
     """Given a started manager, return the application that answers for it."""
-    router = Router(manager, settings or ApiSettings())
+    app = Starlette(
+        routes=router_for(manager, settings or ApiSettings()).routes,
+        exception_handlers={HTTPException: _refused},
+    )
+    app.router.redirect_slashes = False
+    return TolerantPaths(app)
+
+
+def router_for(manager: EnterpriseManager, settings: ApiSettings) -> Router:
+    """Given a manager, return the routes of the whole API."""
+    router = Router(manager, settings)
     entry.add_routes(router)
     resources.add_routes(router, manager.schema)
+    reports.add_routes(router)
     security.add_routes(router)
     services.add_routes(router)
     own.add_routes(router)
     own_accounts.add_routes(router)
     unbuilt.add_routes(router, manager.schema)
-    app = Starlette(
-        routes=router.routes,
-        exception_handlers={HTTPException: _refused},
-    )
-    app.router.redirect_slashes = False
-    return TolerantPaths(app)
+    # It describes the routes that are there, so it comes last.
+    documentation.add_routes(router, manager.schema)
+    return router
 
 
 async def _refused(request: Request, error: Exception) -> Response:

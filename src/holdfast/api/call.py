@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 from starlette.requests import Request
@@ -20,6 +21,13 @@ from holdfast.query.request import PageLimits, Parameters, single
 from holdfast.representation.requests import MAXIMUM_BYTES
 from holdfast.schema.naming import guid_of
 from holdfast.schema.resource import ResourceType
+
+#: How many query parameters one request may have.
+MAXIMUM_PARAMETERS = 100
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{1,5}))?", re.IGNORECASE | re.ASCII)
+
+_LAST_PORT = 65_535
 
 #: Where the API stands below the host.
 BASE_PATH = "/api"
@@ -63,7 +71,15 @@ class Call:
     def parameters(self) -> Parameters:
         """The query parameters, decoded, in their order."""
         query: bytes = self.request.scope["query_string"]
-        return parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True)
+        try:
+            return parse_qsl(
+                query.decode("utf-8", "replace"),
+                keep_blank_values=True,
+                max_num_fields=MAXIMUM_PARAMETERS,
+            )
+        except ValueError:
+            message = f"Expected at most {MAXIMUM_PARAMETERS} query parameters."
+            raise BadRequest(message) from None
 
     def parameter(self, name: str) -> str | None:
         """Given a parameter's name in any case, return its value, or None."""
@@ -93,7 +109,7 @@ class Call:
         """The address of the API, as this client reaches it, without a final slash."""
         if self.settings.public_url is not None:
             return self.settings.public_url.rstrip("/") + BASE_PATH
-        return f"{self.request.url.scheme}://{self._host()}{BASE_PATH}"
+        return f"{self.request.url.scheme}://{self._host}{BASE_PATH}"
 
     def address(self, resource: str) -> str:
         """Given a path below the API, return its address."""
@@ -107,17 +123,22 @@ class Call:
         except ValueError:
             raise not_found(resource, written) from None
 
+    def ensure_host_is_ours(self) -> None:
+        """Raise BadRequest when the request is for another host, as a rebound name makes them."""
+        if self.settings.public_url is None:
+            self._host  # noqa: B018 - the check is all
+
+    @cached_property
     def _host(self) -> str:
         """The Host of the request, if it is one of ours: links are made of it."""
-        host = self.request.headers.get("host", "")
-        try:
-            parts = urlsplit(f"//{host}")
-            name, _ = parts.hostname, parts.port
-        except ValueError:
-            name = None
-        if not name or parts.netloc != host or parts.path or "@" in host:
+        server = self.request.scope.get("server") or ("localhost", None)
+        host = self.request.headers.get("host")
+        if host is None:  # HTTP/1.0
+            return str(server[0]) if server[1] is None else f"{server[0]}:{server[1]}"
+        found = _HOST.fullmatch(host)
+        if found is None or int(found[2] or 0) > _LAST_PORT:
             raise BadRequest("Header Host: expected a host name, with a port if not the usual one.")
-        server = self.request.scope.get("server")
+        name = found[1].strip("[]").lower()
         if not (_is_loopback(name) or name in self._own_names(server)):
             raise BadRequest(
                 f"Header Host: {name} is not a name of this server; it can be allowed in settings."

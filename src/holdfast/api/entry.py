@@ -9,8 +9,15 @@ from starlette.responses import Response
 from holdfast.api.access import TOKEN_NAME, account_of
 from holdfast.api.answers import answer
 from holdfast.api.call import Call
+from holdfast.api.entry_descriptions import (
+    ENTRY_POINT,
+    LOG_ON,
+    LOGON_SESSIONS,
+    ONE_LOGON_SESSION,
+    QUERY_SERVICE,
+)
 from holdfast.api.errors import NotFound
-from holdfast.api.routing import Router
+from holdfast.api.routing import Methods, Router
 from holdfast.api.services import shown
 from holdfast.manager.logon_sessions import LogonSession, token_for
 from holdfast.representation.documents import NamedItem, Service, ServiceCollection
@@ -25,11 +32,12 @@ _VERSIONS = ("v1_5", "v1_6", "v1_7")
 
 def add_routes(router: Router) -> None:
     """Given a router, add the routes of this module."""
-    router.add("/", {"GET": entry_point}, public=True)
-    router.add("/sessionMngr", {"POST": log_on}, public=True)
-    router.add("/logonSessions", {"GET": logon_sessions})
-    router.add("/logonSessions/{id}", {"GET": logon_session, "DELETE": log_off})
-    router.add("/querySvc", {"GET": query_service})
+    router.add("/", {"GET": entry_point}, describe=ENTRY_POINT, public=True)
+    router.add("/sessionMngr", {"POST": log_on}, describe=LOG_ON, public=True)
+    router.add("/logonSessions", {"GET": logon_sessions}, describe=LOGON_SESSIONS)
+    methods: Methods = {"GET": logon_session, "DELETE": log_off}
+    router.add("/logonSessions/{id}", methods, describe=ONE_LOGON_SESSION)
+    router.add("/querySvc", {"GET": query_service}, describe=QUERY_SERVICE)
 
 
 async def entry_point(call: Call) -> Response:
@@ -61,7 +69,7 @@ async def log_on(call: Call) -> Response:
     location = {"Location": _address(call, session)}
     response = answer(call.request, _document(call, session), 201, location)
     secure = "; Secure" if call.request.url.scheme == "https" else ""
-    cookie = f"{TOKEN_NAME}={token}; Path=/api; HttpOnly{secure}"
+    cookie = f"{TOKEN_NAME}={token}; Path=/api; HttpOnly; SameSite=Lax{secure}"
     # Written raw: some clients compare the header's name with its case.
     response.raw_headers.append((TOKEN_NAME.encode(), token.encode()))
     response.raw_headers.append((b"Set-Cookie", cookie.encode()))

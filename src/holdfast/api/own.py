@@ -8,25 +8,54 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid4
 
-import msgspec
 from starlette.responses import Response
 
 from holdfast.api.access import require
 from holdfast.api.call import Call
+from holdfast.api.description import Body, Operation, document
 from holdfast.api.errors import BadRequest
+from holdfast.api.negotiation import sends_json
 from holdfast.api.resources import task_answer
 from holdfast.api.routing import Router
 from holdfast.catalog.writer import OWNER
+from holdfast.representation.requests import read_json
 from holdfast.schema.naming import guid_of
 from holdfast.schema.roles import ADMINISTRATOR
 from holdfast.server.messages import Command
 
 PREFIX = "/holdfast/v1"
 
+# The backup server has the last word on a specification; this is what one looks like.
+_TEXT = {"type": "string"}
+_JOB_SPECIFICATION = {
+    "type": "object",
+    "required": ["name", "sources", "repository"],
+    "properties": {
+        "name": _TEXT,
+        "kind": {"type": "string", "enum": ["Backup", "NasBackup"], "default": "Backup"},
+        "sources": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "object", "required": ["path"], "properties": {"path": _TEXT}},
+        },
+        "repository": _TEXT | {"description": "The UID or the GUID of a repository."},
+        "description": _TEXT,
+        "retention": {"type": "integer", "minimum": 1, "description": "Points to keep."},
+        "schedule": {"type": ["object", "null"]},
+    },
+}
+_CREATE_JOB = Operation(
+    "Create a job",
+    "Holdfast",
+    {202: document("Task", "The task under which it is done.")},
+    ADMINISTRATOR,
+    body=Body(json=_JOB_SPECIFICATION, required=True),
+)
+
 
 def add_routes(router: Router) -> None:
     """Given a router, add the routes of this module."""
-    router.add(f"{PREFIX}/jobs", {"POST": create_job})
+    router.add(f"{PREFIX}/jobs", {"POST": create_job}, describe={"POST": _CREATE_JOB})
 
 
 async def create_job(call: Call) -> Response:
@@ -54,10 +83,13 @@ async def create_job(call: Call) -> Response:
 
 
 async def _object(call: Call) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(await call.body(), type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"The body: expected a JSON object ({error}).") from None
+    if not sends_json(call.request):
+        # Also keeps out what a page of another site can send without asking first.
+        raise BadRequest("Header Content-Type: expected application/json.")
+    found = read_json(await call.body())
+    if not isinstance(found, dict):
+        raise BadRequest("The body: expected a JSON object.")
+    return found
 
 
 def _repository(specification: dict[str, Any]) -> UUID:

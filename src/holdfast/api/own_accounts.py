@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from holdfast.api.access import require
 from holdfast.api.call import Call, not_found
+from holdfast.api.description import Answer, Body, Operation
 from holdfast.api.errors import BadRequest
 from holdfast.api.own import PREFIX
 from holdfast.api.resources import Place
@@ -43,10 +44,50 @@ class PasswordSpecification(msgspec.Struct, forbid_unknown_fields=True):
     password: _Password
 
 
+_TEXTS = {"type": "array", "items": {"type": "string"}}
+_CREATE_ACCOUNT = Operation(
+    "Create an account with a password",
+    "Holdfast",
+    {201: Answer("The account is made; the header Location says where.", media="application/json")},
+    ADMINISTRATOR,
+    body=Body(
+        json={
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": {"type": "string"},
+                "password": {"type": "string"},
+                "roles": {"type": "array", "items": {"enum": [role.value for role in Role]}},
+                "kind": {"type": "string", "enum": list(KINDS)},
+                "allow_restore_all_vms": {"type": "boolean", "default": True},
+                "scopes": _TEXTS,
+            },
+        },
+        required=True,
+    ),
+)
+_SET_PASSWORD = Operation(
+    "Set the password of an account; its logon sessions end",
+    "Holdfast",
+    {204: Answer("The password is set.")},
+    ADMINISTRATOR,
+    body=Body(
+        json={
+            "type": "object",
+            "required": ["password"],
+            "properties": {"password": {"type": "string"}},
+        },
+        required=True,
+    ),
+)
+
+
 def add_routes(router: Router) -> None:
     """Given a router, add the routes of this module."""
-    router.add(f"{PREFIX}/accounts", {"POST": create_account})
-    router.add(f"{PREFIX}/accounts/{{id}}/password", {"POST": set_password})
+    accounts = f"{PREFIX}/accounts"
+    router.add(accounts, {"POST": create_account}, describe={"POST": _CREATE_ACCOUNT})
+    password = f"{accounts}/{{id}}/password"
+    router.add(password, {"POST": set_password}, describe={"POST": _SET_PASSWORD})
 
 
 async def create_account(call: Call) -> Response:

@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _ENCODED_QUESTION_MARK = re.compile(rb"%3f", re.IGNORECASE)
+_ORIGIN = re.compile(rb"^https?://[^/]*", re.IGNORECASE)
 _SLASHES = re.compile("/{2,}")
 
 
@@ -30,7 +31,9 @@ class TolerantPaths:
 
 def _plain(scope: Scope) -> Scope:
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
-    path: str = scope["path"]
+    # A proxy's way of asking: the whole address in place of the path.
+    raw = _ORIGIN.sub(b"", raw)
+    path: str = unquote_to_bytes(raw).decode("utf-8", "replace")
     if (split := _ENCODED_QUESTION_MARK.search(raw)) is not None:
         path = unquote_to_bytes(raw[: split.start()]).decode("utf-8", "replace")
         hidden = unquote_to_bytes(raw[split.end() :])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,9 +11,15 @@ from starlette.responses import Response
 
 from holdfast.api.access import require
 from holdfast.api.answers import answer
-from holdfast.api.call import Call, not_found
+from holdfast.api.call import BASE_PATH, Call, not_found
 from holdfast.api.errors import BadRequest
 from holdfast.api.negotiation import sends_json
+from holdfast.api.resource_descriptions import (
+    describe_actions,
+    describe_collection,
+    describe_item,
+    describe_query,
+)
 from holdfast.api.routing import Methods, Router
 from holdfast.catalog.reader import Row
 from holdfast.catalog.scope import Within
@@ -48,21 +55,30 @@ from holdfast.schema.types import Element, String
 
 _DAY = 24 * 60 * 60 * 1000
 
+#: More rows than these would hold up other requests while they are written.
+ROWS_WRITTEN_AT_ONCE = 200
+
 #: The declarations of request bodies, by the name of their root.
 BODIES: dict[str, Element] = {JOB_CLONE_SPEC.name: JOB_CLONE_SPEC}
 
 
 def add_routes(router: Router, schema: Schema) -> None:
     """Given a router and a schema, add the routes of every type, and the query's."""
-    router.add("/query", {"GET": query})
+    router.add("/query", {"GET": query}, describe=describe_query(schema))
     for resource in schema:
         if resource.parent is not None:
             continue
         place = Place(resource)
-        router.add(resource.collection, {"GET": place.collection})
-        router.add(f"{resource.collection}/{{id}}", _item_methods(place))
+        described = describe_collection(resource)
+        router.add(resource.collection, {"GET": place.collection}, describe=described)
+        router.add(
+            f"{resource.collection}/{{id}}",
+            _item_methods(place),
+            describe={**describe_item(resource), **describe_actions(resource, BODIES)},
+        )
         for view in resource.views:
-            router.add(view.path, {"GET": Place(resource, view=view).collection})
+            viewed = Place(resource, view=view)
+            router.add(view.path, {"GET": viewed.collection}, describe=described)
         for child in resource.children:
             if child.target in schema:
                 _add_child(router, schema, resource, child)
@@ -75,9 +91,13 @@ def _add_child(
     place = Place(target, resource, child)
     for path in (child.path, *child.spellings):
         below = f"{resource.collection}/{{id}}/{path}"
-        router.add(below, {"GET": place.collection})
+        described = describe_collection(
+            target, resource, entities_alone=child.entities, misspelt=path != child.path
+        )
+        router.add(below, {"GET": place.collection}, describe=described)
         if target.parent is not None:
-            router.add(f"{below}/{{item}}", {"GET": place.item})
+            described = describe_item(target, resource)
+            router.add(f"{below}/{{item}}", {"GET": place.item}, describe=described)
 
 
 def _item_methods(place: Place) -> Methods:
@@ -114,7 +134,7 @@ class Place:
         found = await call.manager.reader.rows(query, tuple(restrictions))
         writer = writer_for(schema, self.resource, query.entities, call.rights)
         paging = _paging(call, query, found.total) if query.page else None
-        return answer(call.request, Collection(writer, found.rows, call.base, paging))
+        return await rows_answer(call, Collection(writer, found.rows, call.base, paging))
 
     async def item(self, call: Call) -> Response:
         """Answer with one item."""
@@ -235,7 +255,14 @@ async def query(call: Call) -> Response:
     found = await call.manager.reader.rows(asked, tuple(own_restrictions(call, asked.resource)))
     writer = writer_for(schema, asked.resource, asked.entities, call.rights)
     paging = _paging(call, asked, found.total)
-    return answer(call.request, QueryAnswer(writer, found.rows, call.base, paging))
+    return await rows_answer(call, QueryAnswer(writer, found.rows, call.base, paging))
+
+
+async def rows_answer(call: Call, document: Collection | QueryAnswer) -> Response:
+    """Given a document of rows, return the answer; many rows are written in a thread."""
+    if len(document.rows) <= ROWS_WRITTEN_AT_ONCE:
+        return answer(call.request, document)
+    return await asyncio.to_thread(answer, call.request, document)
 
 
 async def task_answer(call: Call, uid: UUID, status: int = 202) -> Response:
@@ -263,7 +290,7 @@ def own_restrictions(call: Call, resource: ResourceType) -> list[Condition]:
 def _paging(call: Call, asked: Query, total: int) -> Paging:
     if asked.page is None:
         raise ValueError("a query without a page has no paging")
-    path = call.request.url.path.removeprefix("/api")
+    path = call.request.url.path[len(BASE_PATH) :]
     return Paging(call.address(path), call.parameters, asked.page.size, asked.page.number, total)
 
 

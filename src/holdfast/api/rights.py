@@ -56,6 +56,11 @@ class Rights:
         return f"The role{'s' if len(held) > 1 else ''} {' and '.join(held)}"
 
 
+def roles_of(method: str, path: str) -> frozenset[Role]:
+    """Given a method and an address with placeholders, return who may make a call there."""
+    return frozenset[Role]().union(*(call.roles for call in all_calls().at(method, path)))
+
+
 @lru_cache(maxsize=1 << len(Role))
 def rights_of(roles: frozenset[Role]) -> Rights:
     """Given roles, return what their holder may do: always the same object for the same roles."""

@@ -5,17 +5,28 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from holdfast.api.access import logged_on
 from holdfast.api.answers import refusal
 from holdfast.api.call import BASE_PATH, ApiSettings, Call
-from holdfast.api.errors import ApiError, BadRequest, MethodNotAllowed, Overloaded
-from holdfast.catalog.store import ReadTooLong
+from holdfast.api.description import Operations
+from holdfast.api.errors import (
+    ApiError,
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    Unauthorized,
+)
+from holdfast.api.rights import roles_of
+from holdfast.catalog.store import ReadTooLong, TooManyReads
 from holdfast.manager.enterprise_manager import EnterpriseManager
+from holdfast.manager.errors import LogonSessionOver, ResourceGone
 from holdfast.query.errors import QueryError
 from holdfast.representation.requests import RequestError
 from holdfast.schema.calls import ApiCall, place_of
@@ -31,6 +42,15 @@ Methods = dict[str, Handler]
 Refusal = Callable[[Call, ApiCall], Awaitable[Response]]
 
 
+@dataclass(frozen=True)
+class ServedPath:
+    """A path below the API, the methods it has handlers for, and what is said of them."""
+
+    path: str
+    methods: tuple[str, ...]
+    operations: Operations
+
+
 class Router:
     """Collects routes. What is not marked `public` needs a logon session and the right to it."""
 
@@ -40,17 +60,43 @@ class Router:
         self.routes: list[Route] = []
         self._handlers: dict[str, Methods] = {}
         self._refuse_unbuilt: Refusal | None = None
+        self.served: list[ServedPath] = []
 
     def serves(self, method: str, path: str) -> bool:
         """Given a method and a path with placeholders, say whether there is a handler for it."""
         return method in self._handlers.get(place_of(path), {})
 
+    def refuse(self, path: str, methods: Methods) -> None:
+        """Given a path and what answers calls there that nothing serves, add the route."""
+        self._add(path, methods, public=False)
+
     def when_unbuilt(self, refusal: Refusal) -> None:
         """Given what answers calls that are not built, let it."""
         self._refuse_unbuilt = refusal
 
-    def add(self, path: str, methods: Methods, *, public: bool = False) -> None:
-        """Given a path below the API and its handlers, add the route, or them to the route."""
+    def add(
+        self,
+        path: str,
+        methods: Methods,
+        *,
+        describe: Operations | None = None,
+        public: bool = False,
+    ) -> None:
+        """Given a path below the API, its handlers and their descriptions, add the route.
+
+        A path that is there already gets these handlers beside the ones it has.
+        """
+        known = next((s for s in self.served if place_of(s.path) == place_of(path)), None)
+        served = ServedPath(path, tuple(methods), _with_rights(path, describe or {}))
+        if known is None:
+            self.served.append(served)
+        else:
+            both = {**known.operations, **served.operations}
+            merged = ServedPath(known.path, (*known.methods, *served.methods), both)
+            self.served[self.served.index(known)] = merged
+        self._add(path, methods, public=public)
+
+    def _add(self, path: str, methods: Methods, *, public: bool) -> None:
         known = place_of(path) in self._handlers
         handlers = self._handlers.setdefault(place_of(path), {})
         handlers.update(methods)
@@ -71,6 +117,8 @@ class Router:
         self.routes.append(route)
 
     async def _handled(self, call: Call, path: str, handlers: Methods, *, public: bool) -> Response:
+        # Before anything is done: a request for a host that is not us must have no effect.
+        call.ensure_host_is_ours()
         if not public:
             call.session = await logged_on(call)
         method = call.request.method
@@ -85,6 +133,14 @@ class Router:
         return await handler(call)
 
 
+def _with_rights(path: str, operations: Operations) -> Operations:
+    """Given descriptions of a path, return them with the roles that the table of calls says."""
+    return {
+        method: replace(operation, roles=roles_of(method, path) or operation.roles)
+        for method, operation in operations.items()
+    }
+
+
 async def guarded(request: Request, handling: Awaitable[Response]) -> Response:
     """Given the handling of a request, return its answer, or the error it ended with."""
     try:
@@ -93,8 +149,14 @@ async def guarded(request: Request, handling: Awaitable[Response]) -> Response:
         return refusal(request, error)
     except (QueryError, RequestError) as error:
         return refusal(request, BadRequest(str(error)))
-    except ReadTooLong as error:
+    except (ReadTooLong, TooManyReads) as error:
         return refusal(request, Overloaded(str(error)))
+    except ClientDisconnect:
+        return Response(status_code=BadRequest.status)  # nobody is there to read it
+    except LogonSessionOver as error:
+        return refusal(request, Unauthorized(str(error)))
+    except ResourceGone as error:
+        return refusal(request, NotFound(str(error)))
     except Exception:  # noqa: BLE001 - the last resort
         # Nobody is shown a traceback, and the log has it.
         _log.exception("%s %s failed.", request.method, request.url.path)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from starlette.responses import Response
 
+from holdfast.api import security_descriptions as descriptions
 from holdfast.api.call import Call, not_found
 from holdfast.api.errors import BadRequest, Forbidden
 from holdfast.api.negotiation import sends_json
@@ -35,12 +36,17 @@ _REBUILD = "rebuildScope"
 
 def add_routes(router: Router) -> None:
     """Given a router, add what the declarations of the types do not make."""
-    router.add(_ACCOUNTS, {"POST": create_account})
-    router.add(_ACCOUNT, {"POST": toggle_restore_scopes, "DELETE": delete_account})
-    router.add(f"{_ACCOUNT}/roles", {"POST": add_role})
-    router.add(f"{_ACCOUNT}/roles/{{item}}", {"DELETE": remove_role})
-    router.add(f"{_ACCOUNT}/scopes", {"POST": add_scopes})
-    router.add(f"{_ACCOUNT}/scopes/{{item}}", {"DELETE": remove_scope})
+    role, scope = f"{_ACCOUNT}/roles", f"{_ACCOUNT}/scopes"
+    for method, path, handler, described in (
+        ("POST", _ACCOUNTS, create_account, descriptions.CREATE_ACCOUNT),
+        ("POST", _ACCOUNT, toggle_restore_scopes, descriptions.TOGGLE_RESTORE_SCOPES),
+        ("DELETE", _ACCOUNT, delete_account, descriptions.DELETE_ACCOUNT),
+        ("POST", role, add_role, descriptions.ADD_ROLE),
+        ("DELETE", f"{role}/{{item}}", remove_role, descriptions.REMOVE_ROLE),
+        ("POST", scope, add_scopes, descriptions.ADD_SCOPES),
+        ("DELETE", f"{scope}/{{item}}", remove_scope, descriptions.REMOVE_SCOPE),
+    ):
+        router.add(path, {method: handler}, describe={method: described})
 
 
 async def create_account(call: Call) -> Response:

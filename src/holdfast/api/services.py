@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from holdfast.api.answers import answer
 from holdfast.api.call import Call
+from holdfast.api.description import Operation, document
 from holdfast.api.routing import Handler, Router
 from holdfast.representation.documents import Service
 from holdfast.representation.links import LinkValue, method_of
@@ -17,7 +18,12 @@ from holdfast.schema.link_lists import SERVICES, Leading, LinkService
 def add_routes(router: Router) -> None:
     """Given a router, add the routes of this module."""
     for service in SERVICES:
-        router.add(service.path, {"GET": _answering(service)})
+        described = Operation(
+            f"Find what belongs to {service.path}",
+            "Services",
+            {200: document(service.root, "Links.")},
+        )
+        router.add(service.path, {"GET": _answering(service)}, describe={"GET": described})
 
 
 def shown(call: Call, links: Iterable[Leading]) -> list[LinkValue]:

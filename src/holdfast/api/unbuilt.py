@@ -32,7 +32,9 @@ def add_routes(router: Router, schema: Schema) -> None:
         raise WrongCalls("\n".join(faults))
     for call in all_calls():
         if not router.serves(call.method, call.path):
-            router.add(call.path.replace("{path}", "{path:path}"), {call.method: _refusing(call)})
+            router.refuse(
+                call.path.replace("{path}", "{path:path}"), {call.method: _refusing(call)}
+            )
     router.when_unbuilt(refuse)
 
 

@@ -7,10 +7,13 @@ from sqlite3 import Connection
 from typing import Any
 from uuid import UUID
 
-from holdfast.catalog.select import Condition, Selection, quoted
+from holdfast.catalog.select import Condition, Selection, Statement, quoted
 from holdfast.catalog.store import CatalogStore
 from holdfast.query.request import Page, Query, default_order
 from holdfast.schema.resource import ResourceType
+
+#: Up to so many rows, a table may be read whole in the line of the quick reads.
+SMALL_TABLE = 20_000
 
 #: A row by the names that `catalog.select.projection` gives.
 Row = dict[str, Any]
@@ -36,6 +39,9 @@ class CatalogReader:
         page, count = selection.rows(), selection.count()
         to_row = selection.projection.row
 
+        def ask_if_quick(connection: Connection) -> Rows | None:
+            return None if _is_slow(connection, query, selection) else ask(connection)
+
         def ask(connection: Connection) -> Rows:
             rows = [to_row(row) for row in connection.execute(page.text, page.parameters)]
             if query.page is None:
@@ -45,7 +51,8 @@ class CatalogReader:
             total: int = connection.execute(count.text, count.parameters).fetchone()[0]
             return Rows(rows, total)
 
-        return await self._store.read(ask)
+        found = await self._store.read(ask_if_quick)
+        return found if found is not None else await self._store.read_slowly(ask)
 
     async def first(
         self, resource: ResourceType, restrictions: tuple[Condition, ...], *, entities: bool
@@ -71,3 +78,24 @@ class CatalogReader:
         text = f"SELECT 1 FROM {quoted(resource.table)} WHERE uid = ?"
         found = await self._store.read(lambda c: c.execute(text, (uid.bytes,)).fetchone())
         return found is not None
+
+
+def _is_slow(connection: Connection, query: Query, selection: Selection) -> bool:
+    """Say whether a query reads or sorts all of a table that is not small."""
+    table = quoted(query.resource.table)
+    # Ids only grow, so the greatest is never less than the number of rows, and it costs nothing.
+    (greatest,) = connection.execute(f"SELECT max(id) FROM {table}").fetchone()
+    if (greatest or 0) <= SMALL_TABLE:
+        return False
+    if query.page is None or query.page.offset > SMALL_TABLE:
+        return True
+    keys, count = _plan(connection, selection.keys()), _plan(connection, selection.count())
+    sorts_all = "USE TEMP B-TREE FOR ORDER BY" in keys
+    reads_all = selection.is_filtered and any(step.startswith("SCAN t") for step in keys)
+    counts_all = any(step.startswith("SCAN t") for step in count)
+    return sorts_all or reads_all or counts_all
+
+
+def _plan(connection: Connection, statement: Statement) -> list[str]:
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {statement.text}", statement.parameters)
+    return [step for *_, step in plan]

@@ -138,6 +138,8 @@ class Selection:
         conditions = [self._restricted(restriction) for restriction in restrictions]
         if query.filter is not None:
             conditions.append(self._condition(query.filter))
+        #: Whether anything keeps rows from being read one after the other in their order.
+        self.is_filtered = bool(conditions)
         self._where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         self._filter_joins = "".join(self._joins)
 
@@ -149,30 +151,40 @@ class Selection:
             tuple(self._parameters),
         )
 
-    def rows(self) -> Statement:
-        """Return the statement that reads the rows, in order."""
-        query, read = self._query, self.projection
-        table = quoted(query.resource.table)
-        order = query.order
+    def keys(self) -> Statement:
+        """Return the inner part of `rows`: the ids of the page, in order."""
+        query = self._query
+        table, order = quoted(query.resource.table), query.order
         sort = self._column(order.field, order.field.sort_column)
-        # Missing values sort lowest, on every engine.
-        direction = "DESC NULLS LAST" if order.descending else "ASC NULLS FIRST"
-        tie = "DESC" if order.descending else "ASC"
         parameters = list(self._parameters)
         limit = ""
         if query.page is not None:
             limit = " LIMIT ? OFFSET ?"
             parameters += [query.page.size, query.page.offset]
-        inner = (
-            f'SELECT t."id" AS id, {sort} AS sort FROM {table} AS t{"".join(self._joins)}'
-            f'{self._where} ORDER BY {sort} {direction}, t."uid" {tie}{limit}'
-        )
+        direction, tie = self._directions()
         return Statement(
-            f"SELECT {', '.join(read.expressions)} FROM ({inner}) AS k"
-            f' JOIN {table} AS t ON t."id" = k.id{read.joins}'
-            f' ORDER BY k.sort {direction}, t."uid" {tie}',
+            f'SELECT t."id" AS id, {sort} AS sort FROM {table} AS t{"".join(self._joins)}'
+            f'{self._where} ORDER BY {sort} {direction}, t."uid" {tie}{limit}',
             tuple(parameters),
         )
+
+    def rows(self) -> Statement:
+        """Return the statement that reads the rows, in order."""
+        keys, read = self.keys(), self.projection
+        table = quoted(self._query.resource.table)
+        direction, tie = self._directions()
+        return Statement(
+            f"SELECT {', '.join(read.expressions)} FROM ({keys.text}) AS k"
+            f' JOIN {table} AS t ON t."id" = k.id{read.joins}'
+            f' ORDER BY k.sort {direction}, t."uid" {tie}',
+            keys.parameters,
+        )
+
+    def _directions(self) -> tuple[str, str]:
+        """How the sorted column and the ties are ordered; missing values are lowest everywhere."""
+        if self._query.order.descending:
+            return "DESC NULLS LAST", "DESC"
+        return "ASC NULLS FIRST", "ASC"
 
     def _restricted(self, restriction: Condition) -> str:
         if isinstance(restriction, Within):

@@ -1,6 +1,7 @@
 """The embedded store: one SQLite file, one writer, readers in threads.
 
-Nothing here runs on the event loop: a slow query holds up its own thread and nothing else.
+Nothing here runs on the event loop, and what may take long has threads of its own: a slow query
+holds up other slow queries and nothing else.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import create_engine
+from sqlalchemy import URL, create_engine
 
 from holdfast.catalog.migration import migrate
 from holdfast.catalog.tables import metadata_for
@@ -25,12 +26,20 @@ Result = TypeVar("Result")
 #: Seconds after which a read is given up.
 READ_LIMIT = 60.0
 
-_READERS = 4
+#: How many slow reads may wait for a thread; one more is refused.
+LONGEST_QUEUE = 32
+
+_QUICK_READERS = 3
+_SLOW_READERS = 2
 _STEPS_BETWEEN_CHECKS = 20_000
 
 
 class ReadTooLong(Exception):
     """The query took longer than the limit and was given up."""
+
+
+class TooManyReads(Exception):
+    """So many slow queries are waiting that one more would wait too long."""
 
 
 class CatalogStore:
@@ -40,7 +49,10 @@ class CatalogStore:
         self.schema = schema
         self._path = path
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="catalog-writer")
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="catalog-reader")
+        self._quick = ThreadPoolExecutor(_QUICK_READERS, thread_name_prefix="catalog-reader")
+        self._slow = ThreadPoolExecutor(_SLOW_READERS, thread_name_prefix="catalog-slow-reader")
+        self._slow_reads = 0
+        self._closing = False
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
 
@@ -53,7 +65,7 @@ class CatalogStore:
         await asyncio.to_thread(self._prepare, from_schema)
 
     def _prepare(self, from_schema: bool) -> None:
-        engine = create_engine(f"sqlite:///{self._path}")
+        engine = create_engine(URL.create("sqlite", database=str(self._path)))
         try:
             if from_schema:
                 metadata_for(self.schema).create_all(engine)
@@ -64,12 +76,17 @@ class CatalogStore:
         self._path.chmod(0o600)
 
     async def close(self) -> None:
-        """Wait for what is under way and close every connection."""
+        """Give up reads, wait for the write that is under way, and close every connection."""
         await asyncio.to_thread(self._shut_down)
 
     def _shut_down(self) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        self._quick.shutdown(cancel_futures=True)
+        self._slow.shutdown(cancel_futures=True)
+        self._writer.submit(_optimize, self._connection).result()
         self._writer.shutdown()
-        self._readers.shutdown()
         for connection in self._connections:
             connection.close()
         self._connections.clear()
@@ -86,30 +103,42 @@ class CatalogStore:
         connection.execute("BEGIN IMMEDIATE")
         try:
             result = change(connection)
+            connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
         return result
 
     async def read(self, question: Callable[[sqlite3.Connection], Result]) -> Result:
         """Given a function that reads rows, run it on one consistent state; return its result.
 
-        Raises ReadTooLong.
+        It must be quick: whoever logs on waits in the same line. Raises ReadTooLong.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._ask, question)
+        return await asyncio.get_running_loop().run_in_executor(self._quick, self._ask, question)
+
+    async def read_slowly(self, question: Callable[[sqlite3.Connection], Result]) -> Result:
+        """As `read`, for a question that may take long. Raises TooManyReads, too."""
+        if self._slow_reads >= LONGEST_QUEUE:
+            raise TooManyReads("Too many slow queries are running; try again later.")
+        self._slow_reads += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._slow, self._ask, question)
+        finally:
+            self._slow_reads -= 1
 
     def _ask(self, question: Callable[[sqlite3.Connection], Result]) -> Result:
         connection = self._connection()
         give_up_at = time.monotonic() + READ_LIMIT
         connection.set_progress_handler(
-            lambda: time.monotonic() > give_up_at, _STEPS_BETWEEN_CHECKS
+            lambda: self._closing or time.monotonic() > give_up_at, _STEPS_BETWEEN_CHECKS
         )
         connection.execute("BEGIN")
         try:
             return question(connection)
         except sqlite3.OperationalError as error:
-            if time.monotonic() > give_up_at:
+            if self._closing or time.monotonic() > give_up_at:
                 raise ReadTooLong(f"The query took longer than {READ_LIMIT:.0f} s.") from error
             raise
         finally:
@@ -134,3 +163,10 @@ class CatalogStore:
         self._local.connection = connection
         self._connections.append(connection)
         return connection
+
+
+def _optimize(connection_of: Callable[[], sqlite3.Connection]) -> None:
+    """Let SQLite learn how the values are spread, as far as that has changed: plans rest on it."""
+    connection = connection_of()
+    connection.execute("PRAGMA analysis_limit = 1000")
+    connection.execute("PRAGMA optimize")

@@ -6,8 +6,8 @@ import logging
 from dataclasses import dataclass
 
 from holdfast.cli.passwords import ADMINISTRATOR, generate
-from holdfast.manager.accounts import LogonRefused
 from holdfast.manager.enterprise_manager import EnterpriseManager
+from holdfast.manager.logon_failures import LogonRefused
 from holdfast.schema.roles import Role
 
 _log = logging.getLogger(__name__)

@@ -29,6 +29,11 @@ class DataDirectory:
         return self.path / "server"
 
     @property
+    def log(self) -> Path:
+        """The log of this installation, with tracebacks."""
+        return self.path / "holdfast.log"
+
+    @property
     def manager(self) -> Path:
         """What the manager keeps."""
         return self.path / "manager"

@@ -1,9 +1,12 @@
-"""The log: one line per event on standard error."""
+"""The log: one line per event on standard error, and all there is to know in a file."""
 
 from __future__ import annotations
 
 import logging
+import os
 import time
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -38,3 +41,19 @@ def configure(verbose: bool) -> None:
     logging.basicConfig(handlers=[handler], level=logging.DEBUG if verbose else logging.INFO)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+class _Whole(_OneLine):
+    """Writes a record with its traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record, over several lines if need be."""
+        return logging.Formatter.format(self, record)
+
+
+def keep_in(path: Path) -> None:
+    """Given a path, keep the log there, too: with tracebacks, 5 MB at most and as much before."""
+    os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
+    handler = RotatingFileHandler(path, maxBytes=5_000_000, backupCount=1, encoding="utf-8")
+    handler.setFormatter(_Whole(_FORMAT))
+    logging.getLogger().addHandler(handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from sqlite3 import Connection
 from uuid import UUID, uuid4
@@ -12,17 +13,16 @@ from holdfast.manager.account import CAN_LOG_ON, Account, NewAccount
 from holdfast.manager.account_rows import NoSuchAccount
 from holdfast.manager.clock import Clock
 from holdfast.manager.identity import NO_PASSWORD, CredentialCheck, LocalPasswords, OutsideProgram
-from holdfast.manager.logon_failures import LogonFailures
+from holdfast.manager.logon_failures import LogonFailures, LogonRefused
 from holdfast.manager.logon_sessions import end_sessions_of
 from holdfast.manager.scopes import add_scope
 from holdfast.query.literals import fold
 from holdfast.schema.roles import Role
 
+#: How many passwords are checked at a time. Each check takes a core and 64 MiB for a while.
+_CHECKS_AT_ONCE = 2
 
-class LogonRefused(Exception):
-    """The name or the password is wrong, or it was tried too often; the message does not say
-    which of the first two.
-    """
+_Check = tuple[CredentialCheck, asyncio.Semaphore]
 
 
 class AccountExists(ValueError):
@@ -38,10 +38,13 @@ class Accounts:
         self._store = store
         self._clock = clock
         self._local = LocalPasswords(store)
-        self._outside: CredentialCheck | None = None
+        # Each has turns of its own: a program that hangs must not keep local accounts out.
+        self._local_check: _Check = (self._local, asyncio.Semaphore(_CHECKS_AT_ONCE))
+        self._outside_check: _Check | None = None
         if logon_program is not None:
-            self._outside = OutsideProgram(logon_program)
-        self._failures = LogonFailures(store, clock)
+            outside = OutsideProgram(logon_program)
+            self._outside_check = (outside, asyncio.Semaphore(_CHECKS_AT_ONCE))
+        self.failures = LogonFailures(store, clock)
 
     async def show_all(self) -> None:
         """Bring what the API shows of roles and accounts into step with them."""
@@ -187,27 +190,27 @@ class Accounts:
 
         Raises LogonRefused.
         """
-        subjects = (f"account {fold(name)}", f"address {address}")
-        seconds = await self._failures.wait(subjects)
-        if seconds:
-            raise LogonRefused(f"Too many failed logons; try again in {seconds} s.")
         row = await self._store.read(
             lambda c: c.execute(
-                "SELECT uid, name, kind, password_hash, allow_restore_all_vms FROM account"
+                "SELECT uid, name, allow_restore_all_vms, kind, password_hash FROM account"
                 " WHERE name_key = ?",
                 (fold(name),),
             ).fetchone()
         )
-        check: CredentialCheck = self._local
-        if row and row[2] in CAN_LOG_ON and row[3] == NO_PASSWORD and self._outside is not None:
-            check = self._outside
-        if not await check.accepts(name, password) or row is None or row[2] not in CAN_LOG_ON:
-            await self._failures.count(subjects)
-            raise LogonRefused("The user name or the password is wrong.")
-        await self._failures.forget(subjects)
+        can_log_on = row is not None and row[3] in CAN_LOG_ON
+        check, turns = self._local_check
+        if self._outside_check is not None and can_log_on and row[4] == NO_PASSWORD:
+            check, turns = self._outside_check
+        # Whoever sends many at once waits here, and is then refused by what the first have failed.
+        async with turns:
+            await self.failures.refuse_while_delayed(name, address)
+            if not await check.accepts(name, password) or not can_log_on:
+                await self.failures.count(name, address)
+                raise LogonRefused("The user name or the password is wrong.")
+            await self.failures.forget(name, address)
         uid = UUID(bytes=row[0])
         roles = frozenset(await self._store.read(lambda c: account_rows.roles_of(c, uid)))
-        everything = bool(row[4]) or Role.PORTAL_ADMINISTRATOR in roles
+        everything = bool(row[2]) or Role.PORTAL_ADMINISTRATOR in roles
         return Account(uid, row[1], roles, everything)
 
     def _expect(self, connection: Connection, uid: UUID) -> None:
@@ -216,5 +219,5 @@ class Accounts:
             raise NoSuchAccount(str(uid))
 
     def _expect_another_administrator(self, connection: Connection, uid: UUID) -> None:
-        outside = self._outside is not None
+        outside = self._outside_check is not None
         account_rows.expect_another_administrator(connection, uid, outside=outside)

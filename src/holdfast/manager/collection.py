@@ -8,6 +8,7 @@ from sqlite3 import Connection
 from uuid import UUID
 
 from holdfast.catalog.store import CatalogStore
+from holdfast.catalog.sweeping import sweep
 from holdfast.catalog.writer import RowState, WrongRow, put, remove
 from holdfast.manager.connection import BackupServerConnection, BackupServerUnavailable
 from holdfast.schema.resource import Schema
@@ -38,6 +39,9 @@ class Collector:
         self._store = store
         self._cursor = 0
         self._epoch: UUID | None = None
+        # While a feed that started anew is read from its beginning: what it has held so far.
+        self._seen: set[UUID] | None = None
+        self._passes = 0
         self._collecting = asyncio.Lock()
         self._advanced = asyncio.Condition()
 
@@ -93,9 +97,15 @@ class Collector:
             await self._collect_batch(0)
 
     async def reach(self, cursor: int) -> None:
-        """Given a cursor, return when the catalog holds everything up to it."""
+        """Given a cursor, return when the catalog holds everything up to it.
+
+        When the feed starts anew meanwhile, its cursors are others: then all of it is everything.
+        """
+        passes = self._passes
         async with self._advanced:
-            await self._advanced.wait_for(lambda: self._cursor >= cursor)
+            await self._advanced.wait_for(
+                lambda: self._passes != passes or (self._seen is None and self._cursor >= cursor)
+            )
 
     async def _collect_batch(self, wait: int) -> None:
         after = self._cursor
@@ -104,21 +114,43 @@ class Collector:
             if self._cursor != after:
                 return  # another reader was faster; its batch is written already
             if self._epoch is not None and batch.epoch != self._epoch:
-                _log.warning("Backup server %s: its feed starts anew.", self.information.name)
-                batch = await self.connection.changes(0, 0)
-            if batch.changes or batch.epoch != self._epoch:
-                await self._store.write(lambda c: self._apply(c, batch))
-            self._epoch, self._cursor = batch.epoch, batch.cursor
+                await self._start_anew(batch.epoch)
+            else:
+                await self._take(batch)
         async with self._advanced:
             self._advanced.notify_all()
 
-    def _apply(self, connection: Connection, batch: Changes) -> None:
+    async def _start_anew(self, epoch: UUID) -> None:
+        _log.warning("Backup server %s: its feed starts anew.", self.information.name)
+        self._seen = set()
+        self._epoch = epoch
+        self._cursor = 0
+
+    async def _take(self, batch: Changes) -> None:
+        """Write a batch and the cursor after it, in one transaction."""
+        if self._seen is not None:
+            self._seen |= {change.uid for change in batch.changes if not change.removed}
+        swept = self._seen if self._seen is not None and not batch.more else None
+        if batch.changes or swept is not None or batch.epoch != self._epoch:
+            await self._store.write(lambda c: self._apply(c, batch, swept))
+        self._epoch, self._cursor = batch.epoch, batch.cursor
+        if swept is not None:
+            self._seen = None
+            self._passes += 1
+
+    def _apply(self, connection: Connection, batch: Changes, swept: set[UUID] | None) -> None:
         for change in batch.changes:
             try:
                 self._apply_change(connection, self._store.schema, change)
             except WrongRow as error:
                 # One bad record must not keep all others out of the catalog.
                 _log.error("Backup server %s: %s", self.information.name, error)
+        if swept is not None:
+            sweep(connection, self._store.schema, self.server_uid, swept)
+        elif self._seen is not None:
+            # Until a new feed is read to its end, the old epoch stands: after a crash it is begun
+            # again, since what was seen of it is not written down.
+            return
         connection.execute(
             "INSERT INTO collected_feed (server_uid, epoch, cursor) VALUES (?, ?, ?)"
             " ON CONFLICT (server_uid) DO UPDATE"

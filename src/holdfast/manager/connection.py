@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TypeVar
+from uuid import UUID
 
 import httpx
 import msgspec
@@ -15,6 +16,7 @@ Message = TypeVar("Message")
 #: Seconds to wait for any answer beyond the time the request itself asks the server to wait.
 _ANSWER_LIMIT = 30.0
 _ATTEMPTS = 3
+_NOT_FOUND = 404
 _LARGEST_BATCH = 1000
 
 
@@ -57,6 +59,8 @@ class BackupServerConnection:
     async def execute(self, command: Command) -> Outcome:
         """Given a command, have it carried out, once, however often the line breaks meanwhile.
 
+        When the line stays broken, whether it was carried out is not known.
+
         Raises BackupServerUnavailable.
         """
         body = msgspec.json.encode(command)
@@ -66,6 +70,15 @@ class BackupServerConnection:
             except BackupServerUnavailable:
                 await asyncio.sleep(0.2 * attempt)
         return await self._ask("POST", "/commands", Outcome, body=body)
+
+    async def outcome(self, request_id: UUID) -> Outcome | None:
+        """Given a request id, ask how that command ended; None if it was never carried out.
+
+        Raises BackupServerUnavailable.
+        """
+        path = f"/commands/{request_id}"
+        answer = await self._request("GET", path)
+        return None if answer.status_code == _NOT_FOUND else _read(answer, path, Outcome)
 
     async def _ask(
         self,
@@ -77,17 +90,30 @@ class BackupServerConnection:
         body: bytes | None = None,
         limit: float = _ANSWER_LIMIT,
     ) -> Message:
+        return _read(await self._request(method, path, parameters, body, limit), path, expected)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        parameters: dict[str, int] | None = None,
+        body: bytes | None = None,
+        limit: float = _ANSWER_LIMIT,
+    ) -> httpx.Response:
         try:
-            answer = await self._client.request(
+            return await self._client.request(
                 method, path, params=parameters, content=body, timeout=limit
             )
-            answer.raise_for_status()
-            return msgspec.json.decode(answer.content, type=expected)
-        except httpx.HTTPStatusError as error:
-            status = error.response.status_code
-            raise BackupServerUnavailable(f"it answered {path} with status {status}") from error
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise BackupServerUnavailable(f"it does not answer ({reason})") from error
-        except msgspec.DecodeError as error:
-            raise BackupServerUnavailable(f"its answer to {path} is wrong: {error}") from error
+
+
+def _read(answer: httpx.Response, path: str, expected: type[Message]) -> Message:
+    if not answer.is_success:
+        status = answer.status_code
+        raise BackupServerUnavailable(f"it answered {path} with status {status}")
+    try:
+        return msgspec.json.decode(answer.content, type=expected)
+    except msgspec.DecodeError as error:
+        raise BackupServerUnavailable(f"its answer to {path} is wrong: {error}") from error

@@ -20,7 +20,9 @@ from holdfast.manager.clock import Clock, system_clock
 from holdfast.manager.collection import Collector
 from holdfast.manager.commands import COMMANDS
 from holdfast.manager.connection import BackupServerConnection
+from holdfast.manager.errors import ResourceGone
 from holdfast.manager.logon_sessions import LogonLimits, LogonSession, LogonSessions
+from holdfast.manager.reports import Reports
 from holdfast.manager.scopes import Scopes
 from holdfast.manager.tasks import Tasks
 from holdfast.schema.core import CORE
@@ -56,6 +58,7 @@ class EnterpriseManager:
         self.clock = clock
         self.store = CatalogStore(directory / "catalog.db", schema)
         self.reader = CatalogReader(self.store)
+        self.reports = Reports(self.store, clock)
         self.accounts = Accounts(self.store, clock, logon_program)
         self.scopes = Scopes(self.store)
         self.logon_sessions = LogonSessions(self.store, clock, logon_limits or LogonLimits())
@@ -79,8 +82,12 @@ class EnterpriseManager:
         Raises BackupServerUnavailable.
         """
         connection = BackupServerConnection(url, token, transport)
-        collector = Collector(self.store, connection, await connection.information())
-        await collector.prepare()
+        try:
+            collector = Collector(self.store, connection, await connection.information())
+            await collector.prepare()
+        except BaseException:
+            await connection.close()
+            raise
         self._collectors[collector.server_uid] = collector
         self._in_background(collector.follow())
         return collector.server_uid
@@ -126,7 +133,7 @@ class EnterpriseManager:
         )
         server = await self.reader.related(resource, uid, OWNER)
         if server is None:
-            raise LookupError(f"{resource.name} {uid} is gone")
+            raise ResourceGone(f"Cannot find {resource.name} [{uid}].")
         return await self.tasks.start(session, action.operation, server, command)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -137,5 +144,6 @@ class EnterpriseManager:
             await asyncio.sleep(_CLEANING_INTERVAL)
             try:
                 await self.logon_sessions.remove_expired()
+                await self.accounts.failures.remove_old()
             except sqlite3.Error:
                 _log.exception("Logon sessions that are over could not be removed.")

@@ -22,9 +22,8 @@ from holdfast.query.literals import fold
 
 _log = logging.getLogger(__name__)
 
-#: Seconds the outside program has, and how many of it run at once.
+#: Seconds the outside program has.
 _LIMIT = 10.0
-_AT_ONCE = 4
 
 #: What is stored for an account without a password; no password ever has it for a hash.
 NO_PASSWORD = ""
@@ -77,26 +76,24 @@ class OutsideProgram:
     def __init__(self, program: Path, limit: float = _LIMIT) -> None:
         self._program = program
         self._limit = limit
-        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def accepts(self, name: str, password: str) -> bool:
         """Given a name and a password, ask the program. No answer means no."""
         if any(sign in f"{name}{password}" for sign in "\n\r\0"):
             return False  # it could be taken for another line
-        async with self._turns:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    str(self._program),
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.DEVNULL,
-                    stderr=asyncio.subprocess.DEVNULL,
-                    env={"PATH": os.defpath},
-                    start_new_session=True,
-                )
-            except OSError as error:
-                _log.error("The logon program %s cannot be run: %s", self._program, error)
-                return False
-            return await self._answer(process, f"{name}\n{password}\n".encode())
+        try:
+            process = await asyncio.create_subprocess_exec(
+                str(self._program),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                env={"PATH": os.defpath},
+                start_new_session=True,
+            )
+        except OSError as error:
+            _log.error("The logon program %s cannot be run: %s", self._program, error)
+            return False
+        return await self._answer(process, f"{name}\n{password}\n".encode())
 
     async def _answer(self, process: asyncio.subprocess.Process, credentials: bytes) -> bool:
         try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import logging
 import secrets
+import sqlite3
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
@@ -18,6 +20,8 @@ from holdfast.manager.account import Account
 from holdfast.manager.clock import Clock
 from holdfast.schema.naming import guid_of
 from holdfast.schema.roles import Role
+
+_log = logging.getLogger(__name__)
 
 #: The last use is written down only when it is this much later than the last one written.
 _USE_GRANULARITY = 15_000
@@ -127,12 +131,16 @@ class LogonSessions:
             return None
         row = rows[0]
         if now - row[4] >= _USE_GRANULARITY:
-            await self._store.write(
-                lambda c: c.execute(
-                    "UPDATE logon_session SET last_used = ? WHERE uid = ?", (now, row[0])
-                )
-            )
+            await self._note_use(row[0], now)
         return _session(rows, session_id)
+
+    async def _note_use(self, uid: bytes, now: int) -> None:
+        update = "UPDATE logon_session SET last_used = ? WHERE uid = ?"
+        try:
+            await self._store.write(lambda c: c.execute(update, (now, uid)))
+        except sqlite3.Error:
+            # A disk that is full must not lock out those who come to see why.
+            _log.exception("The use of a logon session could not be noted.")
 
     async def visible_to(self, caller: LogonSession) -> list[LogonSession]:
         """Given a session, return those it may see, itself first: all for an administrator."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from sqlite3 import Connection
@@ -16,12 +17,16 @@ from holdfast.catalog.values import encoder
 from holdfast.catalog.writer import RowState, put, remove
 from holdfast.manager.collection import Collector
 from holdfast.manager.connection import BackupServerUnavailable
+from holdfast.manager.errors import LogonSessionOver
 from holdfast.manager.logon_sessions import LogonSession
-from holdfast.server.messages import Command, Made
+from holdfast.server.messages import Command, Made, Outcome
 
 _log = logging.getLogger(__name__)
 
+_RETRY_SECONDS = 2.0
+
 _DONE = "Ok"
+_INTERRUPTED = "The manager was stopped before this was done. It was not tried again."
 _COLLECTING = "Data collection started. To view results, go to Sessions."
 
 
@@ -40,7 +45,8 @@ class Tasks:
 
     A task is Running while the backup server works on it, OperationFinished when that is done
     but not yet collected, and Finished when the catalog shows its effect. A command is kept until
-    then, so that a restart goes on with it: it is carried out once, by its request id.
+    then: a manager that starts again asks how it ended, by its request id. One that had not been
+    taken up before the stop is not sent again, since nobody expects a job to start hours later.
     """
 
     def __init__(
@@ -98,7 +104,7 @@ class Tasks:
         await self._store.write(delete)
 
     async def resume(self) -> None:
-        """Go on with the tasks that a stop or crash interrupted."""
+        """Follow to their end the tasks that a stop or crash interrupted."""
 
         finished = encoder(self._resource.value("State").type)("Finished")
 
@@ -120,14 +126,13 @@ class Tasks:
 
         for task, server, command in await self._store.read(unfinished):
             if server is None or command is None:
-                reason = "The manager was stopped while this was running."
-                await self._finish(task, success=False, message=reason)
+                await self._finish(task, success=False, message=_INTERRUPTED)
             else:
                 decoded = msgspec.json.decode(command, type=Command)
-                self._follow(task, self._carry_out(task, server, decoded))
+                self._follow(task, self._learn(task, server, decoded))
 
     async def stop(self) -> None:
-        """Stop following; the commands under way are gone on with at the next start."""
+        """Stop following; how the commands under way have ended is asked at the next start."""
         followed = list(self._followed.values())
         for task in followed:
             task.cancel()
@@ -147,7 +152,7 @@ class Tasks:
                 (session.uid.bytes,),
             ).fetchone()
             if numbered is None:
-                raise LookupError("the logon session has ended")
+                raise LogonSessionOver("The logon session has ended.")
             task = _Task(uuid4(), session.uid, numbered[0], operation)
             put(connection, self._resource, _state(task, "Running"))
             also(connection, task)
@@ -172,7 +177,17 @@ class Tasks:
 
     async def _carry_out(self, task: _Task, server: UUID, command: Command) -> None:
         collector = self._collector(server)
-        outcome = await collector.connection.execute(command)
+        await self._conclude(task, collector, await collector.connection.execute(command))
+
+    async def _learn(self, task: _Task, server: UUID, command: Command) -> None:
+        collector = self._collector(server)
+        outcome = await collector.connection.outcome(command.request_id)
+        if outcome is None:
+            await self._finish(task, success=False, message=_INTERRUPTED)
+        else:
+            await self._conclude(task, collector, outcome)
+
+    async def _conclude(self, task: _Task, collector: Collector, outcome: Outcome) -> None:
         if not outcome.success:
             await self._finish(task, success=False, message=outcome.message)
             return
@@ -196,8 +211,14 @@ class Tasks:
     async def _finish(
         self, task: _Task, *, success: bool, message: str, made: Made | None = None
     ) -> None:
-        await self._put(task, "Finished", success, message, made)
-        await self._store.write(lambda c: _forget_command(c, task.uid))
+        while True:
+            try:
+                await self._put(task, "Finished", success, message, made)
+            except sqlite3.Error:
+                _log.exception("The end of task %s cannot be written yet.", task.number)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
 
     async def _put(
         self, task: _Task, state: str, success: bool, message: str, made: Made | None
@@ -206,6 +227,8 @@ class Tasks:
         present = "SELECT 1 FROM task WHERE uid = ?"
 
         def update(connection: Connection) -> None:
+            if state == "Finished":
+                _forget_command(connection, task.uid)
             # A task that was deleted meanwhile, or whose logon session ended, stays away.
             if connection.execute(present, (task.uid.bytes,)).fetchone():
                 put(connection, self._resource, row)

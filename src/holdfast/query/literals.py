@@ -51,7 +51,7 @@ def comparable(field_type: Scalar, operator: Operator, text: str) -> tuple[Opera
     Raises ValueError whose message says what was expected.
     """
     match field_type:
-        case String() | HierarchyRef() | Href():
+        case String() | HierarchyRef():
             return operator, fold(text)
         case Uid() | Guid():
             return operator, guid_of(text)
@@ -65,6 +65,8 @@ def comparable(field_type: Scalar, operator: Operator, text: str) -> tuple[Opera
             return _whole(operator, _number(text))
         case Real():
             return operator, _to_float(_number(text))
+        case Href():
+            raise ValueError("an address cannot be compared")
 
 
 def _boolean(text: str) -> int:

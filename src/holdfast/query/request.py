@@ -14,7 +14,8 @@ from holdfast.schema.resource import QueryField, ResourceType, Schema
 DEFAULT_PAGE_SIZE = 15
 MAXIMUM_PAGE_SIZE = 10_000
 
-_LARGEST_PAGE = (1 << 62) // MAXIMUM_PAGE_SIZE
+#: Numbers of pages and rows beyond this cannot be told to the database; nothing is there anyway.
+_LARGEST = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Page:
     @property
     def offset(self) -> int:
         """How many rows come before this page."""
-        return self.size * (self.number - 1)
+        return min(self.size * (self.number - 1), _LARGEST)
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def parse_page(parameters: Parameters, limits: PageLimits, *, required: bool) ->
         return None
     return Page(
         size=limits.default if size is None else min(_positive("pageSize", size), limits.greatest),
-        number=1 if number is None else min(_positive("page", number), _LARGEST_PAGE),
+        number=1 if number is None else min(_positive("page", number), _LARGEST),
     )
 
 

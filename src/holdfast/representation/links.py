@@ -150,7 +150,7 @@ def _to_any(schema: Schema, link: Link, prefix: str, may: May) -> LinkWriter:
     uid, type_name, name, rel = f"{prefix}.UID", f"{words}Type", f"{words}Name", link.rel
 
     def write(row: Row, base: str) -> LinkValue | None:
-        if row[uid] is None:
+        if row[uid] is None or row[type_name] not in schema:
             return None
         target = schema[row[type_name]]
         if not may("GET", template_of(schema, target)):

@@ -33,14 +33,15 @@ def read_body(body: bytes, *, is_json: bool, root: types.Element) -> dict[str, A
     if not isinstance(root.type, types.Structure):
         raise TypeError("a body is a structure")
     if is_json:
-        return _from_json(_decoded(body), root.type, root.name)
+        return _from_json(read_json(body), root.type, root.name)
     return _from_xml(_parsed(body, root.name), root.type, root.name)
 
 
-def _decoded(body: bytes) -> Any:
+def read_json(body: bytes) -> Any:
+    """Given a body, return the JSON value it holds. Raises RequestError."""
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(f"The body is not JSON: {error}") from None
 
 

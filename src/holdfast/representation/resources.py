@@ -58,8 +58,8 @@ class ResourceWriter:
         """
         name = root or self.resource.element_name
         typed = f' Type="{self._type}"' if self.resource.typed else ""
-        start = [f'<{name}{head}{typed} Href="{base}{self._address(row)}']
-        start.append(f'{self._suffix}"')
+        href = xml.attribute(f"{base}{self._address(row)}{self._suffix}")
+        start = [f'<{name}{head}{typed} Href="{href}"']
         if self.resource.key:
             start.append(f' Name="{xml.attribute(row["Name"] or "")}"')
         start += [write(row[key], base) for key, write in self._xml_attributes]

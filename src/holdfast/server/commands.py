@@ -65,6 +65,10 @@ class Commands:
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
+    async def outcome(self, request_id: UUID) -> Outcome | None:
+        """Given a request id, return how that command ended; None if none was carried out."""
+        return await self._store.read(lambda c: _known_outcome(c, request_id))
+
     async def close(self) -> None:
         """Take no more commands, and return when those that run have ended."""
         self._closed = True
@@ -81,10 +85,8 @@ class Commands:
         return outcome
 
     def _answer(self, connection: Connection, command: Command) -> tuple[Done, Outcome]:
-        table = tables.command
-        known = select(table.c.outcome).where(table.c.request_id == command.request_id)
-        if (text := connection.scalar(known)) is not None:
-            return Done(), msgspec.json.decode(text, type=Outcome)
+        if (known := _known_outcome(connection, command.request_id)) is not None:
+            return Done(), known
         now = self._clock.now()
         done, success = Done(), True
         try:
@@ -100,7 +102,7 @@ class Commands:
             made=done.made,
         )
         connection.execute(
-            insert(table).values(
+            insert(tables.command).values(
                 request_id=command.request_id,
                 operation=command.operation,
                 asked_by=command.asked_by,
@@ -109,6 +111,12 @@ class Commands:
             )
         )
         return done, outcome
+
+
+def _known_outcome(connection: Connection, request_id: UUID) -> Outcome | None:
+    table = tables.command
+    text = connection.scalar(select(table.c.outcome).where(table.c.request_id == request_id))
+    return None if text is None else msgspec.json.decode(text, type=Outcome)
 
 
 def _operation(name: str) -> Callable[[Connection, Command, datetime], Done]:

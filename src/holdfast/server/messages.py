@@ -7,6 +7,7 @@ These are the only words between the two, also inside one process. They travel a
   answer is held back until something changes or the time is over
 - ``POST /commands`` with a `Command` → `Outcome`; the same request id is carried out once, and
   asked again answers the same outcome
+- ``GET /commands/<request id>`` → the `Outcome` of a command that was carried out; 404 otherwise
 
 Values are those of `holdfast.schema.types`, as JSON writes them: a Uid and a Guid as text, a
 DateTime as milliseconds since 1970 UTC, an enumeration by its value.

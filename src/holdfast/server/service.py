@@ -1,4 +1,4 @@
-"""The server's private service: the three routes of `messages`, for managers with the token."""
+"""The server's private service: the routes of `messages`, for managers with the token."""
 
 from __future__ import annotations
 
@@ -53,11 +53,18 @@ def make_service(store: Store, commands: Commands, token: str) -> Starlette:
             raise HTTPException(400, f"The command is not valid: {error}") from error
         return _json(await commands.execute(command))
 
+    async def get_outcome(request: Request) -> Response:
+        outcome = await commands.outcome(request.path_params["request_id"])
+        if outcome is None:
+            raise HTTPException(404, "No command of this request id was carried out.")
+        return _json(outcome)
+
     return Starlette(
         routes=[
             Route("/information", get_information, methods=["GET"]),
             Route("/changes", get_changes, methods=["GET"]),
             Route("/commands", post_command, methods=["POST"]),
+            Route("/commands/{request_id:uuid}", get_outcome, methods=["GET"]),
         ],
         middleware=[Middleware(_TokenRequired, token=token)],
         exception_handlers={HTTPException: _error},

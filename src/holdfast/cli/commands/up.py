@@ -45,4 +45,5 @@ def up(
     directory = DataDirectory.at(settings.data)
     directory.create()
     with directory.locked():
+        logs.keep_in(directory.log)
         asyncio.run(until_stopped(serve(settings, directory)))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 REPORTS = """
-GET    /reports/summary                 users  unbuilt
-GET    /reports/summary/job_statistics  users  unbuilt
-GET    /reports/summary/overview        users  unbuilt
-GET    /reports/summary/processed_vms   users  unbuilt
-GET    /reports/summary/repository      users  unbuilt
-GET    /reports/summary/vms_overview    users  unbuilt
+GET    /reports/summary                 users
+GET    /reports/summary/job_statistics  users
+GET    /reports/summary/overview        users
+GET    /reports/summary/processed_vms   users
+GET    /reports/summary/repository      users
+GET    /reports/summary/vms_overview    users
 """
 
 LOOKUP = """

@@ -1,0 +1,250 @@
+"""The OpenAPI document: valid, complete, and true of what is answered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from lxml import html
+from openapi_spec_validator import validate
+
+from holdfast.api.app import router_for
+from holdfast.api.call import ApiSettings
+from holdfast.api.reference import CONTENT_SECURITY_POLICY, reference_page
+from holdfast.manager.enterprise_manager import EnterpriseManager
+from holdfast.schema.core import CORE
+from holdfast.schema.roles import Role
+from support.documents import error_message, json_of
+from support.generated_rows import fill
+from support.managers import HOST, JSON, TOKEN, administrator_client, client_of, log_on
+from support.openapi import answer_schema, problems
+
+BASE = f"{HOST}/api"
+Running = tuple[EnterpriseManager, httpx.AsyncClient]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    """A manager with rows of every type, and a client that is logged on to it."""
+    directory = tmp_path_factory.mktemp("manager")
+    async with administrator_client(directory) as (manager, client):
+        session = await manager.logon_sessions.authenticate(client.headers[TOKEN])
+        assert session is not None
+        await manager.store.write(lambda c: fill(c, manager.schema, session.uid))
+        yield manager, client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def document(running: Running) -> dict[str, Any]:
+    """The OpenAPI document, as served to somebody who is not logged on."""
+    async with client_of(running[0]) as client:
+        answer = await client.get("/api/openapi.json")
+    assert answer.status_code == 200
+    found: dict[str, Any] = json_of(answer)
+    return found
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_document_is_valid(document: dict[str, Any]) -> None:
+    validate(document)
+    assert document["openapi"].startswith("3.1")
+    assert document["servers"] == [{"url": BASE}]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_every_method_of_every_path_is_described(
+    running: Running, document: dict[str, Any]
+) -> None:
+    served = router_for(running[0], ApiSettings()).served
+    undescribed = [
+        f"{method} {place.path}"
+        for place in served
+        for method in place.methods
+        if method not in place.operations
+    ]
+    assert undescribed == []
+    assert all(set(place.operations) <= set(place.methods) for place in served)
+    assert set(document["paths"]) == {place.path for place in served}
+    identifiers = [
+        operation["operationId"]
+        for item in document["paths"].values()
+        for method, operation in item.items()
+        if method != "parameters"
+    ]
+    assert len(identifiers) == len(set(identifiers))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_actions_are_the_choices_of_one_parameter(document: dict[str, Any]) -> None:
+    post = document["paths"]["/jobs/{id}"]["post"]
+
+    [action] = post["parameters"]
+    assert action["name"] == "action"
+    assert action["schema"]["enum"] == [a.name for a in CORE["Job"].actions if a.method == "POST"]
+    clone = next(choice for choice in post["x-actions"] if choice["action"] == "clone")
+    assert clone["body"] == "JobCloneSpec"
+    assert clone["x-roles"] == ["Portal Administrator"]
+    assert set(post["requestBody"]["content"]) == {"application/xml", "application/json"}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_query_tells_every_type(document: dict[str, Any]) -> None:
+    parameters = {p["name"]: p for p in document["paths"]["/query"]["get"]["parameters"]}
+
+    assert list(parameters) == [
+        "type", "format", "filter", "sortAsc", "sortDesc", "pageSize", "page",
+    ]  # fmt: skip
+    assert parameters["type"]["required"] is True
+    types = parameters["type"]["schema"]["enum"]
+    assert types == sorted(resource.name for resource in CORE if resource.queryable)
+
+
+async def hrefs(client: httpx.AsyncClient, path: str) -> list[str]:
+    """Given a collection's path, return the paths of its items."""
+    document = json_of(await client.get(f"/api{path}", headers=JSON))
+    [items] = [value for name, value in document.items() if name != "PagingInfo"]
+    return [item["Href"].removeprefix(BASE).partition("?")[0] for item in items]
+
+
+async def addresses(client: httpx.AsyncClient, path: str) -> list[str]:
+    """Given a path of the document, return every address that it stands for."""
+    if "{" not in path:
+        return [path]
+    above, _, below = path.rpartition("/{")
+    ending = below.partition("}")[2]
+    return [
+        f"{item}{ending}"
+        for collection in await addresses(client, above)
+        for item in await hrefs(client, collection)
+    ]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_every_json_answer_is_what_is_described(
+    running: Running, document: dict[str, Any]
+) -> None:
+    _, client = running
+    asked = 0
+    for path, item in document["paths"].items():
+        operation = item.get("get")
+        if operation is None or path in ("/query", "/schema.xsd", "/openapi.json", "/reference"):
+            continue
+        schema = answer_schema(document, path)
+        names = {parameter["name"] for parameter in operation["parameters"]}
+        queries = ["", *(["?format=Entity"] if "format" in names else [])]
+        queries += [f"{query}{'&' if query else '?'}page=1" for query in queries if "page" in names]
+        found_there = await addresses(client, path)
+        assert found_there, path
+        for address in found_there:
+            for query in queries:
+                # The XML is held to the XML schema by the client itself.
+                answer = await client.get(f"/api{address}{query}")
+                assert answer.status_code == 200, (address, query, answer.text)
+                answer = await client.get(f"/api{address}{query}", headers=JSON)
+                assert answer.status_code == 200, (address, query, answer.text)
+                found = problems(document, schema, json_of(answer))
+                assert found == [], (address, query)
+                asked += 1
+    assert asked > 100
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_every_answer_to_a_query_is_what_is_described(
+    running: Running, document: dict[str, Any]
+) -> None:
+    _, client = running
+    schema = answer_schema(document, "/query")
+    for resource in CORE:
+        if not resource.queryable:
+            continue
+        for form in ("Reference", "Entities"):
+            path = f"/api/query?type={resource.name}&format={form}"
+            assert (await client.get(path)).status_code == 200
+            answer = json_of(await client.get(path, headers=JSON))
+            assert answer["PagingInfo"]["PagesCount"] == 1
+            assert problems(document, schema, answer) == [], path
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_error_is_what_is_described(running: Running, document: dict[str, Any]) -> None:
+    _, client = running
+    answer = await client.get("/api/query?type=Nothing", headers=JSON)
+
+    error_message(answer, 400)
+    assert problems(document, {"$ref": "#/components/schemas/Error"}, json_of(answer)) == []
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_described_roles_are_those_who_may(
+    running: Running, document: dict[str, Any]
+) -> None:
+    manager, _ = running
+    missing = "00000000-0000-0000-0000-000000000000"
+    for role in Role:
+        await manager.accounts.create(role.value, "secret", role)
+        async with client_of(manager) as client:
+            await log_on(client, role.value)
+            for path, item in document["paths"].items():
+                if "get" not in item or path == "/query":
+                    continue
+                answer = await client.get(f"/api{re.sub('{[^}]*}', missing, path)}")
+                may = role.value in item["get"].get("x-roles", [role.value])
+                assert (answer.status_code != 403) is may, (role, path, answer.text)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_reference_page_shows_every_path_and_loads_nothing(
+    running: Running, document: dict[str, Any]
+) -> None:
+    async with client_of(running[0]) as client:
+        answer = await client.get("/api/reference")
+
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert answer.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    assert "unsafe" not in CONTENT_SECURITY_POLICY
+    page = html.fromstring(answer.text)
+    shown = {str(code.text) for code in page.iterfind(".//td/code")}
+    assert set(document["paths"]) <= shown
+    anchors = {str(element.get("id")) for element in page.iter() if element.get("id")}
+    targets = [str(link.get("href")) for link in page.iter("a")]
+    assert {target.removeprefix("#") for target in targets} <= anchors
+    loading = {"script", "link", "img", "iframe", "object", "form"}
+    assert not [element.tag for element in page.iter() if element.tag in loading]
+    assert not page.xpath("//@style | //@src | //@*[starts-with(name(), 'on')]")
+
+
+def test_reference_page_escapes_everything() -> None:
+    nasty = "<script>&\"'"
+    operation = {
+        "summary": nasty,
+        "tags": [nasty],
+        "parameters": [
+            {"name": nasty, "required": True, "description": nasty, "schema": {"enum": [nasty]}}
+        ],
+        "responses": {"200": {"content": {nasty: {}}}},
+        "requestBody": {
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object", "properties": {nasty: {"type": nasty}}}
+                }
+            }
+        },
+        "x-roles": [nasty],
+    }
+    page = reference_page(
+        {
+            "info": {"title": nasty, "version": nasty, "description": nasty},
+            "servers": [{"url": nasty}],
+            "tags": [{"name": nasty}],
+            "paths": {nasty: {"get": operation}},
+            "components": {"schemas": {nasty: {"properties": {nasty: {"$ref": nasty}}}}},
+        }
+    )
+
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;&amp;&quot;&#x27;") > 15
