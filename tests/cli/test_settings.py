@@ -100,7 +100,7 @@ def test_sample_names_every_setting_and_says_what_no_file_says(tmp_path: Path) -
     changed = load({"data": tmp_path}).model_dump(exclude_defaults=True)
     assert changed.keys() == {
         *("data", "public_url", "ready_file", "password_file"),
-        *("certificate_file", "key_file"),
+        *("certificate_file", "key_file", "logon_program"),
     }
 
 

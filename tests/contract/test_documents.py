@@ -322,16 +322,36 @@ async def test_query_that_finds_nothing_is_an_empty_list_and_one_page(
 
 # Links -------------------------------------------------------------------------------------------
 
-ROOTS = {"QueryService": "QuerySvc", "ObjectInJobList": "ObjectsInJob"}
+ROOTS = {
+    "QueryService": "QuerySvc",
+    "ObjectInJobList": "ObjectsInJob",
+    "AgentsService": "Agents",
+    "NasService": "NASService",
+    "EnterpriseAccountInRoleList": "EnterpriseAccountInRoleList",
+}
+#: Services that in JSON have nothing to be known by: no type, only links.
+LINKS_ALONE = {"NASService", "VCloudService", "VSphereSelfService", "EnterpriseSecuritySettings"}
 FOLLOWED = {"Down", "Up", "Alternate", "Related"}
 PLURALS = {resource.document_type: resource.plural for resource in CORE}
 PLURALS["LogonSession"] = "LogonSessions"
+
+
+#: Collections whose links have another type in the documentation than what they lead to.
+MISTYPED = {
+    "/systemSessions": "SystemSessions",
+    "/agents/jobs": "AgentBackupJobs",
+    "/agents/backupFiles": "BackupFiles",
+    "/nas/jobs": "NASJobs",
+}
 
 
 def root_of(link_type: str, href: str) -> str:
     """Given a link's Type and address, return the root of what it leads to."""
     if "/query?" in href:
         return "QueryResult"
+    for path, root in MISTYPED.items():
+        if href == f"{BASE}{path}?format=Entity":
+            return root
     if link_type in ROOTS:
         return ROOTS[link_type]
     if link_type.endswith("ReferenceList"):
@@ -386,7 +406,8 @@ async def test_every_link_from_the_entry_point_on_leads_to_what_it_says(
             links: list[dict[str, Any]] = [dict(link.attrib) for link in names]
         else:
             value = json_of(answer)
-            assert json_root(value) == wanted, href
+            found = json_root(value)
+            assert found == wanted or (found == "Links" and wanted in LINKS_ALONE), href
             links = json_links(value)
             assert all(list(link) == ["Rel", "Href", "Name", "Type"] for link in links)
         for link in links:
@@ -414,7 +435,7 @@ async def test_logon_session_starts_with_the_way_up(client: httpx.AsyncClient) -
     links = links_of(session)
     assert (links[0]["Rel"], links[0]["Type"]) == ("Up", "EnterpriseManager")
     assert links[0]["Href"].endswith("/api/")
-    assert links[-1]["Rel"] == "Delete"
+    assert [link["Rel"] for link in links[-2:]] == ["Delete", "Down"]
     compare(session, value["LogonSessions"][0], "LogonSession")
 
 

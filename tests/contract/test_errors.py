@@ -12,6 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from contract.all_calls import DOCUMENTED, Documented
 from contract.expectations import EXPECTED, SUB_COLLECTIONS
 from holdfast.api.app import create_app
 from holdfast.catalog.store import ReadTooLong
@@ -41,6 +42,8 @@ def _routes() -> dict[str, set[str]]:
         "/query": READ,
         "/holdfast/v1/jobs": READ | {"POST"},
         f"/holdfast/v1/jobs/{NOBODYS}": READ | {"PUT"},
+        "/holdfast/v1/accounts": {"POST"},
+        f"/holdfast/v1/accounts/{NOBODYS}/password": {"POST"},
         "/reports/summary": READ,
         "/openapi.json": READ,
         "/schema.xsd": READ,
@@ -48,24 +51,27 @@ def _routes() -> dict[str, set[str]]:
     }
     frames = ("overview", "vms_overview", "job_statistics", "processed_vms", "repository")
     routes |= {f"/reports/summary/{frame}": READ for frame in frames}
-    more = {
-        "Job": {"POST", "PUT", "DELETE"},
-        "ObjectInJob": {"DELETE"},
-        "BackupServer": {"POST"},
-        "BackupJobSession": {"POST"},
-        "Task": {"DELETE"},
-    }
     for name, expected in EXPECTED.items():
         if not expected.below:
             routes[expected.collection] = READ
-            routes[f"{expected.collection}/{FULL[name]}"] = READ | more.get(name, set())
+            routes[f"{expected.collection}/{FULL[name]}"] = READ
     extra = (("Job", "replicaSessions", "ReplicaJobSession"),)
     for above, path, name in (*SUB_COLLECTIONS, *extra):
         below = f"{EXPECTED[above].collection}/{FULL[above]}/{path}"
-        routes[below] = READ | ({"POST"} if name == "ObjectInJob" else set())
+        routes[below] = READ
         if EXPECTED[name].below:
-            routes[f"{below}/{FULL[name]}"] = READ | more.get(name, set())
-    return routes
+            routes[f"{below}/{FULL[name]}"] = READ
+    return {path: methods | _documented_methods(path) for path, methods in routes.items()}
+
+
+def _documented_methods(path: str) -> set[str]:
+    """Given a path, return the methods of the documented calls there, built or not."""
+    return {call.method for call in DOCUMENTED if _pattern(call).fullmatch(path)}
+
+
+def _pattern(call: Documented) -> re.Pattern[str]:
+    path = re.escape(call.address.partition("?")[0])
+    return re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", path))
 
 
 ROUTES = _routes()
@@ -100,8 +106,11 @@ async def test_table_of_routes_is_the_whole_api(
         matching = [regex for regex in known if regex.match(f"/api{path}".rstrip("/"))]
         assert matching, path
         known = [regex for regex in known if regex not in matching]
-    # What is left are the places of the types that `tests/schema` holds against its tables.
-    elsewhere = _places_of_other_types()
+    # What is left are the places of the types that `tests/schema` holds against its tables, and
+    # of calls that `test_calls` holds against theirs.
+    elsewhere = _places_of_other_types() | {
+        re.sub(r"\{\w+\}", "x", call.address.partition("?")[0]) for call in DOCUMENTED
+    }
     assert [regex.pattern for regex in known if not _is_one_of(regex, elsewhere)] == []
 
 

@@ -17,7 +17,7 @@ from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.query.expression import Operator
 from holdfast.query.request import default_order
 from holdfast.representation.links import address_of_related, segment
-from holdfast.schema.core import CORE, LOGON_SESSION_ORDER, QUERY_SERVICE_ORDER
+from holdfast.schema.core import CORE, QUERY_SERVICE_ORDER
 from holdfast.schema.resource import Link, ResourceType
 from holdfast.schema.resources import cloud_tenants, guest_processing, schedules
 from holdfast.schema.roles import Role
@@ -156,12 +156,10 @@ def test_declaration_holds_together(name: str) -> None:
 
 
 def test_services_list_known_types_once() -> None:
-    for order in (QUERY_SERVICE_ORDER, LOGON_SESSION_ORDER):
-        assert len(order) == len(set(order))
-        assert set(order) <= set(TYPES)
+    assert len(QUERY_SERVICE_ORDER) == len(set(QUERY_SERVICE_ORDER))
+    assert set(QUERY_SERVICE_ORDER) <= set(TYPES)
     assert len(QUERY_SERVICE_ORDER) == 40
     assert all(CORE[name].queryable for name in QUERY_SERVICE_ORDER)
-    assert all(CORE[name].parent is None for name in LOGON_SESSION_ORDER)
 
 
 # Rows of every type ------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ async def running_manager(
 ) -> AsyncIterator[EnterpriseManager]:
     """Given a directory, run a manager in it; stop it at the end."""
     clocked = {"clock": clock} if clock is not None else {}
-    with mock.patch("holdfast.manager.accounts.PasswordHasher", QUICK_HASHER):
+    with mock.patch("holdfast.manager.identity.PasswordHasher", QUICK_HASHER):
         manager = EnterpriseManager(directory, schema, from_schema=from_schema, **clocked)
     await manager.start()
     try:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from holdfast.api.call import Call
 from holdfast.api.errors import Forbidden, Unauthorized
-from holdfast.manager.accounts import Account
+from holdfast.manager.account import Account
 from holdfast.manager.logon_failures import LogonRefused
 from holdfast.manager.logon_sessions import LogonSession
 from holdfast.schema.roles import Role
@@ -52,7 +52,7 @@ async def account_of(call: Call) -> Account:
         )
     except LogonRefused as error:
         raise Unauthorized(str(error)) from None
-    if account.role is None:
+    if not account.roles:
         raise Forbidden(f"The account {account.name} has no portal role.")
     return account
 
@@ -77,5 +77,5 @@ def _credentials(request: Request) -> tuple[str, str]:
 
 def require(call: Call, roles: frozenset[Role], what: str) -> None:
     """Given the roles that may do something, raise Forbidden unless the caller has one."""
-    if call.session.role not in roles:
-        raise Forbidden(f"The role {call.session.role.value} may not {what}.")
+    if not roles & call.session.roles:
+        raise Forbidden(f"{call.rights.names} may not {what}.")

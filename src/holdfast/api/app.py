@@ -8,7 +8,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from holdfast.api import documentation, entry, own, reports, resources
+from holdfast.api import (
+    documentation,
+    entry,
+    own,
+    own_accounts,
+    reports,
+    resources,
+    security,
+    services,
+    unbuilt,
+)
 from holdfast.api.answers import refusal
 from holdfast.api.call import ApiSettings
 from holdfast.api.errors import ApiError, NotFound
@@ -33,7 +43,11 @@ def router_for(manager: EnterpriseManager, settings: ApiSettings) -> Router:
     entry.add_routes(router)
     resources.add_routes(router, manager.schema)
     reports.add_routes(router)
+    security.add_routes(router)
+    services.add_routes(router)
     own.add_routes(router)
+    own_accounts.add_routes(router)
+    unbuilt.add_routes(router, manager.schema)
     # It describes the routes that are there, so it comes last.
     documentation.add_routes(router, manager.schema)
     return router

@@ -21,15 +21,25 @@ from holdfast.schema.resources.job_requests import (
     VEEAM_ZIP_STARTUP_SPEC,
 )
 from holdfast.schema.resources.jobs import JOB_CLONE_SPEC
+from holdfast.schema.resources.security import (
+    ACCOUNT_CREATE_SPEC,
+    ACCOUNT_IN_ROLE_CREATE_SPEC,
+    HIERARCHY_SCOPE_CREATE_SPEC,
+    REBUILD_SCOPE_JOB_SPEC,
+)
 from holdfast.schema.types import Element, Structure, Uid
 
 #: The declarations of bodies that are no documents of a type, by the name of their root.
 BODIES: dict[str, Element] = {
     body.name: body
     for body in (
+        ACCOUNT_CREATE_SPEC,
+        ACCOUNT_IN_ROLE_CREATE_SPEC,
         CREATE_OBJECT_IN_JOB_SPEC,
+        HIERARCHY_SCOPE_CREATE_SPEC,
         JOB_CLONE_SPEC,
         QUICK_BACKUP_STARTUP_SPEC,
+        REBUILD_SCOPE_JOB_SPEC,
         VEEAM_ZIP_STARTUP_SPEC,
     )
 }

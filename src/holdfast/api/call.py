@@ -14,6 +14,7 @@ from uuid import UUID
 from starlette.requests import Request
 
 from holdfast.api.errors import BadRequest, NotFound, Unauthorized
+from holdfast.api.rights import Rights, rights_of
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.manager.logon_sessions import LogonSession
 from holdfast.query.request import PageLimits, Parameters, single
@@ -83,6 +84,16 @@ class Call:
     def parameter(self, name: str) -> str | None:
         """Given a parameter's name in any case, return its value, or None."""
         return single(self.parameters, name)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The query parameters by their names in lower case; of several the last."""
+        return {name.casefold(): value for name, value in self.parameters}
+
+    @property
+    def rights(self) -> Rights:
+        """What the caller may do; only in calls that need a logon session."""
+        return rights_of(self.session.roles)
 
     async def body(self) -> bytes:
         """Read the request's body. Raises BadRequest, without reading on, when it is too large."""

@@ -18,13 +18,14 @@ from holdfast.api.entry_descriptions import (
 )
 from holdfast.api.errors import NotFound
 from holdfast.api.routing import Methods, Router
+from holdfast.api.services import shown
 from holdfast.manager.logon_sessions import LogonSession, token_for
 from holdfast.representation.documents import NamedItem, Service, ServiceCollection
 from holdfast.representation.links import LinkValue
-from holdfast.schema.core import CORE, LOGON_SESSION_ORDER, QUERY_SERVICE_ORDER
+from holdfast.schema.core import CORE, QUERY_SERVICE_ORDER
+from holdfast.schema.link_lists import LOGON_SESSION, LOGON_SESSION_END
 from holdfast.schema.naming import guid_of
 from holdfast.schema.resource import ResourceType, Schema
-from holdfast.schema.resources.reports import SUMMARY_PATH
 
 _VERSIONS = ("v1_5", "v1_6", "v1_7")
 
@@ -105,8 +106,9 @@ async def query_service(call: Call) -> Response:
             ),
             type=f"{resource.document_type}List",
         )
-        for resource in _in_order(schema, QUERY_SERVICE_ORDER)
-        if resource.queryable
+        for resource in (*_in_order(schema, QUERY_SERVICE_ORDER), *_further(schema))
+        if resource.queryable and resource.readers & call.session.roles
+        if call.rights("GET", f"/query?type={resource.name}")
     ]
     up = LinkValue("Up", _address(call, call.session), type="LogonSession")
     document = Service("QuerySvc", [up, *down], type="QueryService", href=call.address("/querySvc"))
@@ -114,13 +116,10 @@ async def query_service(call: Call) -> Response:
 
 
 def _in_order(schema: Schema, order: tuple[str, ...]) -> Iterator[ResourceType]:
-    """Those of the ordered types that the schema has, then those that only this schema has."""
+    """Those of the ordered types that the schema has."""
     for name in order:
         if name in schema:
             yield schema[name]
-    for resource in schema:
-        if resource.name not in CORE and resource.key and resource.parent is None:
-            yield resource
 
 
 async def _found(call: Call) -> LogonSession:
@@ -141,20 +140,28 @@ def _address(call: Call, session: LogonSession) -> str:
 
 def _document(call: Call, session: LogonSession) -> Service:
     address = _address(call, session)
-    schema = call.manager.schema
-    collections = list(_in_order(schema, LOGON_SESSION_ORDER))
-    links = [LinkValue("Up", call.address("/"), type="EnterpriseManager")]
-    for resource in collections:
-        href = call.address(resource.collection)
-        links.append(LinkValue("Down", href, type=f"{resource.reference_type}List"))
-    links.append(LinkValue("Down", call.address("/tasks"), type="TaskList"))
-    links.append(LinkValue("Down", call.address("/querySvc"), type="QueryService"))
-    links.append(LinkValue("Down", call.address(SUMMARY_PATH), "summary", "Report"))
-    for resource in collections:
-        href = call.address(f"{resource.collection}?format=Entity")
-        links.append(LinkValue("Down", href, type=f"{resource.document_type}List"))
-    links.append(LinkValue("Delete", address))
+    links = [
+        LinkValue("Up", call.address("/"), type="EnterpriseManager"),
+        *shown(call, LOGON_SESSION),
+        *_further_collections(call),
+        LinkValue("Delete", address),
+        *shown(call, LOGON_SESSION_END),
+    ]
     texts = {"UserName": session.user_name}
     if session.session_id is not None:
         texts["SessionId"] = session.session_id
     return Service("LogonSession", links, type="LogonSession", href=address, texts=texts)
+
+
+def _further_collections(call: Call) -> Iterator[LinkValue]:
+    """Links to collections of types that an installation declares beyond the API's own."""
+    for resource in _further(call.manager.schema):
+        if resource.readers & call.session.roles:
+            address = call.address(resource.collection)
+            yield LinkValue("Down", address, type=f"{resource.reference_type}List")
+            entities = f"{address}?format=Entity"
+            yield LinkValue("Down", entities, type=f"{resource.document_type}List")
+
+
+def _further(schema: Schema) -> Iterator[ResourceType]:
+    return (r for r in schema if r.name not in CORE and r.parent is None and r.key)

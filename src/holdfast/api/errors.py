@@ -43,6 +43,12 @@ class NotFound(ApiError):
     status = 404
 
 
+class NotBuilt(ApiError):
+    """The API has this call, and Holdfast does not carry it out yet."""
+
+    status = 501
+
+
 class Overloaded(ApiError):
     """The request would take too long; it may be tried again later."""
 

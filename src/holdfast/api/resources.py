@@ -22,7 +22,8 @@ from holdfast.api.resource_descriptions import (
 )
 from holdfast.api.routing import Methods, Router
 from holdfast.catalog.reader import Row
-from holdfast.catalog.select import Restriction
+from holdfast.catalog.scope import Within
+from holdfast.catalog.select import Condition, Restriction
 from holdfast.catalog.tables import key_column
 from holdfast.query.expression import Expression, Operator
 from holdfast.query.filter import parse_filter
@@ -47,6 +48,7 @@ from holdfast.schema.resource import (
     View,
     creation_element,
 )
+from holdfast.schema.scopes import TIES
 from holdfast.schema.types import String
 
 _DAY = 24 * 60 * 60 * 1000
@@ -133,7 +135,7 @@ class Place:
             entities=wants_entities(call.parameters) or always_entities,
         )
         found = await call.manager.reader.rows(query, tuple(restrictions))
-        writer = writer_for(schema, self.resource, query.entities)
+        writer = writer_for(schema, self.resource, query.entities, call.rights)
         paging = _paging(call, query, found.total) if query.page else None
         return await rows_answer(call, Collection(writer, found.rows, call.base, paging))
 
@@ -142,7 +144,7 @@ class Place:
         require(call, self.resource.readers, f"read {self.resource.plural}")
         entities = wants_entities(call.parameters)
         row = await self._row(call, entities=entities)
-        writer = writer_for(call.manager.schema, self.resource, entities)
+        writer = writer_for(call.manager.schema, self.resource, entities, call.rights)
         return answer(call.request, Item(writer, row, call.base))
 
     async def act(self, call: Call) -> Response:
@@ -170,6 +172,10 @@ class Place:
         row = await self._row(call, entities=False)
         await call.manager.tasks.delete(UUID(row["UID"]))
         return Response(status_code=204)
+
+    async def expect(self, call: Call) -> UUID:
+        """Return the UID of the item that the address names. Raises NotFound."""
+        return UUID((await self._row(call, entities=False))["UID"])
 
     def _action(self, call: Call) -> Action:
         resource = self.resource
@@ -201,7 +207,7 @@ class Place:
             return None
         return parse_filter(self.view.filter, schema.fields(self.resource))
 
-    async def _restrictions(self, call: Call) -> list[Restriction]:
+    async def _restrictions(self, call: Call) -> list[Condition]:
         restrictions = own_restrictions(call, self.resource)
         if self.above is None or self.child is None:
             return restrictions
@@ -253,7 +259,8 @@ async def _row_above(call: Call, above: ResourceType) -> Row:
     identity = _identity(above, written)
     row = None
     if identity is not None:
-        row = await call.manager.reader.first(above, (identity,), entities=False)
+        conditions = (identity, *own_restrictions(call, above))
+        row = await call.manager.reader.first(above, conditions, entities=False)
     if row is None:
         raise not_found(above, written)
     return row
@@ -265,7 +272,7 @@ async def query(call: Call) -> Response:
     asked = parse_query(schema, call.parameters, call.settings.page_limits)
     require(call, asked.resource.readers, f"read {asked.resource.plural}")
     found = await call.manager.reader.rows(asked, tuple(own_restrictions(call, asked.resource)))
-    writer = writer_for(schema, asked.resource, asked.entities)
+    writer = writer_for(schema, asked.resource, asked.entities, call.rights)
     paging = _paging(call, asked, found.total)
     return await rows_answer(call, QueryAnswer(writer, found.rows, call.base, paging))
 
@@ -277,7 +284,7 @@ async def rows_answer(call: Call, document: Collection | QueryAnswer) -> Respons
     return await asyncio.to_thread(answer, call.request, document)
 
 
-async def task_answer(call: Call, uid: UUID) -> Response:
+async def task_answer(call: Call, uid: UUID, status: int = 202) -> Response:
     """Given a task that was just started, return the answer that tells of it."""
     schema = call.manager.schema
     resource = schema["Task"]
@@ -285,16 +292,18 @@ async def task_answer(call: Call, uid: UUID) -> Response:
     row = await call.manager.reader.first(resource, (identity,), entities=True)
     if row is None:
         raise not_found(resource, uid)
-    item = Item(writer_for(schema, resource, True), row, call.base)
+    item = Item(writer_for(schema, resource, True, call.rights), row, call.base)
     location = call.address(f"{resource.collection}/{row[resource.identifier]}")
-    return answer(call.request, item, 202, {"Location": location})
+    return answer(call.request, item, status, {"Location": location})
 
 
-def own_restrictions(call: Call, resource: ResourceType) -> list[Restriction]:
+def own_restrictions(call: Call, resource: ResourceType) -> list[Condition]:
     """Given a type, return what keeps the caller to the rows that are theirs to see."""
-    if not resource.private_to_logon:
-        return []
-    return [Restriction("logon_session_uid", Operator.EQUAL, call.session.uid.bytes)]
+    if resource.private_to_logon:
+        return [Restriction("logon_session_uid", Operator.EQUAL, call.session.uid.bytes)]
+    if resource.name in TIES and not call.session.restores_everything:
+        return [Within(call.session.account_uid)]
+    return []
 
 
 def _paging(call: Call, asked: Query, total: int) -> Paging:

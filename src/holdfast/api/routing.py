@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -23,11 +23,13 @@ from holdfast.api.errors import (
     Overloaded,
     Unauthorized,
 )
+from holdfast.api.rights import roles_of
 from holdfast.catalog.store import ReadTooLong, TooManyReads
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.manager.errors import LogonSessionOver, ResourceGone
 from holdfast.query.errors import QueryError
 from holdfast.representation.requests import RequestError
+from holdfast.schema.calls import ApiCall, place_of
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +37,9 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 #: Handlers of one path, by method.
 Methods = dict[str, Handler]
+
+#: What answers a call that is not built.
+Refusal = Callable[[Call, ApiCall], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,27 @@ class ServedPath:
 
 
 class Router:
-    """Collects routes. Whatever is not marked `public` needs a logon session."""
+    """Collects routes. What is not marked `public` needs a logon session and the right to it."""
 
     def __init__(self, manager: EnterpriseManager, settings: ApiSettings) -> None:
         self._manager = manager
         self._settings = settings
         self.routes: list[Route] = []
+        self._handlers: dict[str, Methods] = {}
+        self._refuse_unbuilt: Refusal | None = None
         self.served: list[ServedPath] = []
+
+    def serves(self, method: str, path: str) -> bool:
+        """Given a method and a path with placeholders, say whether there is a handler for it."""
+        return method in self._handlers.get(place_of(path), {})
+
+    def refuse(self, path: str, methods: Methods) -> None:
+        """Given a path and what answers calls there that nothing serves, add the route."""
+        self._add(path, methods, public=False)
+
+    def when_unbuilt(self, refusal: Refusal) -> None:
+        """Given what answers calls that are not built, let it."""
+        self._refuse_unbuilt = refusal
 
     def add(
         self,
@@ -63,15 +82,32 @@ class Router:
         describe: Operations | None = None,
         public: bool = False,
     ) -> None:
-        """Given a path below the API, its handlers and their descriptions, add the route."""
-        self.served.append(ServedPath(path, tuple(methods), describe or {}))
-        handlers = dict(methods)
+        """Given a path below the API, its handlers and their descriptions, add the route.
+
+        A path that is there already gets these handlers beside the ones it has.
+        """
+        known = next((s for s in self.served if place_of(s.path) == place_of(path)), None)
+        served = ServedPath(path, tuple(methods), _with_rights(path, describe or {}))
+        if known is None:
+            self.served.append(served)
+        else:
+            both = {**known.operations, **served.operations}
+            merged = ServedPath(known.path, (*known.methods, *served.methods), both)
+            self.served[self.served.index(known)] = merged
+        self._add(path, methods, public=public)
+
+    def _add(self, path: str, methods: Methods, *, public: bool) -> None:
+        known = place_of(path) in self._handlers
+        handlers = self._handlers.setdefault(place_of(path), {})
+        handlers.update(methods)
         if "GET" in handlers:
             handlers.setdefault("HEAD", handlers["GET"])
+        if known:
+            return
 
         async def endpoint(request: Request) -> Response:
             call = Call(request, self._manager, self._settings)
-            return await guarded(request, _handled(call, handlers, public=public))
+            return await guarded(request, self._handled(call, path, handlers, public=public))
 
         route = Route(f"{BASE_PATH}{path}".rstrip("/"), endpoint)
         # Every method comes here, so that a wrong one is refused in the API's own shape.
@@ -80,16 +116,29 @@ class Router:
         route.path_regex = re.compile(route.path_regex.pattern, re.IGNORECASE)
         self.routes.append(route)
 
+    async def _handled(self, call: Call, path: str, handlers: Methods, *, public: bool) -> Response:
+        # Before anything is done: a request for a host that is not us must have no effect.
+        call.ensure_host_is_ours()
+        if not public:
+            call.session = await logged_on(call)
+        method = call.request.method
+        handler = handlers.get(method)
+        if handler is None:
+            raise MethodNotAllowed(method, tuple(sorted(handlers)))
+        if not public:
+            # Whoever may read something may ask for its head alone.
+            asked = call.rights.call("GET" if method == "HEAD" else method, path, call.named)
+            if asked is not None and not asked.built and self._refuse_unbuilt is not None:
+                return await self._refuse_unbuilt(call, asked)
+        return await handler(call)
 
-async def _handled(call: Call, handlers: Methods, *, public: bool) -> Response:
-    # Before anything is done: a request for a host that is not us must have no effect.
-    call.ensure_host_is_ours()
-    if not public:
-        call.session = await logged_on(call)
-    handler = handlers.get(call.request.method)
-    if handler is None:
-        raise MethodNotAllowed(call.request.method, tuple(sorted(handlers)))
-    return await handler(call)
+
+def _with_rights(path: str, operations: Operations) -> Operations:
+    """Given descriptions of a path, return them with the roles that the table of calls says."""
+    return {
+        method: replace(operation, roles=roles_of(method, path) or operation.roles)
+        for method, operation in operations.items()
+    }
 
 
 async def guarded(request: Request, handling: Awaitable[Response]) -> Response:

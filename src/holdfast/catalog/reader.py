@@ -7,7 +7,7 @@ from sqlite3 import Connection
 from typing import Any
 from uuid import UUID
 
-from holdfast.catalog.select import Restriction, Selection, Statement, quoted
+from holdfast.catalog.select import Condition, Selection, Statement, quoted
 from holdfast.catalog.store import CatalogStore
 from holdfast.query.request import Page, Query, default_order
 from holdfast.schema.resource import ResourceType
@@ -33,7 +33,7 @@ class CatalogReader:
     def __init__(self, store: CatalogStore) -> None:
         self._store = store
 
-    async def rows(self, query: Query, restrictions: tuple[Restriction, ...] = ()) -> Rows:
+    async def rows(self, query: Query, restrictions: tuple[Condition, ...] = ()) -> Rows:
         """Given a query, return its page (or all rows) and the total, as of one moment."""
         selection = Selection(self._store.schema, query, restrictions)
         page, count = selection.rows(), selection.count()
@@ -55,7 +55,7 @@ class CatalogReader:
         return found if found is not None else await self._store.read_slowly(ask)
 
     async def first(
-        self, resource: ResourceType, restrictions: tuple[Restriction, ...], *, entities: bool
+        self, resource: ResourceType, restrictions: tuple[Condition, ...], *, entities: bool
     ) -> Row | None:
         """Given a type and conditions, return the first row that meets them, or None."""
         order = default_order(self._store.schema, resource)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+from holdfast.catalog.scope import Within, condition
 from holdfast.catalog.tables import is_text, key_column
 from holdfast.catalog.values import decoder, guid_text
 from holdfast.query.expression import All, Comparison, Expression, Operator
@@ -43,6 +44,10 @@ class Restriction:
     operator: Operator
     value: bytes | int | str
     mentions: bool = False
+
+
+#: What limits the rows beyond the filter.
+Condition = Restriction | Within
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ class Selection:
     """The SQL of one query: a statement for its rows and one for their count."""
 
     def __init__(
-        self, schema: Schema, query: Query, restrictions: tuple[Restriction, ...] = ()
+        self, schema: Schema, query: Query, restrictions: tuple[Condition, ...] = ()
     ) -> None:
         self._schema = schema
         self._query = query
@@ -181,7 +186,11 @@ class Selection:
             return "DESC NULLS LAST", "DESC"
         return "ASC NULLS FIRST", "ASC"
 
-    def _restricted(self, restriction: Restriction) -> str:
+    def _restricted(self, restriction: Condition) -> str:
+        if isinstance(restriction, Within):
+            text, values = condition(self._schema, self._query.resource, restriction)
+            self._parameters += values
+            return text
         if restriction.mentions:
             self._parameters.append(f"%{restriction.value!s}%")
             return f"t.{quoted(restriction.column)} LIKE ?"

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    true,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -113,8 +114,15 @@ def _manager_tables(metadata: MetaData) -> None:
         Column("name", Text, nullable=False),
         Column("name_key", Text, nullable=False, unique=True),
         Column("password_hash", Text, nullable=False),
-        Column("role", Text),
+        Column("kind", Text, server_default="User", nullable=False),
+        Column("allow_restore_all_vms", Boolean, server_default=true(), nullable=False),
         Column("created", BigInteger, nullable=False),
+    )
+    Table(
+        "account_role",
+        metadata,
+        Column("account_uid", UidColumn, primary_key=True),
+        Column("role", Text, primary_key=True),
     )
     Table(
         "logon_session",

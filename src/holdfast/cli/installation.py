@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
@@ -29,12 +30,17 @@ class Installation:
 
 
 @contextlib.asynccontextmanager
-async def started(directory: DataDirectory) -> AsyncIterator[Installation]:
-    """Start the backup server and the manager of a data directory, connected; stop both after."""
+async def started(
+    directory: DataDirectory, logon_program: Path | None = None
+) -> AsyncIterator[Installation]:
+    """Start the backup server and the manager of a data directory, connected; stop both after.
+
+    `logon_program` checks the accounts that have no local password.
+    """
     server = BackupServer(directory.server, SERVER_NAME)
     await server.start()
     try:
-        manager = EnterpriseManager(directory.manager)
+        manager = EnterpriseManager(directory.manager, logon_program=logon_program)
         await manager.start()
         try:
             transport = httpx.ASGITransport(app=server.app)

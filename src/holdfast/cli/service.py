@@ -38,7 +38,9 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
         tls = _certificate(settings, directory)
         announcement.starting(directory.path)
         input_of_jobs = await _input_of_jobs(settings, directory)
-        here = await stack.enter_async_context(installation.started(directory))
+        here = await stack.enter_async_context(
+            installation.started(directory, settings.logon_program)
+        )
         repository = await here.server.add_repository(REPOSITORY_NAME, directory.repository)
         account = await administrator.ensure(here.manager, password)
         frontend = await _frontend(here, settings, listeners, tls, stack)

@@ -105,6 +105,14 @@ class Settings(BaseSettings):
         description="File with the administrator's password; the first start sets it.",
         examples=["/etc/holdfast/password"],
     )
+    logon_program: Path | None = Field(
+        None,
+        description=(
+            "Program that checks the accounts without a local password: it gets the name and the"
+            " password as two lines on standard input, and ends with 0 if they are right."
+        ),
+        examples=["/usr/sbin/pwauth"],
+    )
     samples: bool = Field(
         True, description="At the very first start, make two sample jobs and run them."
     )

@@ -23,6 +23,7 @@ from holdfast.manager.connection import BackupServerConnection
 from holdfast.manager.errors import ResourceGone
 from holdfast.manager.logon_sessions import LogonLimits, LogonSession, LogonSessions
 from holdfast.manager.reports import Reports
+from holdfast.manager.scopes import Scopes
 from holdfast.manager.tasks import Tasks
 from holdfast.schema.core import CORE
 from holdfast.schema.resource import Action, ResourceType, Schema
@@ -37,7 +38,8 @@ class EnterpriseManager:
     """One manager: its catalog, accounts, logon sessions, tasks and backup servers.
 
     `directory` holds its database and nothing else. With `from_schema` the catalog's tables are
-    made straight from `schema` instead of by migrations.
+    made straight from `schema` instead of by migrations. `logon_program` proves accounts that
+    have no local password.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class EnterpriseManager:
         clock: Clock = system_clock,
         logon_limits: LogonLimits | None = None,
         from_schema: bool = False,
+        logon_program: Path | None = None,
     ) -> None:
         self._directory = directory
         self._from_schema = from_schema
@@ -56,7 +59,8 @@ class EnterpriseManager:
         self.store = CatalogStore(directory / "catalog.db", schema)
         self.reader = CatalogReader(self.store)
         self.reports = Reports(self.store, clock)
-        self.accounts = Accounts(self.store, clock)
+        self.accounts = Accounts(self.store, clock, logon_program)
+        self.scopes = Scopes(self.store)
         self.logon_sessions = LogonSessions(self.store, clock, logon_limits or LogonLimits())
         self._collectors: dict[UUID, Collector] = {}
         self._background: set[asyncio.Task[None]] = set()
@@ -66,6 +70,7 @@ class EnterpriseManager:
         """Open the catalog. Connect the backup servers next, then `resume`."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self.store.open(from_schema=self._from_schema)
+        await self.accounts.show_all()
         await self.logon_sessions.remove_expired()
         self._in_background(self._clean())
 

@@ -10,12 +10,13 @@ import secrets
 import sqlite3
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
 from sqlite3 import Connection
 from typing import Any
 from uuid import UUID, uuid4
 
 from holdfast.catalog.store import CatalogStore
-from holdfast.manager.accounts import Account
+from holdfast.manager.account import Account
 from holdfast.manager.clock import Clock
 from holdfast.schema.naming import guid_of
 from holdfast.schema.roles import Role
@@ -31,14 +32,16 @@ class LogonSession:
     """An open logon session.
 
     `session_id` is the secret that the client holds; it is known only in answers to that client.
-    To others the session is known by `uid`.
+    To others the session is known by `uid`. What its account may restore is limited by scopes
+    unless it `restores_everything`.
     """
 
     uid: UUID
     account_uid: UUID
     user_name: str
-    role: Role
+    roles: frozenset[Role]
     session_id: str | None = None
+    restores_everything: bool = True
 
     @property
     def public_id(self) -> str:
@@ -71,10 +74,12 @@ def _hash(session_id: str) -> bytes:
     return hashlib.sha256(session_id.encode()).digest()
 
 
+# A row for each role; an account without any has no session.
 _SELECT = (
-    "SELECT s.uid, s.account_uid, a.name, a.role, s.last_used"
+    "SELECT s.uid, s.account_uid, a.name, a.allow_restore_all_vms, s.last_used, r.role"
     " FROM logon_session AS s JOIN account AS a ON a.uid = s.account_uid"
-    " WHERE a.role IS NOT NULL AND s.last_used > ? AND s.created > ?"
+    " JOIN account_role AS r ON r.account_uid = a.uid"
+    " WHERE s.last_used > ? AND s.created > ?"
 )
 
 
@@ -89,10 +94,17 @@ class LogonSessions:
 
     async def open(self, account: Account) -> LogonSession:
         """Given an account with a role, open a session for it; the result has its session id."""
-        if account.role is None:
+        if not account.roles:
             raise ValueError("an account without a role cannot log on")
         session_id = str(UUID(bytes=secrets.token_bytes(16)))
-        session = LogonSession(uuid4(), account.uid, account.name, account.role, session_id)
+        session = LogonSession(
+            uuid4(),
+            account.uid,
+            account.name,
+            account.roles,
+            session_id,
+            account.restores_everything,
+        )
         now = self._clock()
         await self._store.write(
             lambda c: c.execute(
@@ -110,16 +122,17 @@ class LogonSessions:
         if session_id is None:
             return None
         now = self._clock()
-        row = await self._store.read(
+        rows = await self._store.read(
             lambda c: c.execute(
                 f"{_SELECT} AND s.token_hash = ?", (*self._bounds(now), _hash(session_id))
-            ).fetchone()
+            ).fetchall()
         )
-        if row is None:
+        if not rows:
             return None
+        row = rows[0]
         if now - row[4] >= _USE_GRANULARITY:
             await self._note_use(row[0], now)
-        return _session(row, session_id)
+        return _session(rows, session_id)
 
     async def _note_use(self, uid: bytes, now: int) -> None:
         update = "UPDATE logon_session SET last_used = ? WHERE uid = ?"
@@ -133,15 +146,16 @@ class LogonSessions:
         """Given a session, return those it may see, itself first: all for an administrator."""
         rows = await self._store.read(
             lambda c: c.execute(
-                f"{_SELECT} ORDER BY s.created", self._bounds(self._clock())
+                f"{_SELECT} ORDER BY s.created, s.uid", self._bounds(self._clock())
             ).fetchall()
         )
+        by_session = (list(group) for _, group in groupby(rows, key=lambda row: row[0]))
         others = [
             session
-            for session in map(_session, rows)
+            for session in map(_session, by_session)
             if session.uid != caller.uid
             and (
-                caller.role is Role.PORTAL_ADMINISTRATOR
+                Role.PORTAL_ADMINISTRATOR in caller.roles
                 or session.account_uid == caller.account_uid
             )
         ]
@@ -169,8 +183,17 @@ class LogonSessions:
         return now - self._idle - _USE_GRANULARITY, now - self._absolute
 
 
-def _session(row: tuple[Any, ...], session_id: str | None = None) -> LogonSession:
-    return LogonSession(UUID(bytes=row[0]), UUID(bytes=row[1]), row[2], Role(row[3]), session_id)
+def _session(rows: list[tuple[Any, ...]], session_id: str | None = None) -> LogonSession:
+    uid, account, name, allowed, _, _ = rows[0]
+    roles = frozenset(Role(row[5]) for row in rows)
+    everything = bool(allowed) or Role.PORTAL_ADMINISTRATOR in roles
+    return LogonSession(UUID(bytes=uid), UUID(bytes=account), name, roles, session_id, everything)
+
+
+def end_sessions_of(connection: Connection, account: UUID) -> None:
+    """Given an account, end its sessions at once, with their tasks; within a transaction."""
+    query = "SELECT uid FROM logon_session WHERE account_uid = ?"
+    _delete(connection, [uid for (uid,) in connection.execute(query, (account.bytes,)).fetchall()])
 
 
 def _delete(connection: Connection, uids: list[bytes]) -> None:

@@ -79,6 +79,17 @@ class Tasks:
         self._follow(task, self._collect(task, server))
         return task.uid
 
+    async def start_here(
+        self, session: LogonSession, operation: str, work: Callable[[], Awaitable[str]]
+    ) -> UUID:
+        """Given work of the manager's own, start a task that does it; return the task's UID.
+
+        The work returns the message to finish with. It is not gone on with after a restart.
+        """
+        task = await self._begin(session, operation, _nothing_more)
+        self._follow(task, self._do_here(task, work))
+        return task.uid
+
     async def delete(self, uid: UUID) -> None:
         """Given a task, stop following it and remove it."""
         followed = self._followed.pop(uid, None)
@@ -183,6 +194,9 @@ class Tasks:
         await self._put(task, "OperationFinished", True, "OperationFinished", None)
         await collector.reach(outcome.cursor)
         await self._finish(task, success=True, message=_DONE, made=outcome.made)
+
+    async def _do_here(self, task: _Task, work: Callable[[], Awaitable[str]]) -> None:
+        await self._finish(task, success=True, message=await work())
 
     async def _collect(self, task: _Task, server: UUID) -> None:
         await self._collector(server).collect()

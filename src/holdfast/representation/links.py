@@ -24,6 +24,24 @@ class LinkValue(NamedTuple):
 #: Given a row and the base address, the link, or None when the row has no such link.
 LinkWriter = Callable[[Row, str], LinkValue | None]
 
+#: Given a method and an address with placeholders, whether the reader may follow a link there.
+May = Callable[[str, str], bool]
+
+#: Links that are not followed with POST.
+_METHODS = {
+    "Edit": "PUT",
+    "Delete": "DELETE",
+    **dict.fromkeys(
+        ("Up", "Down", "Related", "Alternate", "Download", "First", "Previous", "Next", "Last"),
+        "GET",
+    ),
+}
+
+
+def method_of(rel: str) -> str:
+    """Given a link's Rel, return the method that it is followed with."""
+    return _METHODS.get(rel, "POST")
+
 
 def address_of(schema: Schema, resource: ResourceType) -> Callable[[Row], str]:
     """Given a type, return the function from a row to its address below the base."""
@@ -52,15 +70,41 @@ def segment(name: str | None) -> str:
     return quote(name or "", safe="")
 
 
-@lru_cache(maxsize=256)
-def link_writers(schema: Schema, resource: ResourceType, entities: bool) -> tuple[LinkWriter, ...]:
-    """Given a type, return the writers of its entity's or its reference's links, in order."""
+def everything(_method: str, _destination: str) -> bool:
+    """Say of any link that its reader may follow it."""
+    return True
+
+
+def template_of(schema: Schema, resource: ResourceType) -> str:
+    """Given a type, return the address of its items, with placeholders."""
+    if resource.parent is None:
+        return f"{resource.collection}/{{id}}"
+    parent = schema.target(resource, resource.parent)
+    return f"{parent.collection}/{{id}}{resource.collection}/{{item}}"
+
+
+@lru_cache(maxsize=2048)
+def link_writers(
+    schema: Schema, resource: ResourceType, entities: bool, may: May = everything
+) -> tuple[LinkWriter, ...]:
+    """Given a type, return the writers of its entity's or its reference's links, in order.
+
+    Those that the reader may not follow are not among them.
+    """
     links = resource.links if entities else resource.reference_links
     return tuple(
-        _conditional(link, _writer(schema, resource, link))
+        _conditional(link, _writer(schema, resource, link, may))
         for link in links
         if link.relation is None or resource.relation(link.relation).target in schema
+        if link.any_of is not None or may(*_destination(schema, resource, link))
     )
+
+
+def _destination(schema: Schema, resource: ResourceType, link: Link) -> tuple[str, str]:
+    """Given a link, return what following it asks for: a method, an address with placeholders."""
+    if link.relation is not None:
+        return "GET", f"{schema.target(resource, link.relation).collection}/{{id}}"
+    return method_of(link.rel), template_of(schema, resource) + (link.path or "")
 
 
 def _conditional(link: Link, writer: LinkWriter) -> LinkWriter:
@@ -72,11 +116,11 @@ def _conditional(link: Link, writer: LinkWriter) -> LinkWriter:
     )
 
 
-def _writer(schema: Schema, resource: ResourceType, link: Link) -> LinkWriter:
+def _writer(schema: Schema, resource: ResourceType, link: Link, may: May) -> LinkWriter:
     if link.relation is not None:
         return _to_relation(schema, resource, link, link.relation)
     if link.any_of is not None:
-        return _to_any(schema, link, link.any_of)
+        return _to_any(schema, link, link.any_of, may)
     address = address_of(schema, resource)
     rel, suffix, link_type, named = link.rel, link.path or "", link.type, link.named
     return lambda row, base: LinkValue(
@@ -101,7 +145,7 @@ def _to_relation(schema: Schema, resource: ResourceType, link: Link, relation: s
     return write
 
 
-def _to_any(schema: Schema, link: Link, prefix: str) -> LinkWriter:
+def _to_any(schema: Schema, link: Link, prefix: str, may: May) -> LinkWriter:
     words = prefix.title().replace("_", "")
     uid, type_name, name, rel = f"{prefix}.UID", f"{words}Type", f"{words}Name", link.rel
 
@@ -109,6 +153,8 @@ def _to_any(schema: Schema, link: Link, prefix: str) -> LinkWriter:
         if row[uid] is None or row[type_name] not in schema:
             return None
         target = schema[row[type_name]]
+        if not may("GET", template_of(schema, target)):
+            return None
         href = f"{base}{target.collection}/{row[uid]}?format=Entity"
         return LinkValue(rel, href, row[name], target.document_type)
 

@@ -9,7 +9,14 @@ from functools import lru_cache
 from typing import Any
 
 from holdfast.representation import json, xml
-from holdfast.representation.links import LinkValue, Row, address_of, link_writers
+from holdfast.representation.links import (
+    LinkValue,
+    May,
+    Row,
+    address_of,
+    everything,
+    link_writers,
+)
 from holdfast.schema.naming import urn_prefix
 from holdfast.schema.resource import ResourceType, Schema
 
@@ -17,11 +24,13 @@ from holdfast.schema.resource import ResourceType, Schema
 class ResourceWriter:
     """Writes the rows of one type, as entities (or the only form there is) or as references."""
 
-    def __init__(self, schema: Schema, resource: ResourceType, entities: bool) -> None:
+    def __init__(
+        self, schema: Schema, resource: ResourceType, entities: bool, may: May = everything
+    ) -> None:
         self.resource = resource
         self.entities = entities or not resource.key
         self._address = address_of(schema, resource)
-        self._links = link_writers(schema, resource, self.entities)
+        self._links = link_writers(schema, resource, self.entities, may)
         self._type = resource.document_type if self.entities else resource.reference_type
         self._suffix = "?format=Entity" if self.entities and resource.key else ""
         self._urn = urn_prefix(resource.document_type)
@@ -76,7 +85,13 @@ class ResourceWriter:
         return {"Links": links, "UID": uid, "Name": name, "Href": href, "Type": self._type}
 
 
-@lru_cache(maxsize=256)
-def writer_for(schema: Schema, resource: ResourceType, entities: bool) -> ResourceWriter:
-    """Given a type, return the writer of its entities or references."""
-    return ResourceWriter(schema, resource, entities)
+@lru_cache(maxsize=2048)
+def writer_for(
+    schema: Schema, resource: ResourceType, entities: bool, may: May = everything
+) -> ResourceWriter:
+    """Given a type, return the writer of its entities or references.
+
+    `may` says of a method and an address with placeholders whether the reader may follow a link
+    there; other links are left out. It is asked when the writer is made, not for each row.
+    """
+    return ResourceWriter(schema, resource, entities, may)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from holdfast.schema import link_lists
 from holdfast.schema.resources.reports import SUMMARY_ROOT
 from holdfast.schema.types import (
     HREF,
@@ -67,7 +68,7 @@ ERROR = Element(
 class ServiceType:
     """A document that holds links and little else.
 
-    `type` is its Type attribute, which it has together with an Href, or with neither. `plural` is
+    `type` is its Type attribute; it has an Href when it has a Type or is `addressed`. `plural` is
     the root of a collection of them, where there is one.
     """
 
@@ -75,6 +76,7 @@ class ServiceType:
     type: str | None = None
     elements: tuple[Element, ...] = ()
     plural: str | None = None
+    addressed: bool = False
 
     @property
     def element(self) -> Element:
@@ -82,6 +84,8 @@ class ServiceType:
         attributes: tuple[Element, ...] = ()
         if self.type is not None:
             attributes = (Element("Type", Enumeration((self.type,))), Element("Href", HREF))
+        elif self.addressed:
+            attributes = (Element("Href", HREF),)
         return Element(self.root, Structure((LINKS, *self.elements), attributes))
 
 
@@ -111,4 +115,10 @@ LOGON_SESSION = ServiceType(
 QUERY_SERVICE = ServiceType("QuerySvc", "QueryService")
 SUMMARY_REPORT = ServiceType(SUMMARY_ROOT)
 
-SERVICES = (ENTERPRISE_MANAGER, LOGON_SESSION, QUERY_SERVICE, SUMMARY_REPORT)
+SERVICES = (
+    ENTERPRISE_MANAGER,
+    LOGON_SESSION,
+    QUERY_SERVICE,
+    SUMMARY_REPORT,
+    *(ServiceType(s.root, s.type, addressed=s.href) for s in link_lists.SERVICES),
+)

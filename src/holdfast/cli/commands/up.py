@@ -33,6 +33,7 @@ def up(
     allowed_hosts: Annotated[str | None, setting("allowed_hosts", metavar="NAMES")] = None,  # noqa: ARG001
     ready_file: Annotated[Path | None, setting("ready_file", metavar="FILE")] = None,  # noqa: ARG001
     password_file: Annotated[Path | None, setting("password_file", metavar="FILE")] = None,  # noqa: ARG001
+    logon_program: Annotated[Path | None, setting("logon_program", metavar="FILE")] = None,  # noqa: ARG001
     samples: Annotated[  # noqa: ARG001
         bool | None, setting("samples", "--samples/--no-samples")
     ] = None,

@@ -1,0 +1,1 @@
+"""The calls of the API, area by area: what `holdfast.schema.calls` reads."""

@@ -1,0 +1,28 @@
+"""Calls: replicas, their points, failover plans."""
+
+from __future__ import annotations
+
+REPLICA = """
+GET    /failoverPlans                                              failover
+GET    /failoverPlans/{id}                                         failover
+POST   /failoverPlans/{id}?action=start                            failover  unbuilt
+POST   /failoverPlans/{id}?action=undo                             failover  unbuilt
+PUT    /failoverPlans/{id}                                         administrator  unbuilt
+GET    /replicas                                                   restorers
+GET    /replicas/{id}                                              restorers
+GET    /replicas/{id}/vmReplicaPoints                              restorers
+GET    /vAppReplicaPoints                                          restorers
+GET    /vAppReplicaPoints/{id}                                     restorers
+POST   /vAppReplicaPoints/{id}?action=failover                     restorers  unbuilt
+GET    /vmReplicaPoints                                            restorers
+GET    /vmReplicaPoints/{id}                                       restorers
+POST   /vmReplicaPoints/{id}?action=failover                       restorers  unbuilt
+GET    /vmReplicaPoints/{id}/mounts                                file-restorers  unbuilt
+POST   /vmReplicaPoints/{id}/mounts                                file-restorers  unbuilt
+GET    /vmReplicaPoints/{id}/mounts/{item}                         file-restorers  unbuilt
+DELETE /vmReplicaPoints/{id}/mounts/{item}                         file-restorers  unbuilt
+GET    /vmReplicaPoints/{id}/mounts/{item}/{path}                  restorers  unbuilt
+GET    /vmReplicaPoints/{id}/mounts/{item}/{path}?action=download  file-restorers  unbuilt
+GET    /vmReplicaPoints/{id}/mounts/{item}/{path}?action=list*     restorers  unbuilt
+POST   /vmReplicaPoints/{id}/mounts/{item}/{path}?action=restore   file-restorers  unbuilt
+"""
