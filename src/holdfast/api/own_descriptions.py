@@ -37,6 +37,10 @@ def _object(properties: dict[str, JsonSchema]) -> JsonSchema:
     }
 
 
+#: What a copy job copies from.
+_LINKS: JsonSchema = {"type": "array", "items": _object({"uid": _TEXT, "target": _TEXT})}
+
+
 def _schemas() -> dict[str, JsonSchema]:
     """The schemas that the descriptions name."""
     wanted = (JobSpecification, JobEdit)
@@ -47,7 +51,9 @@ def _schemas() -> dict[str, JsonSchema]:
         described["description"] = cleandoc(described["description"]).partition("\n\n")[0]
     made, changed = (found[kind.__name__]["properties"] for kind in wanted)
     made["repository"] = _TEXT | {"description": "The UID or the GUID of a repository."}
-    made["sources"] |= {"minItems": 1}
+    for linked in ("linked_jobs", "linked_repositories"):
+        described = "UIDs or GUIDs; of copy jobs alone."
+        made[linked] |= {"items": _TEXT, "description": described}
     made["retention"] |= _POINTS
     changed["retention"] |= _POINTS
     changed["objects"] |= {"minItems": 1}
@@ -58,6 +64,7 @@ def _schemas() -> dict[str, JsonSchema]:
             "kind": _or_null(_TEXT),
             "description": _or_null(_TEXT),
             "server": _or_null(_TEXT | {"format": "uuid"}),
+            "repository": _or_null(_TEXT | {"format": "uuid"}),
             "retention": _or_null(_WHOLE),
             "schedule_enabled": _or_null(_BOOLEAN),
             "next_run": _or_null(_WHOLE | {"description": "Milliseconds since 1970, UTC."}),
@@ -68,6 +75,8 @@ def _schemas() -> dict[str, JsonSchema]:
                 "type": "array",
                 "items": _object({"uid": _TEXT, "name": _TEXT, "reference": _TEXT}),
             },
+            "linked_jobs": _LINKS,
+            "linked_repositories": _LINKS,
         }
     )
     return found

@@ -21,7 +21,13 @@ from uuid import UUID
 import msgspec
 
 from holdfast.server.hours import DAYS, Hours
-from holdfast.server.job_specification import Included, JobEdit, JobSpecification, Retry
+from holdfast.server.job_specification import (
+    Included,
+    JobEdit,
+    JobSpecification,
+    Linked,
+    Retry,
+)
 from holdfast.server.schedule import (
     AfterJob,
     Continuously,
@@ -44,6 +50,7 @@ __all__ = [
     "Information",
     "JobEdit",
     "JobSpecification",
+    "Linked",
     "Made",
     "Monthly",
     "Outcome",
@@ -93,23 +100,28 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """Something to be done.
 
-    =================== ============= ==============================================================
-    operation           target        arguments
-    =================== ============= ==============================================================
-    start-job           job
-    stop-job            job
-    retry-job           job
-    clone-job           job           name, description, repository (UUID); each may be left out
-    toggle-schedule     job
-    delete-job          job
-    stop-session        job session
-    create-job          -             a `JobSpecification` as JSON
-    edit-job            job           a `JobEdit` as JSON
-    add-object          job           an `Included` as JSON
-    remove-object       object in job
-    quick-backup        -             machine: its hierarchy reference
-    one-off-backup      -             machines (references), repository (UUID), remove (when)
-    =================== ============= ==============================================================
+    ======================== ============= =========================================================
+    operation                target        arguments
+    ======================== ============= =========================================================
+    start-job                job
+    stop-job                 job
+    retry-job                job
+    sync-job                 copy job
+    clone-job                job           name, description, repository (UUID); all optional
+    toggle-schedule          job
+    delete-job               job
+    stop-session             job session
+    create-job               -             a `JobSpecification` as JSON
+    edit-job                 job           a `JobEdit` as JSON
+    add-object               job           an `Included` as JSON
+    remove-object            object in job
+    add-linked-job           copy job      job: its UUID
+    remove-linked-job        link
+    add-linked-repository    copy job      repository (UUID)
+    remove-linked-repository link
+    quick-backup             -             machine: its hierarchy reference
+    one-off-backup           -             machines (references), repository (UUID), remove (when)
+    ======================== ============= =========================================================
 
     `asked_by` is the account, for the records and for reasons shown to people.
     """

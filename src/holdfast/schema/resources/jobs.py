@@ -123,7 +123,10 @@ _JOB_INFO = structure(
     ),
 )
 
-_COPIES_AT_ONCE = When("JobType", "ImmediateBackupCopy")
+#: The types of jobs that copy what others made. They have links to these instead of objects.
+COPY_JOB_TYPES = ("BackupCopy", "ImmediateBackupCopy")
+_IS_COPY = When("JobType", COPY_JOB_TYPES)
+_IS_NO_COPY = When("JobType", COPY_JOB_TYPES, equal=False)
 
 _BACKUP_SESSIONS = down(
     "BackupJobSessionReferenceList",
@@ -155,6 +158,10 @@ JOB = ResourceType(
         Element("JobScheduleOptions", SCHEDULE_OPTIONS, optional=True),
         Element("JobInfo", _JOB_INFO, optional=True),
     ),
+    stored=(
+        Element("RepositoryUid", Uid("Repository"), optional=True),
+        Element("RetainedPoints", INTEGER, optional=True),
+    ),
     fields=through("server", "BackupServer"),
     links=(
         UP_TO_SERVER,
@@ -162,27 +169,22 @@ JOB = ResourceType(
         Link("Edit", "JobReference", path="", named=True),
         Link("Clone", path="?action=clone"),
         Link("ToggleScheduleEnabled", path="?action=toggleScheduleEnabled"),
-        down(
-            "ObjectInJobList",
-            "/includes",
-            when=When("JobType", "ImmediateBackupCopy", equal=False),
-        ),
+        down("ObjectInJobList", "/includes", when=_IS_NO_COPY),
         _BACKUP_SESSIONS,
-        Link(
-            "Create",
-            "ObjectInJob",
-            path="/includes",
-            when=When("JobType", "ImmediateBackupCopy", equal=False),
-        ),
+        Link("Create", "ObjectInJob", path="/includes", when=_IS_NO_COPY),
         Link("Start", path="?action=start"),
         Link("Stop", path="?action=stop"),
         Link("Retry", path="?action=retry"),
         _REPLICA_SESSIONS,
-        down("LinkedJobObjectList", "/linkedJobs", when=_COPIES_AT_ONCE),
-        down(
-            "LinkedBackupRepositoryObjectList",
-            "/linkedBackupRepositories",
-            when=_COPIES_AT_ONCE,
+        Link("Sync", path="?action=sync", when=_IS_COPY),
+        down("LinkedJobObjectList", "/linkedJobs", when=_IS_COPY),
+        down("LinkedBackupRepositoryObjectList", "/linkedBackupRepositories", when=_IS_COPY),
+        Link("Create", "LinkedJobObject", path="/linkedJobs", when=_IS_COPY),
+        Link(
+            "Create",
+            "LinkedBackupRepositoryObject",
+            path="/linkedBackupRepositories",
+            when=_IS_COPY,
         ),
     ),
     reference_links=(
@@ -202,6 +204,7 @@ JOB = ResourceType(
         Action("start", "StartJob", ADMINISTRATOR),
         Action("stop", "StopJob", ADMINISTRATOR),
         Action("retry", "RetryJob", ADMINISTRATOR),
+        Action("sync", "StartJobSync", ADMINISTRATOR),
         Action("clone", "CloneJob", ADMINISTRATOR, body="JobCloneSpec"),
         Action("toggleScheduleEnabled", "UpdateJob", ADMINISTRATOR),
         Action("edit", "EditJob", ADMINISTRATOR, body="Job", method="PUT"),
@@ -248,7 +251,18 @@ def _linked_object(
         readers=ADMINISTRATOR,
         relations=(Relation("job", "Job"), Relation("server", "BackupServer")),
         elements=(Element("ObjectInJobId", GUID), uid),
-        links=(up_to_entity("job"),),
+        links=(up_to_entity("job"), Link("Delete", path="")),
+        actions=(
+            Action(
+                "create",
+                "UpdateJob",
+                ADMINISTRATOR,
+                body=root or name,
+                creates=True,
+                any_root=True,
+            ),
+            Action("delete", "UpdateJob", ADMINISTRATOR, method="DELETE"),
+        ),
         default_sort="ObjectInJobId",
     )
 
@@ -273,6 +287,26 @@ JOB_CLONE_SPEC = Element(
             structure(
                 Element("JobName", STRING, optional=True),
                 Element("FolderName", STRING, optional=True),
+                Element("RepositoryUid", Uid("Repository"), optional=True),
+                Element("Description", STRING, optional=True),
+            ),
+            optional=True,
+        ),
+        Element(
+            "ImmediateBackupCopyJobCloneInfo",
+            structure(
+                Element("JobName", STRING, optional=True),
+                Element("Description", STRING, optional=True),
+                Element("RepositoryUid", Uid("Repository"), optional=True),
+                Element("JobFileName", STRING, optional=True),
+            ),
+            optional=True,
+        ),
+        Element(
+            "BackupCopyJobCloneInfo",
+            structure(
+                Element("JobName", STRING, optional=True),
+                Element("JobFileName", STRING, optional=True),
                 Element("RepositoryUid", Uid("Repository"), optional=True),
                 Element("Description", STRING, optional=True),
             ),
