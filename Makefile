@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 DATA ?= var
 HOLDFAST_ARGS ?=
-PYTEST_ARGS ?=
+# Tests wait for disks and child processes as much as they compute: one process for each core.
+PYTEST_ARGS ?= --numprocesses=auto --dist=worksteal
 
 # How much the randomised tests do. Empty: what the tests themselves take for enough.
 SOAK_FILTERS ?= 20000

@@ -203,6 +203,8 @@ def test_stale_ready_file_is_gone_before_the_start_begins(tmp_path: Path) -> Non
         (["up", "--https-port", "70000"], "--https-port: expected less than or equal to 65535"),
         (["up", "--no-such"], "No such option: --no-such"),
         (["up", "--password-file", "/no/such/file"], "--password-file: /no/such/file: expected"),
+        (["up", "--ready-file", "/no/such/ready.json"], "--ready-file: /no/such/ready.json: expec"),
+        (["up", "--key-file", "/no/such/key"], "--certificate-file, --key-file: expected both"),
         (["nonsense"], "No such command 'nonsense'"),
         (["restore", "only-one"], "Missing argument 'TARGET'"),
     ],
@@ -213,3 +215,10 @@ def test_wrong_input_is_told_in_one_line(tmp_path: Path, arguments: list[str], l
     assert refused.stderr.startswith(f"holdfast: {line}")
     assert refused.stderr.count("\n") == 1
     assert refused.stdout == ""
+
+
+def test_command_alone_shows_what_there_is() -> None:
+    shown = holdfast()
+    assert shown.returncode == 0
+    for command in ("up", "password", "points", "restore", "settings"):
+        assert f"\n  {command} " in shown.stdout

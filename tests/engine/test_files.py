@@ -24,7 +24,7 @@ from holdfast.engine.progress import Progress
 
 from .lab import MIB, Finished, processes
 
-# ruff: noqa: ASYNC110, ASYNC240 - a test has the event loop for itself
+# ruff: noqa: ASYNC240 - a test has the event loop for itself
 
 
 def described(tree: Path) -> dict[str, tuple[object, ...]]:
@@ -238,9 +238,23 @@ async def test_a_repository_gone_in_the_middle_is_not_reported_as_success(
         await made_repository.back_up(FilesPlan(tree, "t", "machine"), unplug)
 
 
-async def test_a_locked_repository_is_told_and_a_stale_lock_removed(
+async def test_work_waits_for_another_restic_to_let_go_of_its_lock(
     made_repository: ResticRepository, tree: Path
 ) -> None:
+    (tree / "large").write_bytes(os.urandom(64 * MIB))
+    backup = asyncio.create_task(back_up(made_repository, tree, "t"))
+    while not list((made_repository.folder / "locks").iterdir()):
+        await asyncio.sleep(0.005)
+    await made_repository.prune()
+    assert backup.done(), "the prune went on beside a backup"
+    await backup
+    assert len(await made_repository.snapshots()) == 1
+
+
+async def test_a_lock_that_stays_is_told_and_a_stale_one_removed(
+    made_repository: ResticRepository, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.engine.restic.LOCK_PATIENCE", 0)
     (tree / "large").write_bytes(os.urandom(64 * MIB))
     backup = asyncio.create_task(back_up(made_repository, tree, "t"))
     while not list((made_repository.folder / "locks").iterdir()):

@@ -22,7 +22,7 @@ from holdfast.engine.image import (
 
 from .lab import MIB, Disk, Finished, processes
 
-# ruff: noqa: ASYNC110, ASYNC221, ASYNC240 - a test has the event loop for itself
+# ruff: noqa: ASYNC221, ASYNC240 - a test has the event loop for itself
 
 MakeDisk = Callable[..., Disk]
 

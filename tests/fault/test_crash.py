@@ -4,7 +4,8 @@ After each SIGKILL it is started again on the same data. Then every session has 
 reason, the catalog's points restore to what their machines held when they were made, nothing
 half-made lies about, and the next run succeeds.
 
-``HOLDFAST_CRASHES`` says how often (25). The seed is printed; ``HOLDFAST_SEED`` repeats one.
+``HOLDFAST_CRASHES`` says how often in all (25), shared out over several independent lives of a data
+directory. The seed is printed; ``HOLDFAST_SEED`` repeats one.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from holdfast_process import HoldfastProcess
+import pytest
 
+from fault.holdfast_process import HoldfastProcess
 from holdfast.server.restore import restore_point
 
-CRASHES = int(os.environ.get("HOLDFAST_CRASHES", "25"))
-SEED = int(os.environ.get("HOLDFAST_SEED", str(random.SystemRandom().randrange(1 << 32))))
+LIVES = 5
+CRASHES = -(-int(os.environ.get("HOLDFAST_CRASHES", "25")) // LIVES)
+SEED = os.environ.get("HOLDFAST_SEED")
 
 MIB = 1 << 20
 IMAGE_SIZE = 12 * MIB
@@ -147,9 +150,13 @@ def check_nothing_half_made(holdfast: HoldfastProcess) -> None:
     assert images == {Path(file["FilePath"]) for file in holdfast.entities("BackupFile")}
 
 
-def test_nothing_is_lost_when_holdfast_is_killed_at_random_moments(tmp_path: Path) -> None:
-    print(f"seed {SEED}, {CRASHES} crashes")
-    chance = random.Random(SEED)
+@pytest.mark.parametrize("life", range(LIVES))
+def test_nothing_is_lost_when_holdfast_is_killed_at_random_moments(
+    tmp_path: Path, life: int
+) -> None:
+    seed = SEED or f"{random.SystemRandom().randrange(1 << 32)}"
+    print(f"HOLDFAST_SEED={seed}, {CRASHES} crashes")
+    chance = random.Random(f"{seed} {life}")
     folder = tmp_path / "sources"
     folder.mkdir()
     sources = Sources(folder, chance)

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 from lxml import etree
-from rows import fill, fill_tasks
 
+from golden.rows import fill, fill_tasks
 from holdfast.api.app import create_app
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.schema.roles import Role

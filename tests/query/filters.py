@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from hypothesis import strategies as st
+
 from query.catalog_rows import (
     FILE_TYPES,
     INTEGERS,
@@ -203,14 +204,23 @@ _HUGE = (10**18, 2**53, 2**63, 2**64, 10**30, 10**390)
 def _numbers(known: tuple[int, ...]) -> st.SearchStrategy[Fraction]:
     near = st.tuples(
         st.sampled_from(known),
-        st.sampled_from([Fraction(0), Fraction(1), Fraction(-1), Fraction(1, 2), Fraction(-1, 1000)]),
+        st.sampled_from(
+            [Fraction(0), Fraction(1), Fraction(-1), Fraction(1, 2), Fraction(-1, 1000)]
+        ),
     ).map(sum)
     huge = st.sampled_from([Fraction(sign * n) for n in _HUGE for sign in (1, -1)])
     return st.one_of(st.sampled_from(known).map(Fraction), near, huge)
 
 
 _MOMENT_PARTS = st.sampled_from(
-    [Fraction(0), Fraction(1), Fraction(-1), Fraction(1, 2), Fraction(1, 10**6), Fraction(86_400_000)]
+    [
+        Fraction(0),
+        Fraction(1),
+        Fraction(-1),
+        Fraction(1, 2),
+        Fraction(1, 10**6),
+        Fraction(86_400_000),
+    ]
 )
 _VALUES: dict[str, st.SearchStrategy[Any]] = {
     "text": st.one_of(
@@ -283,7 +293,9 @@ class Writer:
             return self._wrapped(self._test(tree), 0.1)
         separator = ";" if isinstance(tree, Both) else ","
         written = [self._part(tree, part) for part in tree.parts]
-        joined = written[0] + "".join(self._space() + separator + self._space() + w for w in written[1:])
+        joined = written[0] + "".join(
+            self._space() + separator + self._space() + w for w in written[1:]
+        )
         return self._wrapped(joined, 0.1)
 
     def _part(self, around: Any, part: Any) -> str:
@@ -357,9 +369,13 @@ class Writer:
         nanoseconds = fraction * 1_000_000
         assert nanoseconds.denominator == 1
         digits = f"{nanoseconds.numerator:09d}".rstrip("0")
-        digits += "0" * self._random.randint(0, 9 - len(digits)) if self._random.random() < 0.3 else ""
+        digits += (
+            "0" * self._random.randint(0, 9 - len(digits)) if self._random.random() < 0.3 else ""
+        )
         random = self._random
-        offset = random.choice((None, 0, 0, 0, random.choice((120, -330, 840)) if seconds > 0 else 0))
+        offset = random.choice(
+            (None, 0, 0, 0, random.choice((120, -330, 840)) if seconds > 0 else 0)
+        )
         moment = EPOCH + timedelta(seconds=int(seconds), minutes=offset or 0)
         date = moment.strftime("%Y-%m-%d")
         if not digits and not offset and moment.time() == EPOCH.time() and random.random() < 0.5:
@@ -368,7 +384,11 @@ class Writer:
             time = moment.strftime("%H:%M")
         else:
             time = moment.strftime("%H:%M:%S") + (f".{digits}" if digits else "")
-        zone = "" if offset is None else random.choice(("Z", "Z", "z", "")) if not offset else (
-            f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"
+        zone = (
+            ""
+            if offset is None
+            else random.choice(("Z", "Z", "z", ""))
+            if not offset
+            else (f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}")
         )
         return f"{date}{random.choice('TT t')}{time}{zone}"

@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from query import filters
-from query.catalog_rows import Catalog, PlainRow, build
-from query.filters import FIELDS, TASK_FIELDS, KnownField, Writer
 
 from holdfast.catalog.select import Selection
 from holdfast.query.filter import parse_filter
 from holdfast.query.request import Order, Page, Query
 from holdfast.schema.core import CORE
+from query import filters
+from query.catalog_rows import Catalog, build
+from query.filters import FIELDS, TASK_FIELDS, KnownField, Writer
 
 RESOURCES = sorted(FIELDS)
 #: How many filters are asked, and in how many ways each is written.
@@ -38,8 +37,6 @@ def examples(count: int) -> settings:
     )
 
 
-
-
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
     """A catalog with gaps, ties and dangling relations."""
@@ -49,7 +46,12 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
 
 
 def asked(
-    catalog: Catalog, resource: str, text: str, field: KnownField, descending: bool, page: Page | None
+    catalog: Catalog,
+    resource: str,
+    text: str,
+    field: KnownField,
+    descending: bool,
+    page: Page | None,
 ) -> list[UUID]:
     """Ask the catalog, and return the UIDs it answers, in order."""
     declared = CORE[resource]

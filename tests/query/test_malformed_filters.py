@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 import pytest_asyncio
+
 from support.documents import error_message
 from support.managers import FORMATS, administrator_client
 
@@ -100,7 +101,14 @@ def _wrong_value(random: Random) -> str:
         "Result": ("Blue", "1", '""', "Succes", "Success Failed"),
         "State": ("None", "Stopped", "InProgres"),
         "TotalSize": ("abc", "1e5", "0x10", "1,5", "12 GB", "--1", "1.2.3", "٣", "true", "1" * 500),
-        "CreationTime": ("yesterday", "2021", "2021-13-01", "2021-02-30", "01.02.2021", "1622855017"),
+        "CreationTime": (
+            "yesterday",
+            "2021",
+            "2021-13-01",
+            "2021-02-30",
+            "01.02.2021",
+            "1622855017",
+        ),
         "EndTime": ("2021-06-05T25:00:00", "2021-06-05T01:04:60", "2021-6-5", "0000-01-01", "T"),
         "UID": ("1", "urn:veeam:Job:xyz", "urn:other:Job:2b078668-e45d-4eb3-abb0-275b0d130e7e"),
         "JobUid": ("2b078668", "{}", "2b078668-e45d-4eb3-abb0-275b0d130e7g"),
@@ -223,7 +231,17 @@ async def test_message_says_where_and_what_was_expected(
 
 def _noise(random: Random) -> str:
     signs = ";,()=!<>\"' \t\n\\%&+#?/*-_.:Z019aAnN\x00\x07\x7f\u0301é日😀\u2028\ufeff\ufffe"
-    words = ("Name", "Result", "==", "!=", "Failed", "TotalSize", "CreationTime", "2021-06-05", "UID")
+    words = (
+        "Name",
+        "Result",
+        "==",
+        "!=",
+        "Failed",
+        "TotalSize",
+        "CreationTime",
+        "2021-06-05",
+        "UID",
+    )
     pieces = [random.choice(words) if random.random() < 0.4 else random.choice(signs)]
     pieces += random.choices([*signs, *words, *words], k=random.randint(0, 40))
     return "".join(pieces)
@@ -249,6 +267,11 @@ async def test_bytes_that_are_no_text_are_answered_or_refused(
     random = Random(f"{SEED} bytes {form}")
     for _ in range(NOISE // 3):
         encoded = "".join(f"%{random.randrange(256):02x}" for _ in range(random.randint(1, 12)))
-        for address in (f"filter=Name=={encoded}", f"filter={encoded}", f"{encoded}", f"sortAsc={encoded}"):
+        for address in (
+            f"filter=Name=={encoded}",
+            f"filter={encoded}",
+            f"{encoded}",
+            f"sortAsc={encoded}",
+        ):
             answer = await client.get(f"/api/query?type=Job&{address}", headers=FORMATS[form])
             assert answer.status_code in (200, 400), (SEED, address)

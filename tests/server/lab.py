@@ -179,6 +179,7 @@ async def running_lab(folder: Path, clock: HandClock) -> AsyncIterator[Lab]:
     (folder / "sources").mkdir(exist_ok=True)
     server = BackupServer(folder / "server", "backup01", clock=clock)
     await server.start()
+    await server.wait_until_idle()
     try:
         lab = Lab(server, clock, folder)
         lab.repository = await server.add_repository("Main", lab.repository_path)

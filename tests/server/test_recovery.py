@@ -20,7 +20,7 @@ from holdfast.server.clock import milliseconds
 from holdfast.server.journal import FILES_CHAIN, ChainKey, MakeImage, MakeSnapshot
 from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
 
-from .lab import HandClock, Lab, write_image, write_slow_image
+from .lab import HandClock, Lab, running_lab, write_image, write_slow_image
 
 OpenLab = Callable[[], AbstractAsyncContextManager[Lab]]
 Step = Callable[..., Awaitable[Any]]
@@ -203,6 +203,26 @@ async def test_retention_that_was_cut_off_at_any_step_is_carried_on(
         assert await lab.restored(point.uid) == third
 
 
+async def test_what_cannot_be_settled_on_the_start_is_tried_again_soon(
+    open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.server.backup_server._SETTLE_DELAYS", (0.0, 0.5))
+    async with open_lab() as lab:
+        write_image(lab.source("a.raw"), 1)
+        await lab.run(await lab.create_job("a.raw"))
+        [image] = lab.repository_path.glob("*/*.qcow2")
+        await declare(lab, await image_key(lab), MakeImage(f"{image.parent.name}/b.qcow2"))
+    away = lab.repository_path.rename(lab.folder / "away")
+    async with open_lab() as lab:
+        assert len(await lab.rows(tables.intent)) == 1
+        away.rename(lab.repository_path)
+
+        async def settled() -> bool:
+            return await lab.rows(tables.intent) == []
+
+        await lab.until(settled)
+
+
 async def test_a_snapshot_that_was_never_recorded_is_forgotten_and_recorded_ones_stay(
     open_lab: OpenLab,
 ) -> None:
@@ -287,3 +307,25 @@ async def test_runs_that_were_missed_are_not_made_up_for(
         assert await lab.resources("BackupJobSession") == []
         next_run = (await lab.resource("Job", job)).values["NextRun"]
         assert next_run == milliseconds(clock.now().replace(hour=15, minute=0))
+
+
+async def test_a_repository_that_was_moved_is_found_again_with_its_points(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    async with running_lab(tmp_path, clock) as lab:
+        content = write_image(lab.source("web.raw"), 1)
+        await lab.run(await lab.create_job("web.raw"))
+        uid = lab.repository
+    lab.repository_path.rename(tmp_path / "elsewhere")
+
+    server = BackupServer(tmp_path / "server", "backup01", clock=clock)
+    await server.start()
+    try:
+        moved = Lab(server, clock, tmp_path)
+        assert await server.add_repository("Main", tmp_path / "elsewhere") == uid
+        (file,) = await moved.resources("BackupFile")
+        assert str(file.values["FilePath"]).startswith(str(tmp_path / "elsewhere"))
+        (point,) = await moved.points("web")
+        assert await moved.restored(point.uid) == content
+    finally:
+        await server.stop()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import httpx
+from argon2 import PasswordHasher
 
 from holdfast.api.app import create_app
 from holdfast.api.call import ApiSettings
@@ -19,7 +22,11 @@ TOKEN = "X-RestSvcSessionId"
 HOST = "http://localhost:9399"
 XML = {"Accept": "application/xml"}
 JSON = {"Accept": "application/json"}
+ADMINISTRATOR = ("admin", "secret")
 FORMATS = {"xml": XML, "json": JSON}
+
+#: As slow as passwords must be to try, tests need not be.
+QUICK_HASHER = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
 
 
 class FakeClock:
@@ -46,7 +53,8 @@ async def running_manager(
 ) -> AsyncIterator[EnterpriseManager]:
     """Given a directory, run a manager in it; stop it at the end."""
     clocked = {"clock": clock} if clock is not None else {}
-    manager = EnterpriseManager(directory, schema, from_schema=from_schema, **clocked)
+    with mock.patch("holdfast.manager.accounts.PasswordHasher", QUICK_HASHER):
+        manager = EnterpriseManager(directory, schema, from_schema=from_schema, **clocked)
     await manager.start()
     try:
         yield manager
@@ -63,7 +71,7 @@ def client_of(
 
 
 async def log_on(
-    client: httpx.AsyncClient, name: str = "admin", password: str = "secret"
+    client: httpx.AsyncClient, name: str = ADMINISTRATOR[0], password: str = ADMINISTRATOR[1]
 ) -> httpx.Response:
     """Given a client, log it on: from now on it sends its token as a header, and no cookie."""
     answer = await client.post("/api/sessionMngr/?v=latest", auth=(name, password))
@@ -75,7 +83,7 @@ async def log_on(
 
 async def add_administrator(manager: EnterpriseManager) -> None:
     """Given a manager, give it the account `admin` with the password `secret`."""
-    await manager.accounts.create("admin", "secret", Role.PORTAL_ADMINISTRATOR)
+    await manager.accounts.create(*ADMINISTRATOR, Role.PORTAL_ADMINISTRATOR)
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from holdfast.api.errors import BadRequest, NotFound, Unauthorized
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.manager.logon_sessions import LogonSession
 from holdfast.query.request import PageLimits, Parameters, single
+from holdfast.representation.requests import MAXIMUM_BYTES
 from holdfast.schema.naming import guid_of
 from holdfast.schema.resource import ResourceType
 
@@ -67,6 +68,15 @@ class Call:
         """Given a parameter's name in any case, return its value, or None."""
         return single(self.parameters, name)
 
+    async def body(self) -> bytes:
+        """Read the request's body. Raises BadRequest, without reading on, when it is too large."""
+        body = bytearray()
+        async for chunk in self.request.stream():
+            body += chunk
+            if len(body) > MAXIMUM_BYTES:
+                raise BadRequest(f"The body is larger than {MAXIMUM_BYTES} bytes.")
+        return bytes(body)
+
     @cached_property
     def base(self) -> str:
         """The address of the API, as this client reaches it, without a final slash."""
@@ -105,7 +115,8 @@ class Call:
 
     def _own_names(self, server: Iterable[object] | None) -> frozenset[str]:
         by_address = {str(part).lower() for part in list(server or ())[:1]}
-        return self.settings.allowed_hosts | machine_names() | by_address
+        allowed = {host.lower() for host in self.settings.allowed_hosts}
+        return machine_names() | by_address | allowed
 
 
 @lru_cache(maxsize=1)

@@ -43,6 +43,15 @@ class NotFound(ApiError):
     status = 404
 
 
+class Overloaded(ApiError):
+    """The request would take too long; it may be tried again later."""
+
+    status = 503
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, {"Retry-After": "60"})
+
+
 class MethodNotAllowed(ApiError):
     """The resource is there, but not for this method."""
 

@@ -55,7 +55,7 @@ async def create_job(call: Call) -> Response:
 
 async def _object(call: Call) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(await call.request.body(), type=dict[str, Any])
+        return msgspec.json.decode(await call.body(), type=dict[str, Any])
     except msgspec.DecodeError as error:
         raise BadRequest(f"The body: expected a JSON object ({error}).") from None
 

@@ -260,7 +260,7 @@ def _paging(call: Call, asked: Query, total: int) -> Paging:
 
 async def _body(call: Call, action: Action) -> dict[str, Any]:
     """What the body of an action's request says; nothing where it has none."""
-    body = await call.request.body()
+    body = await call.body()
     if action.body is None or not body.strip():
         return {}
     return read_body(body, is_json=sends_json(call.request), root=BODIES[action.body])

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from holdfast.api.access import logged_on
 from holdfast.api.answers import refusal
 from holdfast.api.call import BASE_PATH, ApiSettings, Call
-from holdfast.api.errors import ApiError, BadRequest, MethodNotAllowed
+from holdfast.api.errors import ApiError, BadRequest, MethodNotAllowed, Overloaded
 from holdfast.catalog.store import ReadTooLong
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.query.errors import QueryError
@@ -45,9 +45,10 @@ class Router:
             call = Call(request, self._manager, self._settings)
             return await guarded(request, _handled(call, handlers, public=public))
 
-        route = Route(f"{BASE_PATH}{path}".rstrip("/") or "/", endpoint, methods=None)
-        # Starlette's routes mind the case; this API's clients do not.
+        route = Route(f"{BASE_PATH}{path}".rstrip("/"), endpoint)
+        # Every method comes here, so that a wrong one is refused in the API's own shape.
         route.methods = None
+        # Starlette's routes mind the case; this API's clients do not.
         route.path_regex = re.compile(route.path_regex.pattern, re.IGNORECASE)
         self.routes.append(route)
 
@@ -70,9 +71,7 @@ async def guarded(request: Request, handling: Awaitable[Response]) -> Response:
     except (QueryError, RequestError) as error:
         return refusal(request, BadRequest(str(error)))
     except ReadTooLong as error:
-        overloaded = ApiError(str(error), {"Retry-After": "60"})
-        overloaded.status = 503
-        return refusal(request, overloaded)
+        return refusal(request, Overloaded(str(error)))
     except Exception:  # noqa: BLE001 - the last resort
         # Nobody is shown a traceback, and the log has it.
         _log.exception("%s %s failed.", request.method, request.url.path)

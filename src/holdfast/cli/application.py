@@ -26,7 +26,7 @@ application = typer.Typer(
     name="holdfast",
     help="Run, watch, query and restore backups.",
     add_completion=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -37,20 +37,17 @@ application.command("restore")(restore.restore)
 application.command("settings")(settings.settings)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"holdfast {__version__}")
-        raise typer.Exit
-
-
 @application.callback()
 def _options(
-    version: Annotated[
-        bool,
-        typer.Option("--version", help="Show the version and end.", callback=_show_version),
-    ] = False,
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
     """Run, watch, query and restore backups."""
+    if version:
+        typer.echo(f"holdfast {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from holdfast.cli.errors import Failure
+from holdfast.cli.errors import BadInput, Failure
 from holdfast.cli.whole_file import write_whole
 
 
@@ -29,6 +30,13 @@ class ReadyFile:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+
+    def expect_directory(self) -> None:
+        """Raise BadInput when the file could never be written, before anything is started."""
+        if self._path is not None and not os.access(self._path.parent, os.W_OK | os.X_OK):
+            raise BadInput(
+                f"--ready-file: {self._path}: expected a directory that can be written to"
+            )
 
     def remove(self) -> None:
         """Take the file away, at a stop or as the leftover of an earlier run. Raise Failure."""

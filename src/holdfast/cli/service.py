@@ -29,13 +29,14 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
     """
     announcement = Announcement()
     ready_file = ReadyFile(settings.ready_file)
+    ready_file.expect_directory()
     ready_file.remove()
     password = supplied(settings)
     async with AsyncExitStack() as stack:
         listeners = _bound(settings, stack)
         https, http = (listener.base for listener in listeners)
-        announcement.starting(directory.path)
         tls = _certificate(settings, directory)
+        announcement.starting(directory.path)
         input_of_jobs = await _input_of_jobs(settings, directory)
         here = await stack.enter_async_context(installation.started(directory))
         repository = await here.server.add_repository(REPOSITORY_NAME, directory.repository)

@@ -26,6 +26,10 @@ class RepositoryUnavailable(EngineError):
     """The repository is not there, is not the expected one, is locked, or refuses the password."""
 
 
+class RepositoryLocked(RepositoryUnavailable):
+    """Another program works on the repository and has locked it."""
+
+
 class ImageInUse(EngineError):
     """Another process, usually a running machine, holds the disk image open for writing."""
 

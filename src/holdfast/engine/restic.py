@@ -1,7 +1,9 @@
 """How restic is called: the command line, its JSON lines read, its failures understood."""
 
+import asyncio
 import os
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +13,7 @@ import msgspec
 from holdfast.engine.errors import (
     ChainBroken,
     EngineError,
+    RepositoryLocked,
     RepositoryUnavailable,
     SourceUnreadable,
     ToolFailed,
@@ -18,6 +21,10 @@ from holdfast.engine.errors import (
 from holdfast.engine.failures import last_words, tool_failure
 from holdfast.engine.process import Completed, LineCallback, run
 from holdfast.engine.progress import Progress, ProgressCallback
+
+#: Seconds to wait for another restic to end its work, before a lock counts as a failure.
+LOCK_PATIENCE = 120.0
+_LOCK_PAUSE = 1.0
 
 INCOMPLETE = 3  # exit code of a backup that left out files it could not read
 _REPORTS_PER_SECOND = "4"
@@ -34,7 +41,7 @@ _FAILURES: tuple[tuple[re.Pattern[str], type[EngineError], str], ...] = (
     ),
     (
         re.compile(r"already locked|unable to create lock", re.IGNORECASE),
-        RepositoryUnavailable,
+        RepositoryLocked,
         "The restic repository {folder} is locked by another restic: {words}",
     ),
     (
@@ -160,8 +167,38 @@ class Restic:
 
         ``doing`` is the phrase that the error begins with, ``writing`` what is written to when it
         is not the repository. Exit codes in ``accept`` are returned; a failure that has no known
-        reason raises ``otherwise``.
+        reason raises ``otherwise``. While another restic has locked the repository, wait for it;
+        a lock whose restic is dead is removed.
         """
+        patience_ends = time.monotonic() + LOCK_PATIENCE
+        while True:
+            try:
+                return await self._call_once(
+                    *arguments,
+                    doing=doing,
+                    cwd=cwd,
+                    on_line=on_line,
+                    writing=writing,
+                    accept=accept,
+                    otherwise=otherwise,
+                )
+            except RepositoryLocked:
+                if time.monotonic() > patience_ends:
+                    raise
+                # Removes the locks of dead processes alone.
+                await self._call_once("unlock", doing=f"Removing stale locks in {self.folder}")
+                await asyncio.sleep(_LOCK_PAUSE)
+
+    async def _call_once(
+        self,
+        *arguments: str,
+        doing: str,
+        cwd: Path | None = None,
+        on_line: LineCallback | None = None,
+        writing: Path | None = None,
+        accept: Sequence[int] = (0,),
+        otherwise: type[EngineError] = ToolFailed,
+    ) -> Completed:
         completed = await run(
             ["restic", "--no-cache", "--repo", os.fspath(self.folder), *arguments],
             environment={

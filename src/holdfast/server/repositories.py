@@ -15,7 +15,7 @@ from holdfast.engine.files import ResticRepository
 from holdfast.engine.repository import MARKER_NAME, DirectoryRepository, Space
 from holdfast.server import tables
 from holdfast.server.keys import Keys
-from holdfast.server.publish import publish_repository
+from holdfast.server.publish import publish_backup_file, publish_repository
 from holdfast.server.refusal import RefusedError
 from holdfast.server.store import Store
 
@@ -60,11 +60,15 @@ class Repositories:
         """Make a directory a repository; return its UID.
 
         A directory that is a repository already, and not known here, keeps its UID. Adding the
-        same directory under the same name again does nothing. Refuse a name or a directory that
+        same directory under the same name again does nothing; adding it under its name where it
+        was moved to makes it known there. Refuse a name or a directory that
         is in use; raise EngineError when the directory cannot be used.
         """
         if not path.is_absolute():
             raise RefusedError(f"The path of a repository must be absolute, and {path} is not.")
+        moved = await asyncio.to_thread(_uid_in, path)
+        if moved is not None:
+            await self._store.write(lambda connection: _note_move(connection, moved, name, path))
         existing = await self._store.read(lambda connection: _known(connection, name, path))
         if existing is not None:
             return existing
@@ -144,6 +148,30 @@ def _known(connection: Connection, name: str, path: Path) -> UUID | None:
             return uid
         raise RefusedError(f'Repository "{row.name}" in {row.path} is there already.')
     return None
+
+
+def _uid_in(path: Path) -> UUID | None:
+    """Return the UID of the repository in a directory, or None. Blocking."""
+    try:
+        return UUID(DirectoryRepository.open(path).ensure_available())
+    except (EngineError, ValueError):
+        return None
+
+
+def _note_move(connection: Connection, uid: UUID, name: str, path: Path) -> None:
+    """Note where a repository is now, if it is known by this name in another place."""
+    repository, backup, file = tables.repository, tables.backup, tables.backup_file
+    moved = connection.execute(
+        update(repository)
+        .where(repository.c.uid == uid, repository.c.name == name, repository.c.path != str(path))
+        .values(path=str(path))
+    )
+    if not moved.rowcount:
+        return
+    _LOGGER.warning('The repository "%s" is in %s now.', name, path)
+    inside = select(file.c.uid).join(backup, backup.c.uid == file.c.backup_uid)
+    for backup_file in connection.scalars(inside.where(backup.c.repository_uid == uid)).all():
+        publish_backup_file(connection, backup_file)
 
 
 def _create(path: Path) -> tuple[UUID, Space]:

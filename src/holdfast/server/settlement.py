@@ -87,11 +87,13 @@ class Settlement:
         reasons = [await self.try_settle(intent) for intent in intents]
         return [reason for reason in reasons if reason is not None]
 
-    async def settle_all(self) -> None:
-        """Settle what can be settled, on every chain that has entries."""
-        for key in {i.key for i in await self._store.read(journal.standing)}:
+    async def settle_all(self) -> bool:
+        """Settle what can be settled, on every chain that has entries; say whether all could."""
+        problems: list[str] = []
+        for key in {intent.key for intent in await self._store.read(journal.standing)}:
             async with self._locks.work.hold(key):
-                await self.settle_chain(key)
+                problems += await self.settle_chain(key)
+        return not problems
 
     async def _undo_image(self, intent: Intent, work: MakeImage, place: BackupPlace) -> None:
         backup_file = tables.backup_file
