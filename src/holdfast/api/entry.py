@@ -56,7 +56,7 @@ async def log_on(call: Call) -> Response:
     session = await call.manager.logon_sessions.open(await account_of(call))
     call.session = session
     token = token_for(session.public_id)
-    location = {"Location": _address(call, session)}
+    location = {"Location": session_address(call, session)}
     response = answer(call.request, _document(call, session), 201, location)
     secure = "; Secure" if call.request.url.scheme == "https" else ""
     cookie = f"{TOKEN_NAME}={token}; Path=/api; HttpOnly{secure}"
@@ -99,7 +99,7 @@ async def query_service(call: Call) -> Response:
         for resource in _in_order(schema, QUERY_SERVICE_ORDER)
         if resource.queryable
     ]
-    up = LinkValue("Up", _address(call, call.session), type="LogonSession")
+    up = LinkValue("Up", session_address(call, call.session), type="LogonSession")
     document = Service("QuerySvc", [up, *down], type="QueryService", href=call.address("/querySvc"))
     return answer(call.request, document)
 
@@ -126,12 +126,13 @@ async def _found(call: Call) -> LogonSession:
     raise NotFound(f"Cannot find LogonSession [{written}].")
 
 
-def _address(call: Call, session: LogonSession) -> str:
+def session_address(call: Call, session: LogonSession) -> str:
+    """Given a logon session, return its address."""
     return call.address(f"/logonSessions/{session.public_id}")
 
 
 def _document(call: Call, session: LogonSession) -> Service:
-    address = _address(call, session)
+    address = session_address(call, session)
     schema = call.manager.schema
     collections = list(_in_order(schema, LOGON_SESSION_ORDER))
     links = [LinkValue("Up", call.address("/"), type="EnterpriseManager")]
@@ -140,9 +141,14 @@ def _document(call: Call, session: LogonSession) -> Service:
         links.append(LinkValue("Down", href, type=f"{resource.reference_type}List"))
     links.append(LinkValue("Down", call.address("/tasks"), type="TaskList"))
     links.append(LinkValue("Down", call.address("/querySvc"), type="QueryService"))
+    if "HierarchyItem" in schema:
+        links.append(LinkValue("Down", call.address("/lookupSvc"), type="LookupService"))
     for resource in collections:
         href = call.address(f"{resource.collection}?format=Entity")
         links.append(LinkValue("Down", href, type=f"{resource.document_type}List"))
+        if resource.name == "ManagedServer":
+            create = call.address("/backupServers?action=create")
+            links.append(LinkValue("Create", create))
     links.append(LinkValue("Delete", address))
     texts = {"UserName": session.user_name}
     if session.session_id is not None:

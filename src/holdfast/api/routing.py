@@ -34,12 +34,20 @@ class Router:
         self._manager = manager
         self._settings = settings
         self.routes: list[Route] = []
+        self._handlers: dict[str, Methods] = {}
 
     def add(self, path: str, methods: Methods, *, public: bool = False) -> None:
-        """Given a path below the API and its handlers, add the route."""
-        handlers = dict(methods)
+        """Given a path below the API and its handlers, add the route.
+
+        A path that is there already gets these handlers beside the ones it has.
+        """
+        known = self._handlers.get(path)
+        handlers = self._handlers.setdefault(path, {})
+        handlers.update(methods)
         if "GET" in handlers:
             handlers.setdefault("HEAD", handlers["GET"])
+        if known is not None:
+            return
 
         async def endpoint(request: Request) -> Response:
             call = Call(request, self._manager, self._settings)

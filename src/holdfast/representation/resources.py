@@ -49,8 +49,9 @@ class ResourceWriter:
         """
         name = root or self.resource.element_name
         typed = f' Type="{self._type}"' if self.resource.typed else ""
-        start = [f'<{name}{head}{typed} Href="{base}{self._address(row)}']
-        start.append(f'{self._suffix}"')
+        start = [f"<{name}{head}{typed}"]
+        if self.resource.addressed:
+            start.append(f' Href="{base}{self._address(row)}{self._suffix}"')
         if self.resource.key:
             start.append(f' Name="{xml.attribute(row["Name"] or "")}"')
         start += [write(row[key], base) for key, write in self._xml_attributes]
@@ -65,7 +66,7 @@ class ResourceWriter:
         """Given a row and the base address, return its JSON object."""
         members = {member: write(row[key], base) for key, member, write in self._json_members}
         links = json.links(self.links(row, base))
-        href = f"{base}{self._address(row)}{self._suffix}"
+        href = f"{base}{self._address(row)}{self._suffix}" if self.resource.addressed else None
         if not self.resource.key:
             shown = self._type if self.resource.typed else None
             return {**members, "Links": links, "Href": href, "Type": shown}

@@ -42,10 +42,22 @@ class Done:
     interrupt: UUID | None = None
 
 
-class Commands:
-    """Where commands arrive."""
+#: Does in a transaction, at a moment, what a command says.
+Operation = Callable[[Connection, Command, datetime], Done]
 
-    def __init__(self, store: Store, clock: Clock, runner: JobRunner, scheduler: Scheduler) -> None:
+
+class Commands:
+    """Where commands arrive. `further` are operations beyond those of this module."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        runner: JobRunner,
+        scheduler: Scheduler,
+        further: Mapping[str, Operation],
+    ) -> None:
+        self._operations = {**OPERATIONS, **further}
         self._store = store
         self._clock = clock
         self._runner = runner
@@ -90,7 +102,7 @@ class Commands:
         try:
             # What was written before a refusal is taken back; the refusal itself is kept.
             with connection.begin_nested():
-                done = _operation(command.operation)(connection, command, now)
+                done = self._operation(command.operation)(connection, command, now)
         except RefusedError as refusal:
             done, success = Done(str(refusal)), False
         outcome = Outcome(
@@ -110,11 +122,10 @@ class Commands:
         )
         return done, outcome
 
-
-def _operation(name: str) -> Callable[[Connection, Command, datetime], Done]:
-    if name not in OPERATIONS:
-        raise RefusedError(f'The backup server knows no operation "{name}".')
-    return OPERATIONS[name]
+    def _operation(self, name: str) -> Operation:
+        if name not in self._operations:
+            raise RefusedError(f'The backup server knows no operation "{name}".')
+        return self._operations[name]
 
 
 def _start_job(connection: Connection, command: Command, now: datetime) -> Done:
@@ -158,7 +169,7 @@ def _stop(connection: Connection, session: UUID, command: Command) -> Done:
 
 
 def _clone_job(connection: Connection, command: Command, now: datetime) -> Done:
-    specification = _read(command, CloneSpecification)
+    specification = read_arguments(command, CloneSpecification)
     uid, name = jobs.clone_job(connection, command.target, specification, now)
     return Done(made=Made(type="Job", uid=uid, name=name))
 
@@ -174,12 +185,12 @@ def _delete_job(connection: Connection, command: Command, _now: datetime) -> Don
 
 
 def _create_job(connection: Connection, command: Command, now: datetime) -> Done:
-    specification = _read(command, JobSpecification)
+    specification = read_arguments(command, JobSpecification)
     uid = jobs.create_job(connection, specification, now)
     return Done(made=Made(type="Job", uid=uid, name=specification.name.strip()))
 
 
-def _read(command: Command, wanted: type[T]) -> T:
+def read_arguments(command: Command, wanted: type[T]) -> T:
     """Return a command's arguments as the type they should have; refuse what does not fit."""
     try:
         return msgspec.convert(command.arguments, wanted)
@@ -189,7 +200,7 @@ def _read(command: Command, wanted: type[T]) -> T:
         ) from error
 
 
-OPERATIONS: Mapping[str, Callable[[Connection, Command, datetime], Done]] = {
+OPERATIONS: Mapping[str, Operation] = {
     "start-job": _start_job,
     "stop-job": _stop_job,
     "retry-job": _retry_job,

@@ -71,6 +71,12 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     delete-job          job
     stop-session        job session
     create-job          -             a `holdfast.server.jobs.JobSpecification` as JSON
+    create-credentials  -             username, description, password
+    edit-credentials    credentials   the same; what is left out stays as it is
+    delete-credentials  credentials
+    create-password     -             hint, password
+    edit-password       password      the same; what is left out stays as it is
+    delete-password     password
     =================== ============= ==============================================================
 
     `asked_by` is the account, for the records and for reasons shown to people.

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, select
 
 from holdfast.server import tables
 from holdfast.server.clock import moment_of
+from holdfast.server.hierarchy import publish_item
 from holdfast.server.outbox import Resource, publish, withdraw
 from holdfast.server.publish import row_of
 from holdfast.server.schedule import Daily, Schedule, decode_schedule
@@ -27,6 +28,7 @@ def publish_job(connection: Connection, uid: UUID) -> None:
     if job.deleted:
         for row in objects:
             withdraw(connection, "ObjectInJob", row.uid)
+            publish_item(connection, row.reference)
         withdraw(connection, "Job", uid)
         return
     publish(connection, Resource("Job", uid, job.name, _job_values(job, objects)))
@@ -35,6 +37,7 @@ def publish_job(connection: Connection, uid: UUID) -> None:
             connection,
             Resource("ObjectInJob", row.uid, row.name, _object_values(row), {"job": uid}),
         )
+        publish_item(connection, row.reference)
 
 
 def _job_values(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:
