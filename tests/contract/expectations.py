@@ -54,12 +54,16 @@ EXPECTED = {
         ("Description", "Port", "Version", "WcfPort", "VbrCertificateThumbprint"),
         (
             alternate("BackupServerReference"),
+            ("Edit", "BackupServerReference", False),
+            ("Delete", "BackupServerReference", False),
             down("Job"),
             down("ManagedServer"),
             down("Repository"),
             down("ExternalRepository"),
             ("Down", "CredentialsList", False),
+            ("Create", None, False),
             ("Down", "PasswordKeyList", False),
+            ("Create", None, False),
             ("Start", None, False),
         ),
         (

@@ -322,7 +322,11 @@ async def test_query_that_finds_nothing_is_an_empty_list_and_one_page(
 
 # Links -------------------------------------------------------------------------------------------
 
-ROOTS = {"QueryService": "QuerySvc", "ObjectInJobList": "ObjectsInJob"}
+ROOTS = {
+    "LookupService": "LookupSvc",
+    "QueryService": "QuerySvc",
+    "ObjectInJobList": "ObjectsInJob",
+}
 FOLLOWED = {"Down", "Up", "Alternate", "Related"}
 PLURALS = {resource.document_type: resource.plural for resource in CORE}
 PLURALS["LogonSession"] = "LogonSessions"

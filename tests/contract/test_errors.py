@@ -39,11 +39,13 @@ def _routes() -> dict[str, set[str]]:
         f"/logonSessions/{NOBODYS}": READ | {"DELETE"},
         "/querySvc": READ,
         "/query": READ,
+        "/lookupSvc": READ,
+        "/lookup": READ,
         "/holdfast/v1/jobs": {"POST"},
     }
     more = {
         "Job": {"POST", "DELETE"},
-        "BackupServer": {"POST"},
+        "BackupServer": {"POST", "PUT", "DELETE"},
         "BackupJobSession": {"POST"},
         "Task": {"DELETE"},
     }
@@ -51,6 +53,7 @@ def _routes() -> dict[str, set[str]]:
         if not expected.below:
             routes[expected.collection] = READ
             routes[f"{expected.collection}/{FULL[name]}"] = READ | more.get(name, set())
+    routes["/backupServers"] = READ | {"POST"}
     extra = (("Job", "replicaSessions", "ReplicaJobSession"),)
     for above, path, name in (*SUB_COLLECTIONS, *extra):
         below = f"{EXPECTED[above].collection}/{FULL[above]}/{path}"

@@ -57,6 +57,7 @@ class BackupServer:
     token: str
     repositories: Repositories
     restore: Restore
+    secrets: SecretsAtRest
 
     def __init__(
         self,
@@ -134,8 +135,9 @@ class BackupServer:
             store, self._clock, self.repositories, locks, settlement, self._concurrency
         )
         scheduler = Scheduler(store, self._clock, self._runner)
+        self.secrets = SecretsAtRest(seal)
         self._commands = Commands(
-            store, self._clock, self._runner, scheduler, SecretsAtRest(seal).operations
+            store, self._clock, self._runner, scheduler, self.secrets.operations
         )
         self.restore = Restore(store, self.repositories, locks)
         self.app = make_service(store, self._commands, self.token)
