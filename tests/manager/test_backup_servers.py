@@ -39,7 +39,7 @@ def fill(connection: Connection) -> None:
 
 
 async def count(store: CatalogStore, table: str) -> int:
-    query = f"SELECT count(*) FROM {table}"
+    query = f"SELECT count(*) FROM {table}"  # noqa: S608 - names of this module
     found: int = await store.read(lambda c: c.execute(query).fetchone()[0])
     return found
 

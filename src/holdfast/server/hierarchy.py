@@ -6,6 +6,7 @@ point's end made unknown is taken out at the next start.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -17,6 +18,8 @@ from holdfast.server.outbox import Resource, publish, withdraw
 from holdfast.server.publish import publish_managed_server, row_of
 
 ITEM = "HierarchyItem"
+
+_OWN_FORM = re.compile(r"urn:\w+:\w+:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\..+", re.DOTALL)
 
 
 def publish_hierarchy(connection: Connection) -> None:
@@ -37,14 +40,19 @@ def publish_hierarchy(connection: Connection) -> None:
     }
     for reference in references:
         publish_item(connection, reference)
-    kept = {_uid(reference) for reference in (*references, own)}
+    kept = {_uid(one) for one in (*references, own) if _OWN_FORM.fullmatch(one)}
     shown = select(change.c.uid).where(change.c.type == ITEM, change.c.state.is_not(None))
     for uid in set(connection.scalars(shown)) - kept:
         withdraw(connection, ITEM, uid)
 
 
 def publish_item(connection: Connection, reference: str) -> None:
-    """Show what a reference stands for, under its newest name; or that it is known no more."""
+    """Show what a reference stands for, under its newest name; or that it is known no more.
+
+    A reference of another form than this server's own is below no root that it shows.
+    """
+    if not _OWN_FORM.fullmatch(reference):
+        return
     name = _name_of(connection, reference)
     if name is not None:
         _publish_item(connection, reference, name)
