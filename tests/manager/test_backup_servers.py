@@ -49,12 +49,12 @@ async def test_a_stored_connection_that_is_down_holds_up_nothing(tmp_path: Path)
     async with running_manager(tmp_path / "manager") as manager:
         await store_connection(manager.store, key)
         servers = BackupServers(manager.store, key)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             await servers.open()
         assert servers.get(SERVER) is not None
         with pytest.raises(BackupServerUnavailable, match="does not answer"):
             await servers.execute(SERVER, "create-password", None, {}, "admin")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             await servers.stop()
 
 
@@ -67,7 +67,7 @@ async def test_without_its_key_a_connection_is_not_used_but_can_be_removed(tmp_p
         await servers.open()
         assert servers.get(SERVER) is None
         await servers.remove(SERVER)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await count(manager.store, "backup_server_connection"):
                 await asyncio.sleep(0.01)
         await servers.stop()
@@ -86,7 +86,7 @@ async def test_a_removal_that_was_cut_short_is_gone_on_with_at_the_next_start(
         assert await count(manager.store, "repository") == 50
         servers = BackupServers(manager.store, key)
         await servers.open()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await count(manager.store, "backup_server_connection"):
                 await asyncio.sleep(0.01)
         assert await count(manager.store, "repository") == 25
