@@ -73,6 +73,7 @@ class CatalogReader:
         found = await self._store.read(lambda c: c.execute(text, (uid.bytes,)).fetchone())
         return UUID(bytes=found[0]) if found and found[0] else None
 
+
 def _is_slow(connection: Connection, query: Query, selection: Selection) -> bool:
     """Say whether a query reads or sorts all of a table that is not small."""
     table = quoted(query.resource.table)
