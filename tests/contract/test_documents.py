@@ -323,6 +323,7 @@ async def test_query_that_finds_nothing_is_an_empty_list_and_one_page(
 # Links -------------------------------------------------------------------------------------------
 
 ROOTS = {
+    "LookupService": "LookupSvc",
     "QueryService": "QuerySvc",
     "ObjectInJobList": "ObjectsInJob",
     "AgentsService": "Agents",

@@ -40,6 +40,7 @@ NAMED_STRUCTURES = {
 VARIANTS = {"ObjectInCdpPolicy"}
 TYPES = [resource.name for resource in CORE]
 READ = [name for name in TYPES if name != "Task"]
+ADDRESSED = [name for name in READ if CORE[name].addressed]
 #: Rels whose links are followed with GET; those of actions are shown as they are carried out.
 FOLLOWED = ("Up", "Down", "Related", "Alternate")
 
@@ -140,7 +141,7 @@ def test_declaration_holds_together(name: str) -> None:
         if link.when is not None:
             condition = resource.value(link.when.element).type
             assert isinstance(condition, Enumeration)
-            assert link.when.value in condition.values
+            assert set(link.when.values) <= set(condition.values)
         if link.rel == "Down" and link.path is not None:
             served = {child.path.casefold() for child in resource.children}
             assert link.path.strip("/").partition("?")[0].casefold() in served
@@ -226,7 +227,7 @@ async def test_row_is_read_as_it_was_written(manager: EnterpriseManager, name: s
 
 
 @module_loop
-@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("name", ADDRESSED)
 async def test_entity_holds_its_elements_in_order(client: httpx.AsyncClient, name: str) -> None:
     resource = CORE[name]
     path = f"{address(resource)}?format=Entity"
@@ -268,7 +269,7 @@ async def test_reference_holds_links_alone(client: httpx.AsyncClient, name: str)
 
 
 @module_loop
-@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("name", ADDRESSED)
 async def test_links_that_are_followed_lead_somewhere(client: httpx.AsyncClient, name: str) -> None:
     resource = CORE[name]
     for form in ("Entity", "Reference") if resource.key else ("Entity",):

@@ -38,7 +38,7 @@ def _object(properties: dict[str, JsonSchema]) -> JsonSchema:
 
 
 #: What a copy job copies from.
-_LINKS: JsonSchema = {"type": "array", "items": _object({"uid": _TEXT, "target": _TEXT})}
+_LINKS: JsonSchema = {"type": "array", "items": _object({"uid": _TEXT, "target": _or_null(_TEXT)})}
 
 
 def _schemas() -> dict[str, JsonSchema]:
@@ -51,9 +51,12 @@ def _schemas() -> dict[str, JsonSchema]:
         described["description"] = cleandoc(described["description"]).partition("\n\n")[0]
     made, changed = (found[kind.__name__]["properties"] for kind in wanted)
     made["repository"] = _TEXT | {"description": "The UID or the GUID of a repository."}
-    for linked in ("linked_jobs", "linked_repositories"):
-        described = "UIDs or GUIDs; of copy jobs alone."
-        made[linked] |= {"items": _TEXT, "description": described}
+    made["sources"] = {"type": "array", "items": made["sources"]["items"], "minItems": 1}
+    linked = {"type": "array", "items": _TEXT, "description": "UIDs or GUIDs; for copy jobs."}
+    made |= {"linked_jobs": linked, "linked_repositories": linked}
+    found[JobSpecification.__name__]["anyOf"] = [
+        {"required": [name]} for name in ("sources", "linked_jobs", "linked_repositories")
+    ]
     made["retention"] |= _POINTS
     changed["retention"] |= _POINTS
     changed["objects"] |= {"minItems": 1}

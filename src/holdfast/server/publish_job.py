@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, select
 
 from holdfast.server import tables
 from holdfast.server.copy_links import JOBS, REPOSITORIES, RESOURCES, links_of, resource_of
+from holdfast.server.hierarchy import publish_item
 from holdfast.server.job_specification import IMMEDIATE_COPY, is_copy
 from holdfast.server.outbox import Resource, publish, withdraw
 from holdfast.server.publish import row_of
@@ -31,6 +32,7 @@ def publish_job(connection: Connection, uid: UUID) -> None:
     for row in rows:
         if row not in objects:
             withdraw(connection, "ObjectInJob", row.uid)
+            publish_item(connection, row.reference)
     if job.deleted:
         withdraw(connection, "Job", uid)
         return
@@ -41,6 +43,7 @@ def publish_job(connection: Connection, uid: UUID) -> None:
             connection,
             Resource("ObjectInJob", row.uid, row.name, _object_values(row), {"job": uid}),
         )
+        publish_item(connection, row.reference)
 
 
 def _publish_copy_job(connection: Connection, job: Row[Any]) -> None:
