@@ -6,12 +6,11 @@ import os
 import socket
 from contextlib import AsyncExitStack
 
-from holdfast.cli import certificate
+from holdfast.cli import certificate, repositories
 from holdfast.cli.announcement import Announcement
 from holdfast.cli.certificate import VALID_WHEN_PINNED
 from holdfast.cli.data_directory import DataDirectory
 from holdfast.cli.errors import Failure
-from holdfast.cli.installation import REPOSITORY_NAME
 from holdfast.cli.listeners import Frontend, bind
 from holdfast.cli.ready_file import ReadyFile, ServerReadiness
 from holdfast.cli.settings import Settings
@@ -39,7 +38,7 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
         server = BackupServer(directory.server, settings.server_name or socket.gethostname())
         await server.start()
         stack.push_async_callback(server.stop)
-        await server.add_repository(REPOSITORY_NAME, directory.repository)
+        await repositories.ensure(server, settings, directory)
         served = Frontend(server.app, [listener], tls)
         stack.push_async_callback(served.stop)
         # What waits for news is answered first, or the port could not be closed for a while.

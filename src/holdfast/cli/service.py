@@ -6,12 +6,19 @@ import os
 from contextlib import AsyncExitStack
 from uuid import UUID
 
-from holdfast.cli import administrator, certificate, installation, sample_jobs, samples
+from holdfast.cli import (
+    administrator,
+    certificate,
+    installation,
+    repositories,
+    sample_jobs,
+    samples,
+)
 from holdfast.cli.announcement import Announcement
 from holdfast.cli.api_ports import bound, certificate_of, frontend
 from holdfast.cli.data_directory import DataDirectory
 from holdfast.cli.errors import Failure
-from holdfast.cli.installation import REPOSITORY_NAME, Installation
+from holdfast.cli.installation import Installation
 from holdfast.cli.passwords import supplied
 from holdfast.cli.ready_file import Readiness, ReadyFile
 from holdfast.cli.samples import Samples
@@ -37,7 +44,7 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
         here = await stack.enter_async_context(
             installation.started(directory, settings.logon_program)
         )
-        repository = await here.server.add_repository(REPOSITORY_NAME, directory.repository)
+        repository = await repositories.ensure(here.server, settings, directory)
         account = await administrator.ensure(here.manager, password)
         served = await frontend(here.manager, settings, listeners, tls, stack)
         announcement.address(https, http, certificate.fingerprint(tls.certificate))

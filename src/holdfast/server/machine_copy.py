@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePosixPath
 from uuid import UUID, uuid4
 
@@ -25,7 +26,7 @@ from holdfast.server.machine_backup import SessionPlan
 from holdfast.server.manifest import Manifest, check_manifest, write_manifest
 from holdfast.server.publish import row_of
 from holdfast.server.repositories import Repositories
-from holdfast.server.session_state import Result
+from holdfast.server.session_state import Result, TaskSessionState
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
@@ -64,21 +65,27 @@ class MachineCopy:
 
     async def run(self, on_progress: ProgressCallback) -> None:
         """Copy what is to be copied. Raise EngineError with the reason if that fails."""
-        await self._store.write(lambda c: sessions.start_task(c, self._machine.task_session))
         # Names of files that are being made or removed here must not be used before.
         if problems := await self._settlement.settle_chain(self._key):
             raise EngineError(problems[0])
         progress = _CopyProgress(on_progress)
         while left := await self._store.read(self._left):
-            await self._note_size(max(point.total_size for point in left))
             await self._settle_source(_chain_of(left[0]))
             async with self._slots, self._locks.files.hold(_chain_of(left[0])):
+                await self._store.write(partial(self._begin, left[-1].total_size))
                 # Who held the files may have changed what there is to copy.
                 left = await self._store.read(self._unhindered)
                 if left:
                     await self._copy(left[0], progress.of(left))
                     progress.done(left[0])
         await self._store.write(self._complete)
+
+    def _begin(self, size: int, connection: Connection) -> None:
+        """Let the task session begin, unless it has, and note the size of the machine."""
+        task = self._machine.task_session
+        if row_of(connection, tables.task_session, task).state == TaskSessionState.PENDING:
+            sessions.start_task(connection, task)
+        sessions.set_total_size(connection, task, size)
 
     def _left(self, connection: Connection) -> list[Point]:
         job = row_of(connection, tables.job, self._plan.job)
@@ -244,10 +251,6 @@ class MachineCopy:
     async def _declare(self, work: Work) -> Intent:
         now = milliseconds(self._clock.now())
         return await self._store.write(lambda c: journal.declare(c, self._key, work, now))
-
-    async def _note_size(self, size: int) -> None:
-        task = self._machine.task_session
-        await self._store.write(lambda c: sessions.set_total_size(c, task, size))
 
 
 class _CopyProgress:

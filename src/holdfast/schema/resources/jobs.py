@@ -60,14 +60,14 @@ INCLUDES = structure(
 )
 
 
-def _linked(item: str, uid: Element) -> Structure:
-    """Given the name of an item and the UID in it, return the wrapper of such items."""
+def _linked(item: str, items: str, uid: Element) -> Structure:
+    """Given the name of an item, its plural and the UID in it, return the wrapper of such items."""
     return structure(
         Element(
             item,
             structure(Element("ObjectInJobId", GUID), uid),
             repeated=True,
-            json_name=f"{item}s",
+            json_name=items,
         )
     )
 
@@ -75,9 +75,13 @@ def _linked(item: str, uid: Element) -> Structure:
 LINKED_JOB_UID = Element("LinkedJobUid", Uid("Job"))
 LINKED_REPOSITORY_UID = Element("LinkedBackupRepositoryUid", Uid("Repository"))
 
-_LINKED_JOBS = _linked("LinkedJobObject", LINKED_JOB_UID)
-_LINKED_BACKUPS = _linked("LinkedBackup", Element("LinkedBackupUid", Uid("Backup")))
-_LINKED_REPOSITORIES = _linked("LinkedBackupRepository", LINKED_REPOSITORY_UID)
+_LINKED_JOBS = _linked("LinkedJobObject", "LinkedJobObjects", LINKED_JOB_UID)
+_LINKED_BACKUPS = _linked(
+    "LinkedBackup", "LinkedBackups", Element("LinkedBackupUid", Uid("Backup"))
+)
+_LINKED_REPOSITORIES = _linked(
+    "LinkedBackupRepository", "LinkedBackupRepositories", LINKED_REPOSITORY_UID
+)
 _STORAGE_OPTIONS = structure(Element("PasswordKeyId", STRING, optional=True))
 
 #: One child is there, by the job's type.
