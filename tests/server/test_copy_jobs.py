@@ -17,7 +17,8 @@ from sqlalchemy import select
 
 from holdfast.engine.durability import PARTIAL_SUFFIX
 from holdfast.engine.errors import ToolFailed
-from holdfast.server import journal, machine_copy, settlement, tables
+from holdfast.engine.files import ResticRepository
+from holdfast.server import journal, machine_copy, points, settlement, tables
 from holdfast.server.journal import ChainKey, MergeImages
 from holdfast.server.manifest import read_manifest
 from holdfast.server.messages import Change
@@ -84,8 +85,8 @@ async def back_up(lab: Lab, job: UUID, *seeds: int, machine: str = "a.raw") -> l
     return contents
 
 
-async def restored(lab: Lab, points: list[Any]) -> list[bytes]:
-    return [await lab.restored(point.uid) for point in points]
+async def restored(lab: Lab, wanted: list[Any]) -> list[bytes]:
+    return [await lab.restored(point.uid) for point in wanted]
 
 
 def result_of(session: Change) -> tuple[Any, Any]:
@@ -106,13 +107,13 @@ async def test_a_chain_is_copied_bit_by_bit_and_restores_without_its_source(lab:
     [task] = (await lab.tasks(session.uid)).values()
     assert task.values["Result"] == "Success"
     assert task.values["TotalSize"] == 8 * MIB
-    points = await offsite.points()
-    assert task.relations["point"] == points[-1].uid
+    copied = await offsite.points()
+    assert task.relations["point"] == copied[-1].uid
     sources = {path.name: path.read_bytes() for path in lab.repository_path.glob("*/*.qcow2")}
     copies = {path.name: path.read_bytes() for path in offsite.path.glob("*/*.qcow2")}
     assert copies == sources
     originals = [p for p in await lab.rows(tables.machine_point) if p.copied_from is None]
-    assert {p.copied_from: p.created for p in points} == {p.uid: p.created for p in originals}
+    assert {p.copied_from: p.created for p in copied} == {p.uid: p.created for p in originals}
     for point in await lab.resources("VmRestorePoint"):
         assert point.values["VmDisplayName"] == "a"
     assert len(await lab.resources("RestorePoint")) == 6
@@ -123,7 +124,7 @@ async def test_a_chain_is_copied_bit_by_bit_and_restores_without_its_source(lab:
         assert manifest.backup == file.backup_uid
 
     shutil.rmtree(lab.repository_path)
-    assert await restored(lab, points) == contents
+    assert await restored(lab, copied) == contents
 
 
 async def test_the_next_session_copies_only_what_is_new(
@@ -171,9 +172,9 @@ async def test_a_directory_is_copied_with_its_points(lab: Lab) -> None:
     [task] = (await lab.tasks(session.uid)).values()
     assert task.values["TotalSize"] == 200_000
     shutil.rmtree(lab.repository_path)
-    points = await offsite.points("directory")
-    assert len(points) == 2
-    for point, tree in zip(points, trees, strict=True):
+    copied = await offsite.points("directory")
+    assert len(copied) == 2
+    for point, tree in zip(copied, trees, strict=True):
         target = lab.folder / f"restored-{uuid4()}"
         await lab.server.restore.point(point.uid, target)
         compared = filecmp.dircmp(target / "deep", tree / "deep")
@@ -210,8 +211,8 @@ async def test_the_source_may_merge_what_was_copied_before(lab: Lab) -> None:
     later = await offsite.copy_job(job, name="Later")
     await lab.run(later)
     backups = {row.job_uid: row.uid for row in await lab.rows(tables.backup)}
-    points = [p for p in await lab.rows(tables.machine_point) if p.backup_uid == backups[later]]
-    assert await restored(lab, sorted(points, key=lambda p: p.created)) == contents[-2:]
+    copied = [p for p in await lab.rows(tables.machine_point) if p.backup_uid == backups[later]]
+    assert await restored(lab, sorted(copied, key=lambda p: p.created)) == contents[-2:]
 
 
 async def test_all_backups_of_a_linked_repository_are_copied_and_no_copies(lab: Lab) -> None:
@@ -348,6 +349,50 @@ async def test_a_copy_that_was_cut_off_before_it_was_recorded_leaves_nothing(
         assert await restored(lab, await offsite.points()) == contents
 
 
+async def test_a_snapshot_that_was_copied_and_not_recorded_is_removed_and_copied_again(
+    open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ResticRepository.copy_snapshot
+    calls = 0
+
+    async def cut_off(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        await real(*arguments)
+        if calls == 2:
+            raise ToolFailed("a test cut this off")
+        return (await arguments[0].snapshots())[-1].id
+
+    async def nothing(*_arguments: object) -> None:
+        return None
+
+    async with open_lab() as lab:
+        offsite, job = await Offsite.of(lab), await lab.create_job("share", kind="NasBackup")
+        lab.source("share").mkdir()
+        for number in range(2):
+            (lab.source("share") / "file").write_text(f"version {number}")
+            await lab.run(job)
+        copy = await offsite.copy_job(job)
+        with monkeypatch.context() as patch:
+            patch.setattr(ResticRepository, "copy_snapshot", cut_off)
+            patch.setattr(settlement.Settlement, "try_settle", nothing)
+            assert (await lab.run(copy)).values["Result"] == "Failed"
+        assert len(list(offsite.path.glob("*/files/snapshots/*"))) == 2
+    async with open_lab() as lab:
+        offsite = await Offsite.of(lab)
+        [kept] = await offsite.points("directory")
+        assert [path.name for path in offsite.path.glob("*/files/snapshots/*")] == [
+            kept.snapshot_id
+        ]
+        assert result_of(await lab.run(copy)) == ("Success", None)
+        copies = await offsite.points("directory")
+        for number, point in enumerate(copies):
+            target = lab.folder / f"restored-{number}"
+            await lab.server.restore.point(point.uid, target)
+            assert (target / "file").read_text() == f"version {number}"
+        assert len(copies) == 2
+
+
 async def test_a_file_without_a_point_is_replaced_by_the_copy(lab: Lab) -> None:
     offsite, job = await Offsite.of(lab), await lab.create_job("a.raw")
     contents = await back_up(lab, job, 1)
@@ -356,8 +401,6 @@ async def test_a_file_without_a_point_is_replaced_by_the_copy(lab: Lab) -> None:
     [point] = await offsite.points()
 
     def lose(connection: Any) -> None:
-        from holdfast.server import points
-
         points.withdraw_point(connection, point.uid)
         points.remove_file(connection, point.backup_file_uid)
 
