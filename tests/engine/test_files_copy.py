@@ -23,11 +23,8 @@ def offsite(tmp_path: Path, repository_template: Path) -> ResticRepository:
     before, after = tmp_path / "before", tmp_path / "after"
     before.write_text("correct horse battery staple")
     after.write_text("another password")
-    subprocess.run(
-        ["restic", "-q", "-r", tmp_path / "offsite", "-p", before, "key", "passwd"]
-        + ["--new-password-file", after],
-        check=True,
-    )
+    change = ["restic", "-q", "-r", tmp_path / "offsite", "-p", before, "key", "passwd"]
+    subprocess.run([*change, "--new-password-file", after], check=True)
     return ResticRepository(tmp_path / "offsite", after)
 
 
@@ -109,7 +106,7 @@ async def test_a_stale_lock_of_the_source_does_not_stand_in_the_way(
     script = f'exec restic -q -r "{made_repository.folder}" -p "$0" prune'
     password = made_repository.folder.with_name("password")
     locks = made_repository.folder / "locks"
-    pruning = subprocess.Popen(["sh", "-c", script, password])
+    pruning = subprocess.Popen(["sh", "-c", script, password])  # noqa: ASYNC220
     wait_until(lambda: any(locks.iterdir()) or pruning.poll() is not None)
     pruning.kill()
     pruning.wait()

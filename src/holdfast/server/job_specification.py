@@ -114,7 +114,7 @@ class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         if self.linked_jobs or self.linked_repositories:
             raise ValueError("only a copy job has linked_jobs and linked_repositories")
         if not self.sources:
-            raise ValueError("a job needs at least one of sources")
+            raise ValueError("a job needs at least one source")
         paths = {plain_path(source.path) for source in self.sources}
         if len(paths) != len(self.sources):
             raise ValueError("each source may be given once")
