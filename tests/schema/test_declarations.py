@@ -336,3 +336,28 @@ async def test_view_holds_the_rows_of_its_type_that_it_is_for(
     assert local(root) == CORE[name].plural
     # The rows are of the last kinds: a session of a file share job, backups of another platform.
     assert len(root) == (1 if path == "/nas/backupSessions" else 0)
+
+
+@module_loop
+async def test_list_of_paths_is_flat_in_json(client: httpx.AsyncClient) -> None:
+    answer = await client.get(address(CORE["ObjectInJob"]), headers={"Accept": "application/json"})
+
+    options = answer.json()["GuestProcessingOptions"]
+    assert options["ExcludedIndexingFolders"] == ["Path & é", "Path & é"]
+
+
+@module_loop
+async def test_tenants_of_a_hardware_plan_are_always_entities(client: httpx.AsyncClient) -> None:
+    plan = address(CORE["CloudHardwarePlan"])
+    answer = await client.get(f"{plan}/tenants")
+
+    assert local(etree.fromstring(answer.content)) == "CloudTenants"
+
+
+@module_loop
+async def test_part_of_a_structure_can_be_asked_for(client: httpx.AsyncClient) -> None:
+    found = await client.get("/query?type=CloudSubtenant&filter=Quota==7")
+    missed = await client.get("/query?type=CloudSubtenant&filter=Quota==8")
+
+    assert len(etree.fromstring(found.content)[0][0]) == 1
+    assert len(etree.fromstring(missed.content)[0][0]) == 0
