@@ -7,7 +7,7 @@ answer to a request id is there exactly when its effect is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, insert, select
 
+from holdfast.engine.errors import EngineError
 from holdfast.server import jobs, outbox, sessions, tables
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.job_runner import JobRunner
@@ -40,12 +41,30 @@ class Done:
     made: Made | None = None
     launch: UUID | None = None
     interrupt: UUID | None = None
+    then: Callable[[], None] | None = None
+
+
+#: What a command does to the rows, in a writing transaction.
+Operation = Callable[[Connection, Command, datetime], Done]
+
+#: For a command that must look at things outside the database first: gives what it then does.
+Preparation = Callable[[Command], Awaitable[Operation]]
 
 
 class Commands:
     """Where commands arrive."""
 
-    def __init__(self, store: Store, clock: Clock, runner: JobRunner, scheduler: Scheduler) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        runner: JobRunner,
+        scheduler: Scheduler,
+        prepared: Mapping[str, Preparation],
+    ) -> None:
+        """`prepared` are operations beside those of jobs and job sessions."""
+        self._prepared = prepared
+        self._preparing: dict[UUID, asyncio.Future[Operation]] = {}
         self._store = store
         self._clock = clock
         self._runner = runner
@@ -72,7 +91,10 @@ class Commands:
             await asyncio.wait(list(self._running))
 
     async def _execute(self, command: Command) -> Outcome:
-        done, outcome = await self._store.write(lambda c: self._answer(c, command))
+        operation = await self._operation(command)
+        done, outcome = await self._store.write(lambda c: self._answer(c, command, operation))
+        if done.then is not None:
+            done.then()
         if done.launch is not None:
             self._runner.launch(done.launch)
         if done.interrupt is not None:
@@ -80,17 +102,36 @@ class Commands:
         self._scheduler.wake()
         return outcome
 
-    def _answer(self, connection: Connection, command: Command) -> tuple[Done, Outcome]:
+    async def _operation(self, command: Command) -> Operation:
+        """Return what a command does. One that comes twice at once is prepared once."""
+        prepare = self._prepared.get(command.operation)
+        if prepare is None:
+            return _operation(command.operation)
+        if await self._store.read(lambda c: _known_outcome(c, command)) is not None:
+            return _nothing
+        preparing = self._preparing.get(command.request_id)
+        if preparing is None:
+            preparing = asyncio.ensure_future(prepare(command))
+            self._preparing[command.request_id] = preparing
+        try:
+            return await preparing
+        except (EngineError, RefusedError) as error:
+            return _refusing(str(error))
+        finally:
+            self._preparing.pop(command.request_id, None)
+
+    def _answer(
+        self, connection: Connection, command: Command, operation: Operation
+    ) -> tuple[Done, Outcome]:
         table = tables.command
-        known = select(table.c.outcome).where(table.c.request_id == command.request_id)
-        if (text := connection.scalar(known)) is not None:
+        if (text := _known_outcome(connection, command)) is not None:
             return Done(), msgspec.json.decode(text, type=Outcome)
         now = self._clock.now()
         done, success = Done(), True
         try:
             # What was written before a refusal is taken back; the refusal itself is kept.
             with connection.begin_nested():
-                done = _operation(command.operation)(connection, command, now)
+                done = operation(connection, command, now)
         except RefusedError as refusal:
             done, success = Done(str(refusal)), False
         outcome = Outcome(
@@ -111,10 +152,27 @@ class Commands:
         return done, outcome
 
 
-def _operation(name: str) -> Callable[[Connection, Command, datetime], Done]:
-    if name not in OPERATIONS:
-        raise RefusedError(f'The backup server knows no operation "{name}".')
-    return OPERATIONS[name]
+def _known_outcome(connection: Connection, command: Command) -> str | None:
+    table = tables.command
+    known = select(table.c.outcome).where(table.c.request_id == command.request_id)
+    found: str | None = connection.scalar(known)
+    return found
+
+
+def _operation(name: str) -> Operation:
+    return OPERATIONS.get(name) or _refusing(f'The backup server knows no operation "{name}".')
+
+
+def _refusing(reason: str) -> Operation:
+    def refuse(_connection: Connection, _command: Command, _now: datetime) -> Done:
+        raise RefusedError(reason)
+
+    return refuse
+
+
+def _nothing(_connection: Connection, _command: Command, _now: datetime) -> Done:
+    """What is left to do for a command that was carried out before."""
+    return Done()
 
 
 def _start_job(connection: Connection, command: Command, now: datetime) -> Done:
@@ -189,7 +247,7 @@ def _read(command: Command, wanted: type[T]) -> T:
         ) from error
 
 
-OPERATIONS: Mapping[str, Callable[[Connection, Command, datetime], Done]] = {
+OPERATIONS: Mapping[str, Operation] = {
     "start-job": _start_job,
     "stop-job": _stop_job,
     "retry-job": _retry_job,

@@ -8,6 +8,21 @@ These are the only words between the two, also inside one process. They travel a
 - ``POST /commands`` with a `Command` → `Outcome`; the same request id is carried out once, and
   asked again answers the same outcome
 
+Restore points that are mounted are asked about where they are open; a mount lives in the backup
+server's memory, and is gone when that restarts:
+
+- ``GET /mounts?point=<uid>`` → list of `MountedPoint`
+- ``DELETE /mounts/<uid>`` → 204
+- ``GET /mounts/<uid>/entry?path=<path>`` → `Entry`; of a path inside the point, names joined by
+  slashes. Names are shown as `holdfast.engine.guest_entry.shown_name` does
+- ``GET /mounts/<uid>/entries?path=<path>&kinds=<all|directories|files>&offset=<n>&limit=<n>`` →
+  `Listing`
+- ``GET /mounts/<uid>/content?path=<path>`` → the file's bytes, as a stream; an answer that ends
+  before its Content-Length was cut short
+
+Refused are: 400 a request that makes no sense, 404 what is not there (any more), 422 what cannot
+be read. The answer to them is a `Refusal`.
+
 Values are those of `holdfast.schema.types`, as JSON writes them: a Uid and a Guid as text, a
 DateTime as milliseconds since 1970 UTC, an enumeration by its value.
 """
@@ -18,6 +33,21 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+
+from holdfast.engine.guest_entry import Entry, Listing
+
+__all__ = [
+    "Change",
+    "Changes",
+    "Command",
+    "Entry",
+    "Information",
+    "Listing",
+    "Made",
+    "MountedPoint",
+    "Outcome",
+    "Refusal",
+]
 
 
 class Information(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +101,10 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     delete-job          job
     stop-session        job session
     create-job          -             a `holdfast.server.jobs.JobSpecification` as JSON
+    restore-machine     machine point new_name (beside the original) or overwrite; power_on
+    mount-point         machine point
+    restore-file        mount         path; download, or overwrite (in the original directory)
+    stop-restore        restore session
     =================== ============= ==============================================================
 
     `asked_by` is the account, for the records and for reasons shown to people.
@@ -101,3 +135,17 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     cursor: int
     made: Made | None = None
+
+
+class MountedPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A mount; `number` tells the mounts of one point apart."""
+
+    uid: UUID
+    point: UUID
+    number: int
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request was refused, for people."""
+
+    message: str
