@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from holdfast.api import entry, own, resources
+from holdfast.api import entry, mounts, own, resources
 from holdfast.api.answers import refusal
 from holdfast.api.call import ApiSettings
 from holdfast.api.errors import ApiError, NotFound
@@ -22,6 +22,7 @@ def create_app(manager: EnterpriseManager, settings: ApiSettings | None = None) 
     router = Router(manager, settings or ApiSettings())
     entry.add_routes(router)
     resources.add_routes(router, manager.schema)
+    mounts.add_routes(router)
     own.add_routes(router)
     app = Starlette(
         routes=router.routes,

@@ -52,6 +52,18 @@ class Overloaded(ApiError):
         super().__init__(message, {"Retry-After": "60"})
 
 
+class Unavailable(ApiError):
+    """The backup server concerned does not answer."""
+
+    status = 503
+
+
+class Unreadable(ApiError):
+    """What is asked for is there, but cannot be read."""
+
+    status = 500
+
+
 class MethodNotAllowed(ApiError):
     """The resource is there, but not for this method."""
 

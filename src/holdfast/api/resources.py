@@ -42,12 +42,13 @@ from holdfast.schema.resource import (
     creation_element,
 )
 from holdfast.schema.resources.jobs import JOB_CLONE_SPEC
+from holdfast.schema.resources.restore_specs import RESTORE_SPEC
 from holdfast.schema.types import Element, String
 
 _DAY = 24 * 60 * 60 * 1000
 
 #: The declarations of request bodies, by the name of their root.
-BODIES: dict[str, Element] = {JOB_CLONE_SPEC.name: JOB_CLONE_SPEC}
+BODIES: dict[str, Element] = {body.name: body for body in (JOB_CLONE_SPEC, RESTORE_SPEC)}
 
 
 def add_routes(router: Router, schema: Schema) -> None:

@@ -6,10 +6,9 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import httpx
-
 from holdfast.cli.data_directory import DataDirectory
 from holdfast.manager.enterprise_manager import EnterpriseManager
+from holdfast.manager.in_process import InProcessTransport
 from holdfast.server.backup_server import BackupServer
 
 #: The name of the backup server that comes with a manager, and of its repository.
@@ -37,7 +36,7 @@ async def started(directory: DataDirectory) -> AsyncIterator[Installation]:
         manager = EnterpriseManager(directory.manager)
         await manager.start()
         try:
-            transport = httpx.ASGITransport(app=server.app)
+            transport = InProcessTransport(server.app)
             await manager.connect(_SERVER_URL, server.token, transport)
             await manager.resume()
             yield Installation(manager, server)

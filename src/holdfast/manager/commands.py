@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.manager.restore_requests import machine_restore
+
 Arguments = dict[str, Any]
 
 
@@ -39,5 +41,6 @@ COMMANDS: dict[tuple[str, str], CommandKind] = {
     ("Job", "clone"): CommandKind("clone-job", _clone),
     ("Job", "toggleScheduleEnabled"): CommandKind("toggle-schedule"),
     ("Job", "delete"): CommandKind("delete-job"),
+    ("VmRestorePoint", "restore"): CommandKind("restore-machine", machine_restore),
     ("BackupJobSession", "stop"): CommandKind("stop-session"),
 }

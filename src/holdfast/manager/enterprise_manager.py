@@ -19,7 +19,7 @@ from holdfast.manager.accounts import Accounts
 from holdfast.manager.clock import Clock, system_clock
 from holdfast.manager.collection import Collector
 from holdfast.manager.commands import COMMANDS
-from holdfast.manager.connection import BackupServerConnection
+from holdfast.manager.connection import BackupServerConnection, BackupServerUnavailable
 from holdfast.manager.logon_sessions import LogonLimits, LogonSession, LogonSessions
 from holdfast.manager.tasks import Tasks
 from holdfast.schema.core import CORE
@@ -99,6 +99,13 @@ class EnterpriseManager:
         """Return when the catalog holds all that the backup servers have published by now."""
         for collector in self._collectors.values():
             await collector.collect()
+
+    def connection_to(self, server: UUID | None) -> BackupServerConnection:
+        """Given a backup server, return the line to it. Raises BackupServerUnavailable."""
+        collector = None if server is None else self._collectors.get(server)
+        if collector is None:
+            raise BackupServerUnavailable("it is not connected")
+        return collector.connection
 
     async def act(
         self,

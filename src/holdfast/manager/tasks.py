@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from sqlite3 import Connection
+from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -17,6 +18,7 @@ from holdfast.catalog.writer import RowState, put, remove
 from holdfast.manager.collection import Collector
 from holdfast.manager.connection import BackupServerUnavailable
 from holdfast.manager.logon_sessions import LogonSession
+from holdfast.manager.task_links import link_of
 from holdfast.server.messages import Command, Made
 
 _log = logging.getLogger(__name__)
@@ -165,9 +167,10 @@ class Tasks:
         if not outcome.success:
             await self._finish(task, success=False, message=outcome.message)
             return
-        await self._put(task, "OperationFinished", True, "OperationFinished", None)
+        link = link_of(command, outcome.made)
+        await self._put(task, "OperationFinished", True, "OperationFinished")
         await collector.reach(outcome.cursor)
-        await self._finish(task, success=True, message=_DONE, made=outcome.made)
+        await self._finish(task, success=True, message=_DONE, made=outcome.made, link=link)
 
     async def _collect(self, task: _Task, server: UUID) -> None:
         await self._collector(server).collect()
@@ -180,15 +183,27 @@ class Tasks:
         return collector
 
     async def _finish(
-        self, task: _Task, *, success: bool, message: str, made: Made | None = None
+        self,
+        task: _Task,
+        *,
+        success: bool,
+        message: str,
+        made: Made | None = None,
+        link: dict[str, Any] | None = None,
     ) -> None:
-        await self._put(task, "Finished", success, message, made)
+        await self._put(task, "Finished", success, message, made, link)
         await self._store.write(lambda c: _forget_command(c, task.uid))
 
     async def _put(
-        self, task: _Task, state: str, success: bool, message: str, made: Made | None
+        self,
+        task: _Task,
+        state: str,
+        success: bool,
+        message: str,
+        made: Made | None = None,
+        link: dict[str, Any] | None = None,
     ) -> None:
-        row = _state(task, state, {"Success": success, "Message": message}, made)
+        row = _state(task, state, {"Success": success, "Message": message}, made, link)
         present = "SELECT 1 FROM task WHERE uid = ?"
 
         def update(connection: Connection) -> None:
@@ -200,7 +215,11 @@ class Tasks:
 
 
 def _state(
-    task: _Task, state: str, result: dict[str, object] | None = None, made: Made | None = None
+    task: _Task,
+    state: str,
+    result: dict[str, object] | None = None,
+    made: Made | None = None,
+    link: dict[str, Any] | None = None,
 ) -> RowState:
     values = {
         "TaskId": f"task-{task.number}",
@@ -210,7 +229,9 @@ def _state(
         "Result": result,
     }
     columns: dict[str, object] = {"logon_session_uid": task.logon_session.bytes}
-    if made is not None:
+    if link is not None:
+        values["Link"] = link
+    elif made is not None:
         values["RelatedType"] = made.type
         # The API names what was made when it is a thing of its own, not when it is a session.
         values["RelatedName"] = None if made.type.endswith("Session") else made.name

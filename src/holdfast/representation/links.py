@@ -77,6 +77,8 @@ def _writer(schema: Schema, resource: ResourceType, link: Link) -> LinkWriter:
         return _to_relation(schema, resource, link, link.relation)
     if link.any_of is not None:
         return _to_any(schema, link, link.any_of)
+    if link.kept is not None:
+        return _to_kept(link.kept)
     address = address_of(schema, resource)
     rel, suffix, link_type, named = link.rel, link.path or "", link.type, link.named
     return lambda row, base: LinkValue(
@@ -111,5 +113,16 @@ def _to_any(schema: Schema, link: Link, prefix: str) -> LinkWriter:
         target = schema[row[type_name]]
         href = f"{base}{target.collection}/{row[uid]}?format=Entity"
         return LinkValue(rel, href, row[name], target.document_type)
+
+    return write
+
+
+def _to_kept(name: str) -> LinkWriter:
+    def write(row: Row, base: str) -> LinkValue | None:
+        kept = row[name]
+        if kept is None:
+            return None
+        href = f"{base}{kept['Path']}"
+        return LinkValue(kept["Rel"], href, kept.get("Name"), kept.get("Type"))
 
     return write

@@ -38,10 +38,16 @@ TASK = ResourceType(
         Element("Number", INTEGER),
         Element("RelatedType", STRING, optional=True),
         Element("RelatedName", STRING, optional=True),
+        Element(
+            "Link",
+            Structure(children=tuple(Element(p, STRING) for p in ("Rel", "Path", "Type", "Name"))),
+            optional=True,
+        ),
     ),
     links=(
         Link("Delete", path=""),
         Link("Related", any_of="related"),
+        Link("Related", kept="Link"),
     ),
     default_sort="TaskId",
     query_service_sort="TaskUid",
