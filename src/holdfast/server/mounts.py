@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -190,7 +190,8 @@ class Mounts:
                 )
                 browser = await GuestDisk.open(place.path(row.path), folder)
             else:
-                browser = GuestSnapshot(place.files(), row.snapshot_id, row.display_name)
+                root = PurePath(row.source_path).name or row.display_name
+                browser = GuestSnapshot(place.files(), row.snapshot_id, root)
             held.push_async_callback(browser.close)
             number = self._numbers.get(row.uid, 0) + 1
             self._numbers[row.uid] = number
