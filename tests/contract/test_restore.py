@@ -127,3 +127,16 @@ async def test_a_point_says_what_can_be_done_with_it(house: RestoreHouse) -> Non
         ("Down", "VmRestorePointMountList", f"{base}/mounts"),
         ("Create", "VmRestorePointMount", f"{base}/mounts"),
     ]
+
+
+async def test_a_restore_that_has_ended_cannot_be_stopped(house: RestoreHouse) -> None:
+    point, _, _ = await simple_point(house)
+    body = {"VmRestoreSpec": {"VmRestoreParameters": {"VmNewName": "copy"}}}
+    task = await house.done(f"{point}?action=restore", body)
+    session = await house.stopped(related(task)["Href"])
+    stop = f"/api/holdfast/v1/restoreSessions/{session['UID']}/stop"
+    task = await house.done(stop)
+    assert (task["Operation"], task["Result"]["Success"]) == ("StopRestoreSession", False)
+    assert "has ended already" in task["Result"]["Message"]
+    unknown = "/api/holdfast/v1/restoreSessions/00000000-0000-4000-8000-000000000000/stop"
+    assert error_message(await house.client.post(unknown), 404)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from holdfast.api import entry, mounts, own, resources
+from holdfast.api import catalog, entry, mounts, own, own_restores, resources
 from holdfast.api.answers import refusal
 from holdfast.api.call import ApiSettings
 from holdfast.api.errors import ApiError, NotFound
@@ -21,9 +21,11 @@ def create_app(manager: EnterpriseManager, settings: ApiSettings | None = None) 
     """Given a started manager, return the application that answers for it."""
     router = Router(manager, settings or ApiSettings())
     entry.add_routes(router)
+    catalog.add_routes(router, manager.schema)
     resources.add_routes(router, manager.schema)
     mounts.add_routes(router)
     own.add_routes(router)
+    own_restores.add_routes(router)
     app = Starlette(
         routes=router.routes,
         exception_handlers={HTTPException: _refused},

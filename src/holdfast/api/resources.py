@@ -150,6 +150,10 @@ class Place:
             raise BadRequest(f"Parameter action: expected one of {known}.")
         return found
 
+    async def row(self, call: Call) -> Row:
+        """Return the reference of the item that the address names. Raises NotFound."""
+        return await self._row(call, entities=False)
+
     async def _row(self, call: Call, *, entities: bool) -> Row:
         """The row that the address names. Raises NotFound."""
         name = "item" if self.above is not None else "id"
@@ -232,7 +236,7 @@ async def query(call: Call) -> Response:
     return answer(call.request, QueryAnswer(writer, found.rows, call.base, paging))
 
 
-async def task_answer(call: Call, uid: UUID) -> Response:
+async def task_answer(call: Call, uid: UUID, status: int = 202) -> Response:
     """Given a task that was just started, return the answer that tells of it."""
     schema = call.manager.schema
     resource = schema["Task"]
@@ -242,7 +246,7 @@ async def task_answer(call: Call, uid: UUID) -> Response:
         raise not_found(resource, uid)
     item = Item(writer_for(schema, resource, True), row, call.base)
     location = call.address(f"{resource.collection}/{row[resource.identifier]}")
-    return answer(call.request, item, 202, {"Location": location})
+    return answer(call.request, item, status, {"Location": location})
 
 
 def own_restrictions(call: Call, resource: ResourceType) -> list[Restriction]:

@@ -10,6 +10,7 @@ from holdfast.cli.data_directory import DataDirectory
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.manager.in_process import InProcessTransport
 from holdfast.server.backup_server import BackupServer
+from holdfast.server.mounts import MountLimits
 
 #: The name of the backup server that comes with a manager, and of its repository.
 SERVER_NAME = "Local Backup Server"
@@ -28,9 +29,11 @@ class Installation:
 
 
 @contextlib.asynccontextmanager
-async def started(directory: DataDirectory) -> AsyncIterator[Installation]:
+async def started(
+    directory: DataDirectory, mount_limits: MountLimits | None = None
+) -> AsyncIterator[Installation]:
     """Start the backup server and the manager of a data directory, connected; stop both after."""
-    server = BackupServer(directory.server, SERVER_NAME)
+    server = BackupServer(directory.server, SERVER_NAME, mount_limits=mount_limits)
     await server.start()
     try:
         manager = EnterpriseManager(directory.manager)

@@ -20,6 +20,7 @@ from holdfast.cli.passwords import supplied
 from holdfast.cli.ready_file import Readiness, ReadyFile
 from holdfast.cli.samples import Samples
 from holdfast.cli.settings import Settings
+from holdfast.server.mounts import MountLimits
 
 
 async def serve(settings: Settings, directory: DataDirectory) -> None:
@@ -38,7 +39,8 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
         tls = _certificate(settings, directory)
         announcement.starting(directory.path)
         input_of_jobs = await _input_of_jobs(settings, directory)
-        here = await stack.enter_async_context(installation.started(directory))
+        started = installation.started(directory, _mount_limits(settings))
+        here = await stack.enter_async_context(started)
         repository = await here.server.add_repository(REPOSITORY_NAME, directory.repository)
         account = await administrator.ensure(here.manager, password)
         frontend = await _frontend(here, settings, listeners, tls, stack)
@@ -52,6 +54,10 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
         announcement.ready(https, account.user, tls.certificate)
         await frontend.wait()
         raise Failure("a port is no longer served; the log says why")
+
+
+def _mount_limits(settings: Settings) -> MountLimits:
+    return MountLimits(idle_seconds=60.0 * settings.mount_idle_minutes)
 
 
 def _bound(settings: Settings, stack: AsyncExitStack) -> list[Listener]:

@@ -193,9 +193,9 @@ class ResticRepository:
             raise
 
     async def list_folder(
-        self, snapshot_id: str, folder: str, on_line: Callable[[str], None]
+        self, snapshot_id: str, folder: str | None, on_line: Callable[[str], None]
     ) -> None:
-        """Hand out what is in a folder of a snapshot, a JSON line for each entry.
+        """Hand out what is in a folder of a snapshot (None: in all), a JSON line for each entry.
 
         Raise ChainBroken when the snapshot is missing or damaged.
         """
@@ -203,7 +203,7 @@ class ResticRepository:
             "ls",
             "--json",
             snapshot_id,
-            folder,
+            *([] if folder is None else [folder]),
             doing=f"Looking into {snapshot_id}",
             on_line=on_line,
             otherwise=ChainBroken,

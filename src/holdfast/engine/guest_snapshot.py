@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 
-from holdfast.engine.browser import NoSuchEntry
+from holdfast.engine.browser import Browser, NoSuchEntry
 from holdfast.engine.files import ResticRepository
 from holdfast.engine.guest_entry import (
     GREATEST_FOLDER,
@@ -48,7 +48,7 @@ class GuestSnapshot:
     def __init__(self, repository: ResticRepository, snapshot_id: str, root: str) -> None:
         self._repository = repository
         self._snapshot = snapshot_id
-        self._root = Entry(name=shown_name(root.encode("utf-8", "replace")), kind="directory")
+        self.root = Entry(name=shown_name(root.encode("utf-8", "replace")), kind="directory")
         self._folders: OrderedDict[tuple[str, ...], dict[str, tuple[str, Entry]]] = OrderedDict()
         self._turn = asyncio.Lock()
 
@@ -61,7 +61,7 @@ class GuestSnapshot:
     async def listing(self, parts: tuple[str, ...], kinds: str, offset: int, limit: int) -> Listing:
         """Return a part of a folder's entries."""
         if not parts:
-            return part_of([self._root], kinds, offset, limit)
+            return part_of([self.root], kinds, offset, limit)
         names, entry = await self.true_path(parts)
         if entry.kind != "directory":
             raise NoSuchEntry(f"{entry.name} is not a folder.")
@@ -78,9 +78,13 @@ class GuestSnapshot:
 
     async def true_path(self, parts: tuple[str, ...]) -> tuple[tuple[str, ...], Entry]:
         """Given a path as it is shown, return the names that restic knows, and what is there."""
-        if not parts or match(parts[0], [self._root.name]) is None:
+        if not parts or match(parts[0], [self.root.name]) is None:
             raise NoSuchEntry(f"There is no {'/'.join(parts)} in this restore point.")
         return await self._found(parts[1:])
+
+    async def list_all(self, on_line: Callable[[str], None]) -> None:
+        """Hand out every entry of the snapshot, a JSON line for each."""
+        await self._repository.list_folder(self._snapshot, None, on_line)
 
     async def close(self) -> None:
         """Forget what was read."""
@@ -89,7 +93,7 @@ class GuestSnapshot:
     async def _found(self, parts: tuple[str, ...]) -> tuple[tuple[str, ...], Entry]:
         """Return the true names of a path, and what is there. Links are never followed."""
         names: tuple[str, ...] = ()
-        entry = self._root
+        entry = self.root
         for part in parts:
             if entry.kind != "directory":
                 raise NoSuchEntry(f"{entry.name} is not a folder.")
@@ -128,6 +132,57 @@ class GuestSnapshot:
 
         await self._repository.list_folder(self._snapshot, folder, take)
         return {entry.name: found[entry.name] for entry in in_order([e for _, e in found.values()])}
+
+
+class _WholeSnapshot:
+    """A snapshot of which every folder is in memory: what an index is made from."""
+
+    def __init__(self, folders: dict[tuple[str, ...], list[Entry]]) -> None:
+        self._folders = folders
+
+    async def entry(self, parts: tuple[str, ...]) -> Entry:
+        """Return the folder at a path."""
+        if parts not in self._folders:
+            raise NoSuchEntry(f"There is no folder {'/'.join(parts)}.")
+        return Entry(name=parts[-1] if parts else "", kind="directory")
+
+    async def listing(self, parts: tuple[str, ...], kinds: str, offset: int, limit: int) -> Listing:
+        """Return a part of a folder's entries."""
+        return part_of(in_order(self._folders.get(parts, [])), kinds, offset, limit)
+
+    async def content(self, parts: tuple[str, ...]) -> AsyncIterator[bytes]:
+        """Nothing can be read here."""
+        raise NoSuchEntry(f"{'/'.join(parts)} cannot be read from a listing.")
+        yield b""
+
+    async def close(self) -> None:
+        """Forget what was read."""
+        self._folders.clear()
+
+
+async def whole_snapshot(snapshot: GuestSnapshot, greatest: int) -> Browser:
+    """Given a snapshot, return its folders (not its contents), read by one call of restic.
+
+    Beyond `greatest` entries nothing more is taken in.
+    """
+    folders: dict[tuple[str, ...], list[Entry]] = {(): [snapshot.root]}
+    taken = 0
+
+    def take(line: str) -> None:
+        nonlocal taken
+        try:
+            node = _NODE.decode(line)
+        except msgspec.DecodeError:
+            return  # the snapshot itself
+        if taken < greatest:
+            taken += 1
+            above = node.path.strip("/").split("/")[:-1]
+            shown = tuple(shown_name(part.encode("utf-8", "replace")) for part in above)
+            entry = _entry(shown_name(node.name.encode("utf-8", "replace")), node)
+            folders.setdefault((snapshot.root.name, *shown), []).append(entry)
+
+    await snapshot.list_all(take)
+    return _WholeSnapshot(folders)
 
 
 def _path(names: tuple[str, ...]) -> str:

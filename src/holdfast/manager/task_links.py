@@ -18,6 +18,11 @@ def mount_address(point: object, number: object) -> str:
     return f"{MOUNT_POINTS}/{point}/mounts/{number}"
 
 
+def catalog_address(machine: str, point: object) -> str:
+    """Given a machine's name and a point, return the point's address in the catalog of files."""
+    return f"/catalog/vms/{quote(machine, safe='')}/vmRestorePoints/{point}"
+
+
 def path_below(path: str) -> str:
     """Given a path inside a restore point, return it as the end of an address."""
     return quote(path.strip("/"), safe="/:")
@@ -25,6 +30,9 @@ def path_below(path: str) -> str:
 
 def link_of(command: Command, made: Made | None) -> dict[str, Any] | None:
     """Given a command and what it made, return the task's link as its row keeps it, or None."""
+    if made is not None and command.operation == "browse-catalog":
+        path = f"{catalog_address(made.name, made.uid)}/guestfs/"
+        return {"Rel": "Down", "Type": "FileSystemItemsList", "Path": path}
     if made is None or made.type != MOUNT:
         return None
     point, _, number = made.name.partition("@")

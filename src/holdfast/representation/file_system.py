@@ -75,7 +75,7 @@ class FolderDocument:
     """What is in a folder: ``FileSystemEntries``. `href` and `links` only where there are any."""
 
     items: Sequence[FileItem]
-    paging: Paging
+    paging: Paging | None
     shown: str
     href: str | None = None
     links: Sequence[LinkValue] = ()
@@ -88,7 +88,8 @@ class FolderDocument:
         for wrapper, items in self._parts():
             content = "".join(item.element() for item in items)
             body += f"<{wrapper}>{content}</{wrapper}>" if content else f"<{wrapper} />"
-        return f"<{root}{xml.NAMESPACE_ATTRIBUTE}{href}>{body}{self.paging.to_xml()}</{root}>"
+        body += self.paging.to_xml() if self.paging else ""
+        return f"<{root}{xml.NAMESPACE_ATTRIBUTE}{href}>{body}</{root}>"
 
     def to_json(self) -> Any:
         """Return the document as plain values."""
@@ -96,7 +97,7 @@ class FolderDocument:
         for wrapper, items in self._parts():
             name = "FileEntries" if wrapper == "Files" else "DirectoryEntries"
             members[wrapper] = {name: [item.to_json() for item in items]}
-        members["PagingInfo"] = self.paging.to_json()
+        members["PagingInfo"] = self.paging.to_json() if self.paging else None
         members["Links"] = json.links(self.links)
         return members | ({} if self.href is None else {"Href": self.href})
 

@@ -15,10 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp
 
 from holdfast.server import identity
+from holdfast.server.catalog_service import catalog_routes
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, SystemClock
 from holdfast.server.commands import Commands
 from holdfast.server.database import sqlite_url
+from holdfast.server.guest_catalog import GuestCatalog
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.keys import Keys
 from holdfast.server.messages import Command, Information, Outcome
@@ -61,6 +63,7 @@ class BackupServer:
     repositories: Repositories
     restore: Restore
     mounts: Mounts
+    catalog: GuestCatalog
 
     def __init__(
         self,
@@ -147,14 +150,19 @@ class BackupServer:
             store, self.repositories, locks, self._directory / "mounts", self._mount_limits
         )
         await self.mounts.prepare()
-        restoring = RestoreCommands(self._restores, self.mounts).preparations
+        self.catalog = GuestCatalog(store, self.repositories, locks, self._directory / "catalog")
+        restoring = RestoreCommands(
+            self._restores, self.mounts, self.catalog, point_restore
+        ).preparations
         self._commands = Commands(store, self._clock, self._runner, scheduler, restoring)
-        self.app = make_service(store, self._commands, self.token, mount_routes(self.mounts))
+        looking = [*mount_routes(self.mounts), *catalog_routes(self.catalog)]
+        self.app = make_service(store, self._commands, self.token, looking)
         self._settled_once = asyncio.Event()
         self._in_background(self._settle(settlement), "settlement of the journal")
         self._in_background(scheduler.run(), "scheduler")
         self._in_background(self._refresh(), "repository space")
         self._in_background(self.mounts.watch(), "release of mounts")
+        self._in_background(self.catalog.run(), "catalog of files")
 
     def _in_background(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         """Run something beside everything else, until the server stops."""

@@ -20,6 +20,9 @@ server's memory, and is gone when that restarts:
 - ``GET /mounts/<uid>/content?path=<path>`` → the file's bytes, as a stream; an answer that ends
   before its Content-Length was cut short
 
+The catalog of files is asked in the same way, whether the repository is at hand or not:
+``GET /catalog/<point>/entry`` and ``GET /catalog/<point>/entries``.
+
 Refused are: 400 a request that makes no sense, 404 what is not there (any more), 422 what cannot
 be read. The answer to them is a `Refusal`.
 
@@ -104,6 +107,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     restore-machine     machine point new_name (beside the original) or overwrite; power_on
     mount-point         machine point
     restore-file        mount         path; download, or overwrite (in the original directory)
+    browse-catalog      machine point
+    restore-catalog-file machine point path (in the catalog); overwrite
     stop-restore        restore session
     =================== ============= ==============================================================
 

@@ -27,8 +27,8 @@ def mount_routes(mounts: Mounts) -> list[Route]:
     """Given the mounts of a server, return the routes that serve them."""
 
     async def listed(request: Request) -> Response:
-        point = _uid(request.query_params.get("point", ""))
-        return _json(
+        point = uid_in(request.query_params.get("point", ""))
+        return in_json(
             [MountedPoint(uid=m.uid, point=m.point, number=m.number) for m in mounts.of(point)]
         )
 
@@ -38,19 +38,15 @@ def mount_routes(mounts: Mounts) -> list[Route]:
 
     async def entry(request: Request) -> Response:
         with mounts.using(_mount(request)) as mount:
-            return _json(await mount.browser.entry(_parts(request)))
+            return in_json(await mount.browser.entry(parts_of(request)))
 
     async def entries(request: Request) -> Response:
-        kinds = request.query_params.get("kinds", "all")
-        if kinds not in _KINDS:
-            raise WrongPathError(f"kinds must be one of {', '.join(_KINDS)}.")
-        offset = _number(request, "offset", 0, 2**53)
-        limit = _number(request, "limit", GREATEST_PAGE, GREATEST_PAGE)
+        kinds, offset, limit = part_wanted(request)
         with mounts.using(_mount(request)) as mount:
-            return _json(await mount.browser.listing(_parts(request), kinds, offset, limit))
+            return in_json(await mount.browser.listing(parts_of(request), kinds, offset, limit))
 
     async def content(request: Request) -> Response:
-        parts = _parts(request)
+        parts = parts_of(request)
         with mounts.using(_mount(request)) as mount:
             found = await mount.browser.entry(parts)
             if found.kind != "file":
@@ -63,11 +59,11 @@ def mount_routes(mounts: Mounts) -> list[Route]:
         return StreamingResponse(body, headers=headers, media_type="application/octet-stream")
 
     return [
-        Route("/mounts", _guarded(listed), methods=["GET"]),
-        Route("/mounts/{uid}", _guarded(release), methods=["DELETE"]),
-        Route("/mounts/{uid}/entry", _guarded(entry), methods=["GET"]),
-        Route("/mounts/{uid}/entries", _guarded(entries), methods=["GET"]),
-        Route("/mounts/{uid}/content", _guarded(content), methods=["GET"]),
+        Route("/mounts", guarded(listed), methods=["GET"]),
+        Route("/mounts/{uid}", guarded(release), methods=["DELETE"]),
+        Route("/mounts/{uid}/entry", guarded(entry), methods=["GET"]),
+        Route("/mounts/{uid}/entries", guarded(entries), methods=["GET"]),
+        Route("/mounts/{uid}/content", guarded(content), methods=["GET"]),
     ]
 
 
@@ -85,38 +81,50 @@ async def _whole(first: bytes, rest: AsyncIterator[bytes], size: int) -> AsyncIt
             await rest.aclose()
 
 
-def _guarded(handler: Handler) -> Handler:
+def guarded(handler: Handler) -> Handler:
     """Given a handler, return one that answers what is refused as `messages` says."""
 
-    async def guarded(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         try:
             return await handler(request)
         except WrongPathError as error:
-            return _json(Refusal(message=str(error)), 400)
+            return in_json(Refusal(message=str(error)), 400)
         except (RefusedError, NoSuchEntry) as error:
-            return _json(Refusal(message=str(error)), 404)
+            return in_json(Refusal(message=str(error)), 404)
         except EngineError as error:
-            return _json(Refusal(message=str(error)), 422)
+            return in_json(Refusal(message=str(error)), 422)
 
-    return guarded
+    return answer
+
+
+def part_wanted(request: Request) -> tuple[str, int, int]:
+    """Return which part of a folder a request asks for: kinds, offset and limit."""
+    kinds = request.query_params.get("kinds", "all")
+    if kinds not in _KINDS:
+        raise WrongPathError(f"kinds must be one of {', '.join(_KINDS)}.")
+    offset = number_in(request, "offset", 0, 2**53)
+    return kinds, offset, number_in(request, "limit", GREATEST_PAGE, GREATEST_PAGE)
 
 
 def _mount(request: Request) -> UUID:
-    return _uid(request.path_params["uid"])
+    return uid_in(request.path_params["uid"])
 
 
-def _uid(written: str) -> UUID:
+def uid_in(written: str) -> UUID:
+    """Return the UID that is written somewhere; raise WrongPathError."""
     try:
         return UUID(written)
     except ValueError as error:
         raise WrongPathError(f"{written} is not a UID.") from error
 
 
-def _parts(request: Request) -> tuple[str, ...]:
+def parts_of(request: Request) -> tuple[str, ...]:
+    """Return the path that a request names; raise WrongPathError."""
     return path_parts(request.query_params.get("path", ""))
 
 
-def _number(request: Request, name: str, default: int, greatest: int) -> int:
+def number_in(request: Request, name: str, default: int, greatest: int) -> int:
+    """Return a number of a request, or its default; raise WrongPathError."""
     text = request.query_params.get(name)
     if text is None:
         return default
@@ -125,5 +133,6 @@ def _number(request: Request, name: str, default: int, greatest: int) -> int:
     return int(text)
 
 
-def _json(value: object, status: int = 200) -> Response:
+def in_json(value: object, status: int = 200) -> Response:
+    """Return an answer of JSON."""
     return Response(msgspec.json.encode(value), status, media_type="application/json")

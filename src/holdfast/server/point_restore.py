@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, select
 from holdfast.engine.durability import sha256_of
 from holdfast.engine.errors import ChainBroken
 from holdfast.engine.failures import reading_failure
+from holdfast.engine.guest_snapshot import GuestSnapshot
 from holdfast.engine.image import inspect, restore_image
 from holdfast.engine.image_chain import backup_files
 from holdfast.engine.progress import Phases, Progress, ProgressCallback
@@ -51,6 +52,22 @@ class PointRestore:
                 await self._machine(place, row, plan, on_progress)
                 return plan.note
             return await self._files(session, place, row, plan)
+
+    async def true_names(self, point: UUID, parts: tuple[str, ...]) -> tuple[str, ...]:
+        """Given a path in a directory's point as it is shown, return the names restic knows.
+
+        The path begins with the name of the directory. None for a machine's point. Refuse an
+        unknown point; raise NoSuchEntry for what is not in it.
+        """
+        row = await self._store.read(lambda c: point_row(c, point))
+        if row.kind == "image":
+            return ()
+        place = await self._repositories.place_of(row.backup_uid)
+        await asyncio.to_thread(place.repository.ensure_available)
+        async with self._locks.files.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
+            root = Path(row.source_path).name or row.display_name
+            names, _ = await GuestSnapshot(place.files(), row.snapshot_id, root).true_path(parts)
+            return names
 
     async def _machine(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
@@ -16,9 +17,11 @@ from holdfast.engine.guest_snapshot import GuestSnapshot
 from holdfast.server import restore_sessions, tables
 from holdfast.server.clock import milliseconds
 from holdfast.server.commands import Done, Operation, Preparation
+from holdfast.server.guest_catalog import GuestCatalog
 from holdfast.server.messages import Command, Made
 from holdfast.server.mounts import Mount, Mounts
 from holdfast.server.names import session_name
+from holdfast.server.point_restore import PointRestore
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.restore_plan import (
@@ -43,9 +46,17 @@ class _FileRestoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 class RestoreCommands:
     """What restores and mounts can be told to do."""
 
-    def __init__(self, runner: RestoreRunner, mounts: Mounts) -> None:
+    def __init__(
+        self,
+        runner: RestoreRunner,
+        mounts: Mounts,
+        catalog: GuestCatalog,
+        restore: PointRestore,
+    ) -> None:
         self._runner = runner
         self._mounts = mounts
+        self._catalog = catalog
+        self._restore = restore
 
     @property
     def preparations(self) -> Mapping[str, Preparation]:
@@ -54,6 +65,8 @@ class RestoreCommands:
             "restore-machine": self._prepare_machine,
             "mount-point": self._prepare_mount,
             "restore-file": self._prepare_file,
+            "browse-catalog": self._prepare_browse,
+            "restore-catalog-file": self._prepare_catalog_file,
             "stop-restore": self._prepare_stop,
         }
 
@@ -73,10 +86,7 @@ class RestoreCommands:
 
     async def _prepare_file(self, command: Command) -> Operation:
         options = _read(command, _FileRestoreOptions)
-        try:
-            parts = path_parts(options.path)
-        except WrongPathError as error:
-            raise RefusedError(str(error)) from error
+        parts = _parts(options.path)
         with self._mounts.using(command.target or UUID(int=0)) as mount:
             if options.download:
                 return await _check_download(mount, parts)
@@ -96,6 +106,23 @@ class RestoreCommands:
     ) -> Done:
         point = point_row(connection, point_uid)
         return self._begin(connection, plan_files(point, names, overwrite=overwrite), point, now)
+
+    async def _prepare_browse(self, command: Command) -> Operation:
+        point = command.target or UUID(int=0)
+        await asyncio.to_thread(self._catalog.index_of, point)
+        return partial(self._browse, point)
+
+    def _browse(
+        self, point: UUID, connection: Connection, _command: Command, _now: datetime
+    ) -> Done:
+        name = point_row(connection, point).display_name
+        return Done(made=Made(type="CatalogVmRestorePoint", uid=point, name=name))
+
+    async def _prepare_catalog_file(self, command: Command) -> Operation:
+        options = _read(command, _FileRestoreOptions)
+        point = command.target or UUID(int=0)
+        names = await self._restore.true_names(point, _parts(options.path))
+        return partial(self._restore_file, point, names, options.overwrite)
 
     async def _prepare_stop(self, _command: Command) -> Operation:
         return self._stop
@@ -129,6 +156,13 @@ async def _check_download(mount: Mount, parts: tuple[str, ...]) -> Operation:
     name = f"{mount.point}@{mount.number}"
     made = Made(type="VmRestorePointMount", uid=mount.uid, name=name)
     return lambda _connection, _command, _now: Done(made=made)
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    try:
+        return path_parts(path)
+    except WrongPathError as error:
+        raise RefusedError(str(error)) from error
 
 
 def _read(command: Command, wanted: type[T]) -> T:

@@ -222,6 +222,16 @@ intent = Table(
     Index("ix_intent_backup_uid_chain", "backup_uid", "chain"),
 )
 
+#: Which points were indexed; those with 0 entries have no index. A point that is gone keeps its row
+#: until its index is removed.
+guest_index = Table(
+    "guest_index",
+    metadata,
+    Column("point_uid", Uuid, primary_key=True),
+    Column("display_name", String, nullable=False),
+    Column("entries", Integer, nullable=False),
+)
+
 #: A restore; `plan` is what it has to do. `machine_point_uid` names the point, also after retention
 #: has removed that. `target` is what it writes, `temporary` what a crash may leave of it: a file or
 #: a folder, never seen under its final name before it is whole.

@@ -1,4 +1,4 @@
-"""Restore sessions."""
+"""Restore sessions, and which points have an index of their files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ down_revision = "0001"
 
 def upgrade() -> None:
     """Make the change."""
+    op.create_table(
+        "guest_index",
+        sa.Column("point_uid", sa.Uuid(), nullable=False),
+        sa.Column("display_name", sa.String(), nullable=False),
+        sa.Column("entries", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("point_uid", name=op.f("pk_guest_index")),
+    )
     op.create_table(
         "restore_session",
         sa.Column("uid", sa.Uuid(), nullable=False),
