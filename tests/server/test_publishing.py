@@ -70,8 +70,16 @@ def _check(change: Change) -> None:
     for relation in change.relations:
         assert resource.relation(relation).name != "server"
     expected = {relation.name for relation in resource.relations} - {"server"}
-    # These two are there only when there is a point.
-    assert expected - set(change.relations) <= {"restore_point", "point"}, change.type
+    # The first two are there only when there is a point, the others never yet.
+    absent = expected - set(change.relations)
+    assert absent <= {
+        "restore_point",
+        "point",
+        "hierarchy_root",
+        "external_repository",
+        "parent_backup",
+        "parent_session",
+    }, change.type
 
 
 def _check_value(declared: Type, value: Any, where: str) -> None:

@@ -122,6 +122,7 @@ def fill(connection: Connection, schema: Schema, logon_session: UUID) -> None:
         "BackupServer",
         {},
         {"Description": AWKWARD, "Port": 9392, "Version": "1.0", "IpOrDnsName": "srv.local"},
+        {"WcfPort": 9393, "VbrCertificateThumbprint": "1F2E"},
     )
     both("ManagedServer", server, {"Description": "", "ManagedServerType": "Linux"})
     both(
@@ -145,7 +146,8 @@ def fill(connection: Connection, schema: Schema, logon_session: UUID) -> None:
         },
     )
     row("Job", REPLICA_JOB, "Replication", server, {"JobType": "Replica"})
-    for uids, order in ((FULL, {"Order": 3}), (BARE, {})):
+    processing = {"GuestProcessingOptions": {"WindowsCredentialsId": "1"}}
+    for uids, order in ((FULL, {"Order": 3, **processing}), (BARE, {})):
         row(
             "ObjectInJob",
             uids["ObjectInJob"],
@@ -225,7 +227,11 @@ def fill(connection: Connection, schema: Schema, logon_session: UUID) -> None:
             "Algorithm": "Full",
             "PointType": "Increment",
         },
-        {"VmName": AWKWARD, "HierarchyObjRef": f"urn:VMware:Vm:{_ROOT}.vm-1"},
+        {
+            "VmName": AWKWARD,
+            "HierarchyObjRef": f"urn:VMware:Vm:{_ROOT}.vm-1",
+            "SqlInfo": {"Databases": {"Database": []}},
+        },
     )
     own = {"logon_session_uid": logon_session.bytes}
     result = {"Success": False, "Message": REASON}

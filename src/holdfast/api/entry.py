@@ -14,7 +14,7 @@ from holdfast.api.routing import Router
 from holdfast.manager.logon_sessions import LogonSession, token_for
 from holdfast.representation.documents import NamedItem, Service, ServiceCollection
 from holdfast.representation.links import LinkValue
-from holdfast.schema.core import LOGON_SESSION_ORDER, QUERY_SERVICE_ORDER
+from holdfast.schema.core import CORE, LOGON_SESSION_ORDER, QUERY_SERVICE_ORDER
 from holdfast.schema.naming import guid_of
 from holdfast.schema.resource import ResourceType, Schema
 
@@ -105,10 +105,13 @@ async def query_service(call: Call) -> Response:
 
 
 def _in_order(schema: Schema, order: tuple[str, ...]) -> Iterator[ResourceType]:
-    """Those of the ordered types that the schema has."""
+    """Those of the ordered types that the schema has, then those that only this schema has."""
     for name in order:
         if name in schema:
             yield schema[name]
+    for resource in schema:
+        if resource.name not in CORE and resource.key and resource.parent is None:
+            yield resource
 
 
 async def _found(call: Call) -> LogonSession:
