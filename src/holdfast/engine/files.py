@@ -222,8 +222,7 @@ class ResticRepository:
     async def restore_part(self, snapshot_id: str, path: str, target: Path) -> None:
         """Put one file or folder of a snapshot below ``target``, with the folders that lead to it.
 
-        Raise ChainBroken when the snapshot is missing or damaged. What a failure leaves in
-        ``target`` is the caller's to remove.
+        Raise ChainBroken when the snapshot is damaged. What a failure leaves is the caller's.
         """
         await self._restic.call(
             "restore",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -19,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.engine.browser import Browser
 from holdfast.engine.durability import PARTIAL_SUFFIX
-from holdfast.engine.errors import EngineError
+from holdfast.engine.errors import EngineError, RepositoryUnavailable
 from holdfast.engine.guest_disk import GuestDisk
 from holdfast.engine.guest_index import GREATEST_INDEX, GuestIndex, build_index
 from holdfast.engine.guest_snapshot import GuestSnapshot, whole_snapshot
@@ -38,7 +39,6 @@ _LOGGER = logging.getLogger(__name__)
 _WAIT_SECONDS = 60.0
 #: A point that takes longer than this is left without an index.
 _LONGEST_SECONDS = 600.0
-_AT_ONCE = 50
 _READING = ".reading"
 
 
@@ -89,31 +89,54 @@ class GuestCatalog:
         for uid in await self._store.read(_gone):
             await asyncio.to_thread(self._path(uid).unlink, missing_ok=True)
             await self._store.write(partial(_forget, uid))
-        while points := await self._store.read(_without_index):
+        later: set[UUID] = set()
+        while points := [p for p in await self._store.read(_without_index) if p.uid not in later]:
             for row in points:
                 entries = await self._index(row)
-                await self._store.write(partial(_record, row, entries))
+                if entries is None:
+                    later.add(row.uid)
+                else:
+                    await self._store.write(partial(_record, row, entries))
 
-    async def _index(self, row: Row[Any]) -> int:
-        """Index a point; return how many entries it has, 0 when it cannot be indexed."""
+    async def _index(self, row: Row[Any]) -> int | None:
+        """Index a point; return how many entries it has: 0 when it cannot be indexed, None when it
+        cannot be just now."""
+        stopped = asyncio.Event()
+        key = ChainKey.of(row.backup_uid, row.kind, row.reference)
         try:
-            async with asyncio.timeout(_LONGEST_SECONDS):
-                return await self._build(row)
+            # Retention does not wait for an index: it is made when the files are at rest again.
+            async with self._locks.files.share(key, stopped.set):
+                async with asyncio.timeout(_LONGEST_SECONDS):
+                    return await self._unless(stopped, self._build(row))
+        except RepositoryUnavailable as error:
+            _LOGGER.info('The files of "%s" are indexed later: %s', row.display_name, error)
+            return None
         except (EngineError, RefusedError, TimeoutError) as error:
             reason = str(error) or "it took too long"
             _LOGGER.warning('The files of "%s" are not indexed: %s', row.display_name, reason)
             return 0
 
+    async def _unless(self, stopped: asyncio.Event, work: Coroutine[None, None, int]) -> int | None:
+        """Return what the work returns, or None when it is to stop before it is done."""
+        building = asyncio.create_task(work)
+        waiting = asyncio.create_task(stopped.wait())
+        try:
+            await asyncio.wait({building, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            return building.result() if building.done() else None
+        finally:
+            waiting.cancel()
+            building.cancel()
+            await asyncio.gather(building, waiting, return_exceptions=True)
+
     async def _build(self, row: Row[Any]) -> int:
         place = await self._repositories.place_of(row.backup_uid)
         await asyncio.to_thread(place.repository.ensure_available)
-        async with self._locks.files.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
-            known = await self._store.read(lambda c: point_row(c, row.uid))
-            folder = self._directory / f"{row.uid.hex}{_READING}"
+        known = await self._store.read(lambda c: point_row(c, row.uid))
+        folder = self._directory / f"{row.uid.hex}{_READING}"
+        await asyncio.to_thread(folder.mkdir, mode=0o700, exist_ok=True)
+        try:
             browser: Browser
             if row.kind == "image":
-                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-                await asyncio.to_thread(folder.mkdir, mode=0o700)
                 browser = await GuestDisk.open(place.path(known.path), folder)
             else:
                 root = PurePath(row.source_path).name or row.display_name
@@ -123,7 +146,8 @@ class GuestCatalog:
                 return await build_index(browser, self._path(row.uid))
             finally:
                 await browser.close()
-                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     def _path(self, point: UUID) -> Path:
         return self._directory / f"{point.hex}.sqlite"
@@ -141,7 +165,6 @@ def _without_index(connection: Connection) -> list[Row[Any]]:
             .outerjoin(known, known.c.point_uid == point.c.uid)
             .where(known.c.point_uid.is_(None), session.c.state == JobSessionState.STOPPED)
             .order_by(point.c.created)
-            .limit(_AT_ONCE)
         )
     )
 
