@@ -12,9 +12,10 @@ from typing import BinaryIO
 
 import msgspec
 
+from holdfast.engine.file_system import NotFoundError
 from holdfast.engine.guest_entry import Entry, in_order, match, part_of
 from holdfast.engine.guest_protocol import FRAME, LARGEST_PIECE, Request
-from holdfast.engine.guest_volumes import NotFoundError, Volume, volumes_of
+from holdfast.engine.guest_volumes import Volume, volumes_of
 from holdfast.engine.nbd import NbdDisk
 
 _MEMORY = 1024 * 1024 * 1024
