@@ -7,37 +7,17 @@ import contextlib
 import random
 import struct
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from holdfast.engine.browser import NoSuchEntry
 from holdfast.engine.errors import EngineError
-from holdfast.engine.guest_disk import GuestDisk
 from holdfast.engine.guest_entry import WrongPathError, path_parts, shown_name
 from support.disks import ext_image, partitioned, sample_tree
 
+from .guests import opened, read
 from .lab import processes, wait_until
-
-
-@asynccontextmanager
-async def opened(folder: Path, raw: Path) -> AsyncIterator[GuestDisk]:
-    point = raw.with_suffix(".qcow2")
-    command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(point)]
-    await asyncio.to_thread(subprocess.run, command, check=True)
-    socket = folder / ("socket" * 20)  # far longer than the path of a socket may be
-    socket.mkdir()
-    disk = await GuestDisk.open(point, socket)
-    try:
-        yield disk
-    finally:
-        await disk.close()
-
-
-async def read(disk: GuestDisk, *parts: str) -> bytes:
-    return b"".join([piece async for piece in disk.content(parts)])
 
 
 @pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4"])
