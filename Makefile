@@ -14,7 +14,7 @@ SOAK_FILTERS ?= 20000
 SOAK_CRASHES ?= 200
 
 # Programs Holdfast and its tests call, and the Debian package each comes in.
-PROGRAMS := qemu-img:qemu-utils restic:restic mke2fs:e2fsprogs curl:curl
+PROGRAMS := qemu-img:qemu-utils qemu-nbd:qemu-utils restic:restic mke2fs:e2fsprogs curl:curl
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
