@@ -191,19 +191,23 @@ def walk(volume: Volume) -> None:
                         volume.read(node, max(0, offset), 65536)
 
 
-def places_that_matter(image: bytes | bytearray) -> list[int]:
-    """Return the offset of every byte of metadata that is read."""
+def places_that_matter(image: bytes | bytearray) -> list[list[int]]:
+    """Return the offsets of all metadata that are read, for each kind of them."""
     disk = Bytes(image)
     walk(Volume("", Xfs(disk)))
-    metadata = {place for place in disk.reads if place[1] <= 1024}
-    return sorted({offset + byte for offset, length in metadata for byte in range(length)})
+    kinds: dict[bytes, set[int]] = {b"XFSB": set(), b"IN": set(), b"BMA3": set(), b"XD": set()}
+    for offset, length in disk.reads:
+        for name, places in kinds.items():
+            if image.startswith(name, offset):
+                places.update(range(offset, offset + length))
+    assert all(kinds.values())
+    return [sorted(places) for places in kinds.values()]
 
 
-def damaged(image: bytearray, places: list[int], chance: random.Random) -> bytearray:
+def damaged(image: bytearray, places: list[list[int]], chance: random.Random) -> bytearray:
     content = bytearray(image)
     for _ in range(chance.choice([1, 1, 3, 30])):
-        at = chance.choice(places)
-        other = chance.choice(places)
+        at, other = (chance.choice(chance.choice(places)) for _ in range(2))
         size = chance.choice([1, 2, 4, 8])
         content[at : at + size] = chance.choice(
             [
