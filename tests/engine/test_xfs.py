@@ -166,6 +166,31 @@ def test_an_extent_outside_of_the_file_system_is_an_error() -> None:
         volume.read(volume.find(("odd\\x5c\\x0a name",)), 0, MIB)
 
 
+def test_content_on_a_realtime_device_is_an_error() -> None:
+    image = written()
+    flags = inode_offset(image, "a") + 90
+    image[flags : flags + 2] = struct.pack(">H", 1)
+    (volume,) = volumes_of(Bytes(image))
+    with pytest.raises(DamagedError, match="realtime"):
+        volume.read(volume.find(("a",)), 0, MIB)
+
+
+def test_a_folder_that_repeats_itself_ends() -> None:
+    """Its blocks are the same one over and over, and its size is beyond all measure."""
+    image = written()
+    at = inode_offset(image, "names")
+    (low,) = struct.unpack_from(">Q", image, at + 176 + 8)
+    one_block = low >> 21 << 21 | 4  # of a folder: four of the file system
+    for number in range(12):
+        struct.pack_into(">QQ", image, at + 176 + 16 * number, 4 * number << 9, one_block)
+    struct.pack_into(">Q", image, at + 24, 12)  # how many extents
+    struct.pack_into(">Q", image, at + 56, 1 << 40)  # the size
+    (volume,) = volumes_of(Bytes(image))
+    names = {node.entry.name for node in volume.children(volume.find(("names",)))}
+    assert names
+    assert names < set(written_xfs.NAMES)
+
+
 def test_one_damaged_inode_does_not_hide_the_others_of_its_folder() -> None:
     image = written()
     at = inode_offset(image, "a")
@@ -191,19 +216,23 @@ def walk(volume: Volume) -> None:
                         volume.read(node, max(0, offset), 65536)
 
 
-def places_that_matter(image: bytes | bytearray) -> list[int]:
-    """Return the offset of every byte of metadata that is read."""
+def places_that_matter(image: bytes | bytearray) -> list[list[int]]:
+    """Return the offsets of all metadata that are read, for each kind of them."""
     disk = Bytes(image)
     walk(Volume("", Xfs(disk)))
-    metadata = {place for place in disk.reads if place[1] <= 1024}
-    return sorted({offset + byte for offset, length in metadata for byte in range(length)})
+    kinds: dict[bytes, set[int]] = {b"XFSB": set(), b"IN": set(), b"BMA3": set(), b"XD": set()}
+    for offset, length in disk.reads:
+        for name, places in kinds.items():
+            if image.startswith(name, offset):
+                places.update(range(offset, offset + length))
+    assert all(kinds.values())
+    return [sorted(places) for places in kinds.values()]
 
 
-def damaged(image: bytearray, places: list[int], chance: random.Random) -> bytearray:
+def damaged(image: bytearray, places: list[list[int]], chance: random.Random) -> bytearray:
     content = bytearray(image)
     for _ in range(chance.choice([1, 1, 3, 30])):
-        at = chance.choice(places)
-        other = chance.choice(places)
+        at, other = (chance.choice(chance.choice(places)) for _ in range(2))
         size = chance.choice([1, 2, 4, 8])
         content[at : at + size] = chance.choice(
             [

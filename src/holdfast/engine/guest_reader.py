@@ -1,7 +1,7 @@
 """A process of its own that reads the file systems of one disk, for `guest_disk`.
 
-What is on the disk was written by others, and the code that reads it is C: it runs apart, with
-little memory, without the right to write files, and whoever asks it gives up after a while.
+What is on the disk was written by others, and much of the code that reads it is C: it runs apart,
+with little memory, without the right to write files, and whoever asks it gives up after a while.
 """
 
 from __future__ import annotations

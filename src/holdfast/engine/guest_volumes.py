@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import string
 from collections import OrderedDict
+from itertools import islice
 
 from holdfast.engine.disk import CachedDisk, Disk, Window
 from holdfast.engine.file_system import FileSystem, Node, NotFoundError
@@ -49,10 +50,9 @@ class Volume:
             self._folders.move_to_end(node.address)
             return known
         found: dict[str, Node] = {}
-        for child in self._system.nodes(node.address):
+        # Those that bear the same name count, too: a folder made to hold it for ever must end.
+        for child in islice(self._system.nodes(node.address), GREATEST_FOLDER):
             found.setdefault(child.entry.name, child)
-            if len(found) >= GREATEST_FOLDER:
-                break
         ordered = [found[entry.name] for entry in in_order([n.entry for n in found.values()])]
         self._folders[node.address] = ordered
         while len(self._folders) > 1 and _held(self._folders) > GREATEST_FOLDER + _KEPT_FOLDERS:

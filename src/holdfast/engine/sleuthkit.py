@@ -48,7 +48,8 @@ class SleuthKit:
     """A `holdfast.engine.file_system.FileSystem`. Raise OSError for one that is not known."""
 
     def __init__(self, disk: Disk) -> None:
-        self._system = pytsk3.FS_Info(_Image(disk))
+        self._image = _Image(disk)  # must live as long as what reads from it
+        self._system = pytsk3.FS_Info(self._image)
         self.root: int = self._system.info.root_inum
         self.has_letter: bool = self._system.info.ftype in _WINDOWS_TYPES
 
@@ -87,8 +88,9 @@ def _entry(name: bytes, meta: Any) -> Entry:
 
 def partitions(disk: Disk) -> list[Window]:
     """Given a disk, return its partitions; none when it has no table of them."""
+    image = _Image(disk)  # must live as long as what reads from it
     try:
-        table = pytsk3.Volume_Info(_Image(disk))
+        table = pytsk3.Volume_Info(image)
     except OSError:
         return []
     allocated = int(pytsk3.TSK_VS_PART_FLAG_ALLOC)
