@@ -76,6 +76,9 @@ BODIES = {
         f"urn:veeam:Repository:{row_of(CORE['Repository']).uid}"
         "</LinkedBackupRepositoryUid></LinkedBackupRepository>"
     ),
+    "POST /vmRestorePoints/{id}/mounts/{item}/{path}?action=restore": (
+        "<FileRestoreSpec><ForDirectDownload/></FileRestoreSpec>"
+    ),
     "POST /security/accounts": (
         "<EnterpriseAccountCreateSpec><AccountType>User</AccountType>"
         "<AccountName>someone</AccountName><Roles><EnterpriseRole><EnterpriseRoleUid>"
@@ -213,7 +216,8 @@ def _turn(documented: Documented) -> tuple[bool, int, bool]:
 
 def _root(answer: httpx.Response) -> str:
     """Given an answer, return the root of its document; ``-`` when it has none."""
-    return local(parsed(answer)) if answer.content else "-"
+    is_document = "xml" in answer.headers.get("Content-Type", "")
+    return local(parsed(answer)) if is_document else "-"
 
 
 async def _ask(

@@ -398,6 +398,10 @@ async def test_every_link_from_the_entry_point_on_leads_to_what_it_says(
         href, link_type = waiting.pop()
         assert href.startswith(f"{BASE}/"), href
         answer = await client.get(href, headers=FORMATS[form])
+        if link_type == "VmRestorePointMountList":
+            # Mounts are the backup server's to tell, and there is none here.
+            assert answer.status_code in (404, 503), (href, answer.text)
+            continue
         assert answer.status_code == 200, (href, answer.text)
         wanted = root_of(link_type, href)
         if form == "xml":

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from sqlite3 import Connection
 from typing import Any
+from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 import pytest
@@ -23,11 +26,14 @@ from holdfast.representation.json_schema import components
 from holdfast.schema.core import CORE
 from holdfast.schema.roles import Role
 from support.documents import error_message, json_of
+from support.fake_backup_server import FILE, FakeBackupServer
 from support.generated_rows import fill
 from support.managers import HOST, JSON, TOKEN, administrator_client, client_of, log_on
 from support.openapi import answer_schema, problems
 
 BASE = f"{HOST}/api"
+#: What is in the point of a row without a backup server cannot be asked.
+OF_NO_SERVER = 503
 OWN_JOBS = "/holdfast/v1/jobs"
 Running = tuple[EnterpriseManager, httpx.AsyncClient]
 
@@ -40,7 +46,14 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
         session = await manager.logon_sessions.authenticate(client.headers[TOKEN])
         assert session is not None
         await manager.store.write(lambda c: fill(c, manager.schema, session.uid))
+        for uid in await manager.store.read(_servers):
+            transport = httpx.ASGITransport(app=FakeBackupServer(uid, "a server").app)
+            await manager.connect("http://backup-server.local", "a-token", transport)
         yield manager, client
+
+
+def _servers(connection: Connection) -> list[UUID]:
+    return [UUID(bytes=uid) for (uid,) in connection.execute("SELECT uid FROM backup_server")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -175,7 +188,10 @@ async def test_query_tells_every_type(document: dict[str, Any]) -> None:
 
 async def hrefs(client: httpx.AsyncClient, path: str) -> list[str]:
     """Given a collection's path, return the paths of its items."""
-    document = json_of(await client.get(f"/api{path}", headers=JSON))
+    answer = await client.get(f"/api{path}", headers=JSON)
+    if answer.status_code == OF_NO_SERVER:
+        return []
+    document = json_of(answer)
     [items] = [value for name, value in document.items() if name != "PagingInfo"]
     if path == OWN_JOBS:
         return [f"{path}/{item['uid']}" for item in items]
@@ -187,6 +203,8 @@ async def addresses(client: httpx.AsyncClient, path: str) -> list[str]:
     if "{" not in path:
         return [path]
     above, _, below = path.rpartition("/{")
+    if below == "path}":
+        return [f"{item}/volume1/{quote(FILE.name)}" for item in await addresses(client, above)]
     ending = below.partition("}")[2]
     return [
         f"{item}{ending}"
@@ -216,6 +234,8 @@ async def test_every_json_answer_is_what_is_described(
             for query in queries:
                 # The XML is held to the XML schema by the client itself.
                 answer = await client.get(f"/api{address}{query}")
+                if answer.status_code == OF_NO_SERVER:
+                    continue
                 assert answer.status_code == 200, (address, query, answer.text)
                 answer = await client.get(f"/api{address}{query}", headers=JSON)
                 assert answer.status_code == 200, (address, query, answer.text)
