@@ -127,6 +127,27 @@ async def test_a_chain_is_copied_bit_by_bit_and_restores_without_its_source(lab:
     assert await restored(lab, copied) == contents
 
 
+async def test_a_machine_is_restored_in_place_from_its_copy_when_all_else_is_lost(
+    lab: Lab,
+) -> None:
+    offsite, job = (
+        await Offsite.of(lab),
+        await lab.create_job(sources=[{"path": str(lab.source("a.img")), "format": "raw"}]),
+    )
+    contents = await back_up(lab, job, 1, 2, machine="a.img")
+    await lab.run(await offsite.copy_job(job))
+    shutil.rmtree(lab.repository_path)
+    lab.source("a.img").unlink()
+
+    for point, content in zip(await offsite.points(), contents, strict=True):
+        outcome = await lab.command("restore-machine", point.uid, overwrite=True)
+        assert outcome.made is not None, outcome.message
+        await lab.server.wait_until_idle()
+        session = await lab.resource("RestoreSession", outcome.made.uid)
+        assert session.values["Result"] == "Success", session.values
+        assert lab.source("a.img").read_bytes() == content
+
+
 async def test_the_next_session_copies_only_what_is_new(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

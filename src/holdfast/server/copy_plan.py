@@ -83,12 +83,28 @@ def objects_to_copy(connection: Connection, job: Row[Any]) -> list[Row[Any]]:
     found = []
     for position, newest in enumerate(machines_to_copy(connection, job)):
         same = (table.c.job_uid == job.uid) & (table.c.reference == newest.reference)
-        shown = {"name": newest.display_name, "path": newest.source_path, "position": position}
+        shown = {
+            "name": newest.display_name,
+            "path": newest.source_path,
+            "format": _format_of(connection, newest),
+            "position": position,
+        }
         known = connection.execute(update(table).where(same).values(shown))
         if not known.rowcount:
             fixed = {"uid": uuid4(), "job_uid": job.uid, "reference": newest.reference}
             connection.execute(insert(table).values(**fixed, **shown, kind=newest.kind))
         found.append(connection.execute(select(table).where(same)).one())
+    return found
+
+
+def _format_of(connection: Connection, point: Point) -> str | None:
+    """Return the format of the disk image that a point is of, where the job that made it says."""
+    job_object, backup = tables.job_object, tables.backup
+    found: str | None = connection.scalar(
+        select(job_object.c.format)
+        .join(backup, backup.c.job_uid == job_object.c.job_uid)
+        .where(backup.c.uid == point.backup_uid, job_object.c.reference == point.reference)
+    )
     return found
 
 

@@ -36,8 +36,8 @@ class MachineCopy:
     """The copying of one machine's points. The chain they are added to must be held meanwhile.
 
     A slot of the server is taken for each point, and while it is copied the files of the chain
-    that it comes from are held: a merge there waits, a backup does not. In this order, since who
-    merges may be a backup, which has its slot already.
+    that it comes from are shared: a merge there waits, a backup and a restore do not. In this
+    order, since who merges may be a backup, which has its slot already.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class MachineCopy:
         progress = _CopyProgress(on_progress)
         while left := await self._store.read(self._left):
             await self._settle_source(_chain_of(left[0]))
-            async with self._slots, self._locks.files.hold(_chain_of(left[0])):
+            async with self._slots, self._locks.files.share(_chain_of(left[0])):
                 await self._store.write(partial(self._begin, left[-1].total_size))
                 # Who held the files may have changed what there is to copy.
                 left = await self._store.read(self._unhindered)
