@@ -19,6 +19,7 @@ from holdfast.engine.durability import PARTIAL_SUFFIX
 from holdfast.engine.errors import ToolFailed
 from holdfast.engine.files import ResticRepository
 from holdfast.server import journal, machine_copy, points, settlement, tables
+from holdfast.server.clock import milliseconds
 from holdfast.server.journal import ChainKey, MergeImages
 from holdfast.server.manifest import read_manifest
 from holdfast.server.messages import Change
@@ -508,6 +509,53 @@ async def test_an_immediate_copy_follows_each_new_point(lab: Lab, clock: HandClo
     machine = (await lab.rows(tables.machine_point))[0].reference
     assert (await lab.command("quick-backup", machine=machine)).success
     await copied(4)
+
+
+async def test_an_immediate_copy_keeps_to_its_hours(lab: Lab, clock: HandClock) -> None:
+    offsite, job = await Offsite.of(lab), await lab.create_job("a.raw")
+    schedule = {"type": "Continuously", "hours": {"days": {"Monday": [22]}}}  # it is Monday, 9:00
+    copy = await offsite.copy_job(job, kind="ImmediateBackupCopy", schedule=schedule)
+    await back_up(lab, job, 1)
+
+    shown = await lab.resource("Job", copy)
+    opening = clock.now().replace(hour=22, minute=0)
+    assert shown.values["NextRun"] == milliseconds(opening)
+    mode = shown.values["JobScheduleOptions"]["ImmediateCopyMode"]["OptionsContinuous"]
+    assert mode["Schedule"]["Day"][1]["Value"].count("1") == 1
+    clock.advance(opening - clock.now())
+
+    async def copied() -> bool:
+        return any(row.copied_from for row in await lab.rows(tables.machine_point))
+
+    await lab.until(copied)
+    await lab.server.wait_until_idle()
+
+
+async def test_a_point_that_comes_during_an_immediate_copy_is_copied_after_it(lab: Lab) -> None:
+    offsite, job = await Offsite.of(lab), await lab.create_job("a.raw")
+    other = await lab.create_job("b.raw", job="Other")
+    write_slow_image(lab.source("a.raw"))
+    await lab.run(job)
+    copy = await offsite.copy_job(job, other, kind="ImmediateBackupCopy")
+    await until_copying(lab, offsite)
+    write_image(lab.source("b.raw"), 1)
+    session = await lab.begin(other)
+
+    async def ended() -> bool:
+        rows = await lab.rows(tables.job_session)
+        return next(row.state for row in rows if row.uid == session) == "Stopped"
+
+    await lab.until(ended)
+    assert {row.display_name for row in await lab.rows(tables.machine_point)} == {"a", "b"}
+
+    async def copied() -> bool:
+        rows = await lab.rows(tables.machine_point)
+        return {row.display_name for row in rows if row.copied_from} == {"a", "b"}
+
+    await lab.until(copied)
+    await lab.server.wait_until_idle()
+    sessions = [row for row in await lab.rows(tables.job_session) if row.job_uid == copy]
+    assert [row.result for row in sessions] == ["Success", "Success"]
 
 
 async def test_an_immediate_copy_catches_up_after_a_start(open_lab: OpenLab) -> None:
