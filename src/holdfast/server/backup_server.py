@@ -23,12 +23,15 @@ from holdfast.server.commands import Commands
 from holdfast.server.database import sqlite_url
 from holdfast.server.expiry import Expiry
 from holdfast.server.guest_catalog import GuestCatalog
+from holdfast.server.hosts import Hosts
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.keys import Keys
+from holdfast.server.libvirt_platform import LibvirtPlatform
 from holdfast.server.messages import Command, Information, Outcome
 from holdfast.server.mount_service import mount_routes
 from holdfast.server.mounts import MountLimits, Mounts
 from holdfast.server.operations import OPERATIONS
+from holdfast.server.platform import Platform
 from holdfast.server.point_restore import PointRestore
 from holdfast.server.recovery import recover
 from holdfast.server.repositories import Repositories
@@ -69,6 +72,7 @@ class BackupServer:
     secrets: SecretsAtRest
     mounts: Mounts
     catalog: GuestCatalog
+    hosts: Hosts
 
     def __init__(
         self,
@@ -79,11 +83,13 @@ class BackupServer:
         concurrency: int = 2,
         database_url: str | None = None,
         mount_limits: MountLimits | None = None,
+        platform: Platform | None = None,
     ) -> None:
         self._directory = directory
         self._name = name
         self._clock = clock or SystemClock()
         self._concurrency = concurrency
+        self._platform = platform or LibvirtPlatform()
         self._mount_limits = mount_limits or MountLimits()
         self._database_url = database_url or sqlite_url(directory / "server.sqlite")
         self._background: list[asyncio.Task[None]] = []
@@ -110,6 +116,7 @@ class BackupServer:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        self.hosts.stop()
         await self._commands.close()
         await self.mounts.release_all()
         await self._restores.stop_all(SHUT_DOWN)
@@ -148,13 +155,20 @@ class BackupServer:
         settlement = Settlement(store, self.repositories, locks)
         await end_interrupted(store, self._clock)
         await recover(store, self._clock, self.repositories)
+        self.secrets = SecretsAtRest(seal)
+        self.hosts = Hosts(store, self._clock, self._platform, self.secrets)
         self._runner = JobRunner(
-            store, self._clock, self.repositories, locks, settlement, self._concurrency
+            store,
+            self._clock,
+            self.repositories,
+            locks,
+            settlement,
+            self.hosts,
+            self._concurrency,
         )
         scheduler = Scheduler(store, self._clock, self._runner)
         expiry = Expiry(store, self._clock, self.repositories, locks, settlement)
         self._runner.when_ended(expiry.wake)
-        self.secrets = SecretsAtRest(seal)
         self.restore = Restore(store, self.repositories, locks)
         point_restore = PointRestore(store, self.repositories, locks)
         self._restores = RestoreRunner(store, self._clock, point_restore)
@@ -166,9 +180,10 @@ class BackupServer:
         restoring = RestoreCommands(
             self._restores, self.mounts, self.catalog, point_restore
         ).preparations
-        operations = {**OPERATIONS, **self.secrets.operations}
+        operations = {**OPERATIONS, **self.secrets.operations, **self.hosts.operations}
+        prepared = {**restoring, **self.hosts.preparations}
         wakers = (scheduler.wake, expiry.wake)
-        self._commands = Commands(store, self._clock, self._runner, wakers, operations, restoring)
+        self._commands = Commands(store, self._clock, self._runner, wakers, operations, prepared)
         looking = [*mount_routes(self.mounts), *catalog_routes(self.catalog)]
         self.app = make_service(store, self._commands, self.token, looking)
         self._settled_once = asyncio.Event()
@@ -176,6 +191,7 @@ class BackupServer:
         self._in_background(scheduler.run(), "scheduler")
         self._in_background(expiry.run(), "expiry of backups")
         self._in_background(self._refresh(), "repository space")
+        self._in_background(self.hosts.run(), "look at the hosts")
         self._in_background(self.mounts.watch(), "release of mounts")
         self._in_background(self.catalog.run(), "catalog of files")
 

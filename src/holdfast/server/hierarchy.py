@@ -1,7 +1,8 @@
-"""The hierarchy this server shows: its own host as the root, and the machines it knows there.
+"""The hierarchy this server shows: its own host and hosts of machines as roots, what is there.
 
-A machine or directory is known while a job has it or a point of it is kept. What only the last
-point's end made unknown is taken out at the next start.
+A machine of a host is known while it is there. Any machine or directory is known while a job has
+it or a point of it is kept. What only the last point's end made unknown is taken out at the next
+start.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ import re
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import Connection, select
+import msgspec
+from sqlalchemy import Connection, Row, select
 
 from holdfast.server import tables
+from holdfast.server.job_roles import INCLUDED
 from holdfast.server.job_specification import COPY_KINDS
+from holdfast.server.libvirt_references import HOST, TAG, host_reference as libvirt_host_reference
+from holdfast.server.libvirt_references import read_reference, tag_reference
 from holdfast.server.names import host_reference
 from holdfast.server.outbox import Resource, publish, withdraw
 from holdfast.server.publish import publish_managed_server, row_of
@@ -36,6 +41,7 @@ def publish_hierarchy(connection: Connection) -> None:
     _publish_item(connection, own, name)
     job_object, point, change = tables.job_object, tables.machine_point, tables.change
     references = {
+        *_of_hosts(connection),
         *connection.scalars(select(job_object.c.reference).distinct()),
         *connection.scalars(select(point.c.reference).distinct()),
     }
@@ -61,6 +67,20 @@ def publish_item(connection: Connection, reference: str) -> None:
         withdraw(connection, ITEM, _uid(reference))
 
 
+def _of_hosts(connection: Connection) -> set[str]:
+    """Return the references of all hosts, of their machines and tags."""
+    machine = tables.host_machine
+    hosts = {libvirt_host_reference(uid) for uid in connection.scalars(select(tables.host.c.uid))}
+    rows = connection.execute(select(machine).where(machine.c.present)).all()
+    tags = {tag_reference(row.host_uid, tag) for row in rows for tag in _tags(row)}
+    return hosts | {row.reference for row in rows} | tags
+
+
+def _tags(machine: Row[Any]) -> list[str]:
+    found: list[str] = msgspec.json.decode(machine.tags)
+    return found
+
+
 def _publish_item(connection: Connection, reference: str, name: str) -> None:
     values: dict[str, Any] = {
         "ObjectRef": reference,
@@ -72,18 +92,46 @@ def _publish_item(connection: Connection, reference: str, name: str) -> None:
 
 
 def _name_of(connection: Connection, reference: str) -> str | None:
-    job, job_object, point = tables.job, tables.job_object, tables.machine_point
-    in_job: str | None = connection.scalar(
+    return (
+        _name_on_host(connection, reference)
+        or _name_in_job(connection, reference)
+        or _name_of_point(connection, reference)
+    )
+
+
+def _name_on_host(connection: Connection, reference: str) -> str | None:
+    """Return the name of a host, of a machine that is there, or a tag of such a machine."""
+    read = read_reference(reference)
+    if read is None:
+        return None
+    machine, host = tables.host_machine, tables.host
+    if read.type == HOST:
+        return connection.scalar(select(host.c.name).where(host.c.uid == read.root))
+    there = select(machine).where(machine.c.host_uid == read.root, machine.c.present)
+    if read.type == TAG:
+        tags = (tag for row in connection.execute(there) for tag in _tags(row))
+        return next((tag for tag in tags if tag.casefold() == read.item.casefold()), None)
+    row = connection.execute(there.where(machine.c.uuid == read.item)).first()
+    return row and str(row.name)
+
+
+def _name_in_job(connection: Connection, reference: str) -> str | None:
+    job, job_object = tables.job, tables.job_object
+    found: str | None = connection.scalar(
         select(job_object.c.name)
         .join(job, job.c.uid == job_object.c.job_uid)
         .where(job_object.c.reference == reference, ~job_object.c.removed, ~job.c.deleted)
+        .where(job_object.c.role == INCLUDED)
         # A copy job has only what its points say anyway.
         .where(job.c.kind.not_in(COPY_KINDS))
         .order_by(job.c.created.desc(), job.c.uid)
         .limit(1)
     )
-    if in_job is not None:
-        return in_job
+    return found
+
+
+def _name_of_point(connection: Connection, reference: str) -> str | None:
+    point = tables.machine_point
     kept: str | None = connection.scalar(
         select(point.c.display_name)
         .where(point.c.reference == reference)
@@ -100,8 +148,12 @@ def _is_shown(connection: Connection, uid: UUID) -> bool:
 
 
 def _root_of(reference: str) -> UUID:
-    return UUID(reference.rpartition(":")[2].partition(".")[0])
+    # A tag may hold colons and full stops of its own.
+    return UUID(reference.split(":", 3)[3].partition(".")[0])
 
 
 def _uid(reference: str) -> UUID:
-    return uuid5(_root_of(reference), reference)
+    read = read_reference(reference)
+    # Tags that differ in case alone are one.
+    known = reference.casefold() if read is not None and read.type == TAG else reference
+    return uuid5(_root_of(reference), known)

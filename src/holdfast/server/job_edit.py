@@ -46,8 +46,13 @@ def edit_job(connection: Connection, uid: UUID | None, edit: JobEdit, now: datet
     values = _plain_values(connection, job, edit) | _schedule_values(connection, job, edit, now)
     if values:
         connection.execute(update(tables.job).where(tables.job.c.uid == job.uid).values(values))
+    # What was excluded before may be included now, and the other way round.
+    if edit.excludes is not UNSET:
+        job_objects.clear_excluded(connection, job.uid)
     if edit.objects is not UNSET:
         _set_objects(connection, job, edit.objects)
+    if edit.excludes is not UNSET:
+        job_objects.exclude(connection, job, edit.excludes)
     linked = _set_links(connection, job, edit)
     if linked or not {"schedule", "schedule_enabled", "backup_window"}.isdisjoint(values):
         job_schedules.reckon(connection, job.uid, now)

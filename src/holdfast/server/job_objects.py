@@ -1,6 +1,8 @@
-"""The machines and directories in jobs: found, put in, taken out. Each runs in a transaction.
+"""What is in jobs: found, put in, taken out. Each runs in a transaction.
 
-A hierarchy reference is understood in three ways:
+A hierarchy reference is understood in four ways:
+
+- the reference of a machine of a host, of the whole host or of a tag (``urn:Libvirt:…``);
 
 - the reference of a machine (``urn:Qemu:Vm:…``) or directory (``urn:NasBackup:FileServer:…``)
   that any job of this server has or ever had;
@@ -12,6 +14,7 @@ A hierarchy reference is understood in three ways:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,13 +22,22 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from holdfast.schema.naming import guid_of
-from holdfast.server import tables
-from holdfast.server.job_specification import COPY_KINDS, Source, is_copy, plain_path
+from holdfast.server import hosted_objects, tables
+from holdfast.server.hosted_objects import HOSTED, Hosted
+from holdfast.server.job_roles import EXCLUDED, INCLUDED
+from holdfast.server.job_specification import (
+    COPY_KINDS,
+    Included,
+    Source,
+    is_copy,
+    plain_path,
+)
 from holdfast.server.names import directory_reference, image_reference
 from holdfast.server.refusal import RefusedError
 
-_KIND = {"Backup": "image", "NasBackup": "directory"}
-_WORDS = {"image": "machine", "directory": "directory"}
+_KINDS = {"Backup": ("image", *HOSTED), "NasBackup": ("directory",)}
+_SOURCES = {"Backup": "image", "NasBackup": "directory"}
+_WORDS = {"image": "machine", "tag": "tag of machines"}
 
 
 @dataclass(frozen=True)
@@ -40,12 +52,27 @@ class Found:
 
 
 def objects_of(connection: Connection, job_uid: UUID) -> list[Row[Any]]:
-    """Return the objects that a job has, in their order."""
+    """Return the objects that a job includes, in their order."""
+    return _in_role(connection, job_uid, INCLUDED)
+
+
+def excluded_of(connection: Connection, job_uid: UUID) -> list[Row[Any]]:
+    """Return what a job excludes."""
+    return _in_role(connection, job_uid, EXCLUDED)
+
+
+def machines_of(connection: Connection, job_uid: UUID) -> list[Row[Any]]:
+    """Return the objects for the machines and directories that a job means now."""
+    sources = [row for row in objects_of(connection, job_uid) if row.kind not in HOSTED]
+    return [*sources, *hosted_objects.expand(connection, job_uid)]
+
+
+def _in_role(connection: Connection, job_uid: UUID, role: str) -> list[Row[Any]]:
     table = tables.job_object
     return list(
         connection.execute(
             select(table)
-            .where(table.c.job_uid == job_uid, ~table.c.removed)
+            .where(table.c.job_uid == job_uid, ~table.c.removed, table.c.role == role)
             .order_by(table.c.position)
         )
     )
@@ -54,6 +81,8 @@ def objects_of(connection: Connection, job_uid: UUID) -> list[Row[Any]]:
 def resolve(connection: Connection, reference: str, name: str = "") -> Found:
     """Given a hierarchy reference and a name, return what they name; refuse what is unknown."""
     reference, name = reference.strip(), name.strip()
+    if (hosted := hosted_objects.find(connection, reference)) is not None:
+        return _hosted(hosted)
     table, job = tables.job_object, tables.job
     known = connection.execute(
         select(table)
@@ -66,6 +95,10 @@ def resolve(connection: Connection, reference: str, name: str = "") -> Found:
     if known is not None:
         shown = known.name if not name or name.startswith("/") else name
         return Found(known.kind, shown, known.path, known.format, known.reference)
+    if (whole := _guid_in(reference)) and (
+        known_host := hosted_objects.host_of(connection, whole)
+    ) is not None:
+        return _hosted(known_host)
     host = _host(connection)
     if name.startswith("/"):
         source = _source(name)
@@ -73,7 +106,7 @@ def resolve(connection: Connection, reference: str, name: str = "") -> Found:
             found = _found(kind, source, host)
             if found.reference.lower() == reference.lower():
                 return found
-        if _is_host(reference, host):
+        if _guid_in(reference) == host:
             return _found("image", source, host)
     raise RefusedError(
         f'The backup server knows no object "{reference}". Name a machine of one of its jobs, or '
@@ -83,11 +116,13 @@ def resolve(connection: Connection, reference: str, name: str = "") -> Found:
 
 def add_source(connection: Connection, job_uid: UUID, kind: str, source: Source) -> UUID:
     """Put a disk image or a directory into a job of a kind; return the object's UID."""
-    return add(connection, job_uid, _found(_KIND[kind], source, _host(connection)))
+    return add(connection, job_uid, _found(_SOURCES[kind], source, _host(connection)))
 
 
-def add(connection: Connection, job_uid: UUID, found: Found) -> UUID:
+def add(connection: Connection, job_uid: UUID, found: Found, role: str = INCLUDED) -> UUID:
     """Put something into a job, after all it has; return the object's UID.
+
+    In the role EXCLUDED, it is what the job leaves out of the hosts and tags that it has.
 
     Refuse what does not suit the job and what is there already. What had been taken out comes
     back as it was, so that its chain goes on.
@@ -99,12 +134,18 @@ def add(connection: Connection, job_uid: UUID, found: Found) -> UUID:
             f'Copy job "{row.name}" takes no objects: it copies what its linked jobs and linked '
             "repositories hold."
         )
-    if found.kind != _KIND[row.kind]:
+    if found.kind not in _KINDS[row.kind]:
         raise RefusedError(
-            f'"{found.name}" is a {_WORDS[found.kind]}; job "{row.name}" takes '
+            f'"{found.name}" is a {_WORDS.get(found.kind, found.kind)}; job "{row.name}" takes '
             f"{'machines' if row.kind == 'Backup' else 'directories'}."
         )
-    last = select(func.max(table.c.position)).where(table.c.job_uid == job_uid, ~table.c.removed)
+    if role == EXCLUDED and found.kind not in HOSTED:
+        raise RefusedError(
+            f'"{found.name}" cannot be excluded: only machines of a host, hosts and tags can.'
+        )
+    last = select(func.max(table.c.position)).where(
+        table.c.job_uid == job_uid, ~table.c.removed, table.c.role == role
+    )
     position = (connection.scalar(last) if connection.scalar(last) is not None else -1) + 1
     before = connection.execute(
         select(table).where(table.c.job_uid == job_uid, table.c.reference == found.reference)
@@ -121,18 +162,46 @@ def add(connection: Connection, job_uid: UUID, found: Found) -> UUID:
                 format=found.format,
                 reference=found.reference,
                 position=position,
+                role=role,
             )
         )
         return uid
-    if not before.removed:
+    if not before.removed and before.role == EXCLUDED:
+        raise RefusedError(f'"{before.name}" is excluded from job "{row.name}".')
+    if not before.removed and before.role == INCLUDED:
         raise RefusedError(f'"{before.name}" is in job "{row.name}" already.')
     connection.execute(
         update(table)
         .where(table.c.uid == before.uid)
-        .values(removed=False, name=found.name, position=position)
+        .values(removed=False, name=found.name, position=position, role=role)
     )
     kept: UUID = before.uid
     return kept
+
+
+def exclude(connection: Connection, job: Row[Any], wanted: Iterable[Included]) -> None:
+    """Let a job leave these out, beside what it leaves out already.
+
+    One that has a `uid` is what was excluded under it before. Refuse what the job includes.
+    """
+    table = tables.job_object
+    for each in wanted:
+        if each.uid is None:
+            found = resolve(connection, each.reference, each.name)
+        else:
+            same = (table.c.uid == each.uid) & (table.c.job_uid == job.uid)
+            row = connection.execute(select(table).where(same, table.c.role == EXCLUDED)).first()
+            if row is None:
+                raise RefusedError(f'Job "{job.name}" excludes no object [{each.uid}].')
+            found = Found(row.kind, row.name, row.path, row.format, row.reference)
+        add(connection, job.uid, found, EXCLUDED)
+
+
+def clear_excluded(connection: Connection, job_uid: UUID) -> None:
+    """Let a job leave nothing out."""
+    table = tables.job_object
+    excluded = (table.c.job_uid == job_uid) & (table.c.role == EXCLUDED)
+    connection.execute(update(table).where(excluded).values(removed=True))
 
 
 def take_out(connection: Connection, job: Row[Any], uid: UUID) -> None:
@@ -156,11 +225,18 @@ def _host(connection: Connection) -> UUID:
     return uid
 
 
-def _is_host(reference: str, host: UUID) -> bool:
+def _guid_in(reference: str) -> UUID | None:
+    """Given a reference that ends in a GUID alone, return that."""
+    if not reference.lower().startswith("urn:"):
+        return None
     try:
-        return reference.lower().startswith("urn:") and guid_of(reference.split(":")[-1]) == host
+        return guid_of(reference.split(":")[-1])
     except ValueError:
-        return False
+        return None
+
+
+def _hosted(found: Hosted) -> Found:
+    return Found(found.kind, found.name, found.path, None, found.reference)
 
 
 def _source(path: str) -> Source:

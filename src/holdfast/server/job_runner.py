@@ -16,6 +16,7 @@ from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.server import job_schedules, points, sessions, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.hosts import Hosts
 from holdfast.server.job_specification import is_copy
 from holdfast.server.journal import ChainKey
 from holdfast.server.machine_backup import MachineBackup, SessionPlan
@@ -24,6 +25,7 @@ from holdfast.server.part_backup import one_off_ended
 from holdfast.server.publish import row_of
 from holdfast.server.repositories import Repositories
 from holdfast.server.retention import Retention
+from holdfast.server.session_machines import find_machines
 from holdfast.server.session_state import JobSessionState
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
@@ -45,6 +47,7 @@ class JobRunner:
         repositories: Repositories,
         locks: ChainLocks,
         settlement: Settlement,
+        hosts: Hosts,
         concurrency: int,
     ) -> None:
         self._store = store
@@ -52,6 +55,7 @@ class JobRunner:
         self._repositories = repositories
         self._locks = locks
         self._settlement = settlement
+        self._hosts = hosts
         self._retention = Retention(store, clock, locks, settlement)
         self._slots = asyncio.Semaphore(concurrency)
         self._work: dict[UUID, asyncio.Task[list[str]]] = {}
@@ -148,6 +152,7 @@ class JobRunner:
 
     async def _run(self, session: UUID) -> list[str]:
         """Do what a session has to do; return what went wrong beside its machines."""
+        problems = await find_machines(self._store, self._hosts, session)
         plan = await self._store.write(lambda c: self._plan(c, session))
         if plan is None:
             return []
@@ -167,8 +172,9 @@ class JobRunner:
                 _LOGGER.error("Unexpected, with machine %s", machine.name, exc_info=outcome)
                 await self._fail(machine, UNEXPECTED)
         if not await self._store.read(lambda c: _has_new_points(c, session)):
-            return []
-        return await self._retention.apply(plan.place.backup, plan.machines, plan.retention)
+            return problems
+        keep = plan.retention
+        return problems + await self._retention.apply(plan.place.backup, plan.machines, keep)
 
     def _plan(self, connection: Connection, session: UUID) -> SessionPlan | None:
         machines = sessions.start_working(connection, session)

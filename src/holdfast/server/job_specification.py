@@ -68,10 +68,29 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError("a retry waits between 0 and 1440 minutes")
 
 
+class Included(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An object that a job is to have: one it has, by `uid`, or a new one.
+
+    A new one is named by its hierarchy reference; see `job_objects.resolve`.
+    """
+
+    uid: UUID | None = None
+    reference: str = ""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.uid is None and not self.reference:
+            raise ValueError("an object needs its hierarchy reference")
+        if len(self.name) > LONGEST_NAME:
+            raise ValueError(f"a name has at most {LONGEST_NAME} characters")
+
+
 class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A job to be made.
 
     A `Backup` job takes disk images of machines, a `NasBackup` job directories: its `sources`. A
+    `Backup` job may have `objects` as well or instead: machines of hosts, whole hosts (all their
+    machines, those that come later, too) and tags, less what it `excludes`. A
     `BackupCopy` job copies the restore points that its `linked_jobs` made and those that lie in
     its `linked_repositories`; an `ImmediateBackupCopy` job does so as soon as there is a new one,
     and a schedule can only limit it to some hours. `repository` is where the points are kept,
@@ -81,6 +100,8 @@ class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     name: str
     repository: UUID
     sources: tuple[Source, ...] = ()
+    objects: tuple[Included, ...] = ()
+    excludes: tuple[Included, ...] = ()
     linked_jobs: tuple[UUID, ...] = ()
     linked_repositories: tuple[UUID, ...] = ()
     kind: Literal["Backup", "NasBackup", "BackupCopy", "ImmediateBackupCopy"] = "Backup"
@@ -100,7 +121,7 @@ class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             self._check_sources()
 
     def _check_copy(self) -> None:
-        if self.sources:
+        if self.sources or self.objects or self.excludes:
             raise ValueError("a copy job has linked_jobs and linked_repositories, not sources")
         for linked in (self.linked_jobs, self.linked_repositories):
             if len(set(linked)) != len(linked):
@@ -113,8 +134,10 @@ class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     def _check_sources(self) -> None:
         if self.linked_jobs or self.linked_repositories:
             raise ValueError("only a copy job has linked_jobs and linked_repositories")
-        if not self.sources:
+        if not (self.sources or self.objects):
             raise ValueError("a job needs at least one source")
+        if any(each.uid for each in (*self.objects, *self.excludes)):
+            raise ValueError("the objects of a new job have no uid yet, only a reference")
         paths = {plain_path(source.path) for source in self.sources}
         if len(paths) != len(self.sources):
             raise ValueError("each source may be given once")
@@ -128,23 +151,6 @@ class CloneSpecification(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     description: str | None = None
     repository: UUID | None = None
-
-
-class Included(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An object that a job is to have: one it has, by `uid`, or a new one.
-
-    A new one is named by its hierarchy reference; see `job_objects.resolve`.
-    """
-
-    uid: UUID | None = None
-    reference: str = ""
-    name: str = ""
-
-    def __post_init__(self) -> None:
-        if self.uid is None and not self.reference:
-            raise ValueError("an object needs its hierarchy reference")
-        if len(self.name) > LONGEST_NAME:
-            raise ValueError(f"a name has at most {LONGEST_NAME} characters")
 
 
 class Linked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -165,7 +171,7 @@ class JobEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """How a job is to change; what is left out stays as it is.
 
     A `schedule` or a `window` of None is taken away. `objects` are all that the job has after,
-    and so are `linked_jobs` and `linked_repositories` with a copy job.
+    and so are `excludes`, `linked_jobs` and `linked_repositories` with a copy job.
     """
 
     name: str | UnsetType = UNSET
@@ -176,6 +182,7 @@ class JobEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     retry: Retry | UnsetType = UNSET
     window: Hours | UnsetType | None = UNSET
     objects: tuple[Included, ...] | UnsetType = UNSET
+    excludes: tuple[Included, ...] | UnsetType = UNSET
     linked_jobs: tuple[Linked, ...] | UnsetType = UNSET
     linked_repositories: tuple[Linked, ...] | UnsetType = UNSET
 

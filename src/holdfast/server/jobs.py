@@ -13,7 +13,14 @@ from holdfast.engine.repository import folder_name
 from holdfast.server import copy_links, job_schedules, tables
 from holdfast.server.clock import milliseconds
 from holdfast.server.job_lookup import is_free, job_in_use, running_session
-from holdfast.server.job_objects import add_source, objects_of
+from holdfast.server.job_objects import (
+    add,
+    add_source,
+    exclude,
+    excluded_of,
+    objects_of,
+    resolve,
+)
 from holdfast.server.job_specification import (
     IMMEDIATE_COPY,
     LONGEST_NAME,
@@ -54,6 +61,9 @@ def create_job(connection: Connection, specification: JobSpecification, now: dat
     job_schedules.check_chain(connection, uid, schedule)
     for source in specification.sources:
         add_source(connection, uid, specification.kind, source)
+    for each in specification.objects:
+        add(connection, uid, resolve(connection, each.reference, each.name))
+    exclude(connection, row_of(connection, tables.job, uid), specification.excludes)
     _link(connection, uid, copy_links.JOBS, specification.linked_jobs)
     _link(connection, uid, copy_links.REPOSITORIES, specification.linked_repositories)
     job_schedules.reckon(connection, uid, now)
@@ -92,7 +102,12 @@ def clone_job(
         now,
     )
     # The objects of a copy job are not its own: they are made anew for each session.
-    objects = [] if is_copy(original.kind) else objects_of(connection, original.uid)
+    objects = []
+    if not is_copy(original.kind):
+        objects = [
+            *objects_of(connection, original.uid),
+            *excluded_of(connection, original.uid),
+        ]
     links = copy_links.links_of(connection, original.uid)
     for table, rows in ((tables.job_object, objects), (tables.job_link, links)):
         for row in rows:

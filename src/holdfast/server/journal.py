@@ -30,7 +30,7 @@ class ChainKey:
     @classmethod
     def of(cls, backup: UUID, kind: str, reference: str) -> ChainKey:
         """Given a backup and what is backed up there, return the key of its chain."""
-        return cls(backup, reference if kind == "image" else FILES_CHAIN)
+        return cls(backup, FILES_CHAIN if kind == "directory" else reference)
 
 
 class MakeImage(msgspec.Struct, frozen=True, tag=True):

@@ -39,6 +39,7 @@ from uuid import UUID
 import msgspec
 
 from holdfast.engine.guest_entry import Entry, Listing
+from holdfast.server.host_specification import HostEdit, HostSpecification
 from holdfast.server.hours import DAYS, Hours
 from holdfast.server.job_specification import (
     Included,
@@ -65,6 +66,8 @@ __all__ = [
     "Continuously",
     "Daily",
     "Entry",
+    "HostEdit",
+    "HostSpecification",
     "Hours",
     "Included",
     "Information",
@@ -150,6 +153,10 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     create-password          -               hint, password
     edit-password            password        the same; what is left out stays as it is
     delete-password          password
+    add-host                 -               a `HostSpecification` as JSON
+    edit-host                host            a `HostEdit` as JSON
+    remove-host              host
+    rescan-host              host, or -      (all of them)
     restore-machine          machine point   new_name (beside the original) or overwrite; power_on
     mount-point              machine point
     restore-file             mount           path; download, or overwrite (in the original place)

@@ -15,7 +15,9 @@ from sqlalchemy import Connection, select, update
 
 from holdfast.server import points, tables
 from holdfast.server.clock import milliseconds
+from holdfast.server.hosted_objects import HOSTED, MACHINE, expand, locate
 from holdfast.server.job_objects import add, objects_of, resolve
+from holdfast.server.job_roles import INCLUDED
 from holdfast.server.jobs import insert_job
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
@@ -52,22 +54,45 @@ class OneOffSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 def begin_quick_backup(connection: Connection, reference: str, now: datetime) -> UUID:
     """Begin a session of one machine, in the newest job that has it; return the session's UID."""
     found, table, job = resolve(connection, reference), tables.job_object, tables.job
+    if found.kind == MACHINE:
+        return _begin_hosted(connection, found.reference, found.name, now)
     row = connection.execute(
         select(table)
         .join(job, job.c.uid == table.c.job_uid)
         .where(
             table.c.reference == found.reference,
             ~table.c.removed,
+            table.c.role == INCLUDED,
             ~job.c.deleted,
             job.c.kind == "Backup",
         )
         .order_by(job.c.created.desc(), job.c.uid.desc())
         .limit(1)
     ).first()
-    if row is None:
-        raise RefusedError(f'No job backs up the machine "{found.name}". Put it into one first.')
+    if row is None or row.kind in HOSTED:
+        raise _in_no_job(found.name)
     owner = row_of(connection, job, row.job_uid)
     return open_session(connection, owner, [row], milliseconds(now), Cause.PART)
+
+
+def _begin_hosted(connection: Connection, reference: str, name: str, now: datetime) -> UUID:
+    """As `begin_quick_backup`, of a machine that may be in a job by its host or a tag."""
+    job = tables.job
+    jobs = connection.execute(
+        select(job)
+        .where(~job.c.deleted, job.c.kind == "Backup")
+        .order_by(job.c.created.desc(), job.c.uid.desc())
+    ).all()
+    for owner in jobs:
+        for row in expand(connection, owner.uid):
+            where = locate(connection, row.reference)
+            if where is not None and where.reference == reference:
+                return open_session(connection, owner, [row], milliseconds(now), Cause.PART)
+    raise _in_no_job(name)
+
+
+def _in_no_job(name: str) -> RefusedError:
+    return RefusedError(f'No job backs up the machine "{name}". Put it into one first.')
 
 
 def begin_one_off(
@@ -75,6 +100,9 @@ def begin_one_off(
 ) -> UUID:
     """Begin a session that makes fulls of machines apart from any job; return its UID."""
     found = [resolve(connection, reference) for reference in specification.machines]
+    for each in found:
+        if each.kind in ("host", "tag"):
+            raise RefusedError(f'"{each.name}" is a {each.kind}. Name the machines themselves.')
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
     uid = uuid4()
     insert_job(

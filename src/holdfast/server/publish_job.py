@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, select
 from holdfast.server import tables
 from holdfast.server.copy_links import JOBS, REPOSITORIES, RESOURCES, links_of, resource_of
 from holdfast.server.hierarchy import publish_item
+from holdfast.server.job_roles import EXCLUDED, FOUND, INCLUDED
 from holdfast.server.job_specification import IMMEDIATE_COPY, is_copy
 from holdfast.server.outbox import Resource, publish, withdraw
 from holdfast.server.publish import row_of
@@ -28,15 +29,20 @@ def publish_job(connection: Connection, uid: UUID) -> None:
         .where(tables.job_object.c.job_uid == uid)
         .order_by(tables.job_object.c.position)
     ).all()
-    objects = [row for row in rows if not (row.removed or job.deleted)]
+    shown = [row for row in rows if not (row.removed or job.deleted)]
+    objects = [row for row in shown if row.role == INCLUDED]
     for row in rows:
-        if row not in objects:
+        # What was only found was never shown.
+        if row not in objects and row.role != FOUND:
             withdraw(connection, "ObjectInJob", row.uid)
             publish_item(connection, row.reference)
     if job.deleted:
         withdraw(connection, "Job", uid)
         return
     values = _job_values(job) | {"JobInfo": _backup_info(job, objects)}
+    excluded = [_object_values(row) for row in shown if row.role == EXCLUDED]
+    if excluded:
+        values["Excludes"] = {"ObjectInJob": excluded}
     publish(connection, Resource("Job", uid, job.name, values))
     for row in objects:
         publish(

@@ -94,6 +94,10 @@ class SecretsAtRest:
 
     def _delete_credentials(self, connection: Connection, command: Command, _now: datetime) -> Done:
         uid = _found(connection, tables.credentials, command.target, "credentials").uid
+        host = tables.host
+        user = connection.scalar(select(host.c.name).where(host.c.credentials_uid == uid).limit(1))
+        if user is not None:
+            raise RefusedError(f'Host "{user}" is reached with these credentials.')
         connection.execute(delete(tables.credentials).where(tables.credentials.c.uid == uid))
         withdraw(connection, CREDENTIALS, uid)
         return Done()

@@ -12,10 +12,11 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from holdfast.server import copy_plan, tables
+from holdfast.server.hosted_objects import HOSTED
 from holdfast.server.job_lookup import job_in_use, running_session
-from holdfast.server.job_objects import objects_of
+from holdfast.server.job_objects import machines_of, objects_of
 from holdfast.server.job_specification import is_copy
-from holdfast.server.publish import publish_job_session, publish_task_session
+from holdfast.server.publish import publish_job_session, publish_task_session, row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.session_state import Cause, JobSessionState, Result, TaskSessionState
 
@@ -25,7 +26,8 @@ def begin_session(
 ) -> UUID:
     """Begin a session of a job, all its machines pending; return its UID.
 
-    Those of a copy job are the machines that have something to copy. Refuse while the job runs.
+    Those of a copy job are the machines that have something to copy. Machines of hosts come when
+    the session runs, with `add_machines`. Refuse while the job runs.
     """
     job = job_in_use(connection, job_uid)
     objects = copy_plan.objects_to_copy if is_copy(job.kind) else _objects
@@ -43,8 +45,9 @@ def begin_retry(
     last = _last_session(connection, job.uid)
     if last is None:
         raise RefusedError(f'Job "{job.name}" has not run yet, so there is nothing to retry.')
-    failed = [row for row in objects_of(connection, job.uid) if _has_failed(connection, row.uid)]
-    if not failed:
+    failed = [row for row in machines_of(connection, job.uid) if _has_failed(connection, row.uid)]
+    whole = not failed and _failed_without_machines(connection, last)
+    if not (failed or whole):
         raise RefusedError(
             f'No machine failed in the last session of job "{job.name}", '
             "so there is nothing to retry."
@@ -96,8 +99,23 @@ def open_session(
     return uid
 
 
+def add_machines(connection: Connection, session: UUID, objects: Iterable[Row[Any]]) -> None:
+    """Give a session that was begun more machines, all pending."""
+    created = row_of(connection, tables.job_session, session).created
+    for job_object in objects:
+        _insert_task_session(connection, session, job_object, created)
+
+
 def _objects(connection: Connection, job: Row[Any]) -> list[Row[Any]]:
-    return objects_of(connection, job.uid)
+    return [row for row in objects_of(connection, job.uid) if row.kind not in HOSTED]
+
+
+def _failed_without_machines(connection: Connection, session: Row[Any]) -> bool:
+    """Say whether a session failed before it was known which machines it is about."""
+    task = tables.task_session
+    any_machine = select(task.c.uid).where(task.c.job_session_uid == session.uid).limit(1)
+    without = connection.execute(any_machine).first() is None
+    return without and session.result == Result.FAILED
 
 
 def _last_session(connection: Connection, job_uid: UUID) -> Row[Any] | None:

@@ -44,7 +44,8 @@ def start_working(connection: Connection, uid: UUID) -> list[Machine] | None:
         select(job_object, task.c.uid.label("task_session"))
         .join(task, task.c.job_object_uid == job_object.c.uid)
         .where(task.c.job_session_uid == uid)
-        .order_by(job_object.c.position)
+        # Machines that came with a host or a tag have its position.
+        .order_by(job_object.c.position, job_object.c.name)
     )
     return [
         Machine(row.task_session, row.kind, row.name, row.path, row.format, row.reference)

@@ -96,8 +96,42 @@ job = Table(
     ),
 )
 
-#: A machine (a disk image) or a directory in a job. `reference` identifies it beyond the job. One
-#: that was `removed` from the job keeps its row: its history names it.
+#: A host of virtual machines, reached by libvirt under its `uri`. `facts` are those of the last
+#: probe that succeeded, as JSON; `reason` says why it is not available. Times of the last scan that
+#: succeeded.
+host = Table(
+    "host",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("uri", String, nullable=False, unique=True),
+    Column("description", String, nullable=False),
+    Column("credentials_uid", ForeignKey("credentials.uid")),
+    Column("state", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("facts", Text),
+    Column("scanned", BigInteger),
+)
+
+#: A machine that a scan has seen on a host. One that is not `present` any more keeps its row as
+#: long as the host is known, so that its name is. `tags` are a JSON list.
+host_machine = Table(
+    "host_machine",
+    metadata,
+    Column("host_uid", ForeignKey("host.uid"), primary_key=True),
+    Column("uuid", String, primary_key=True),
+    Column("reference", String, nullable=False, unique=True),
+    Column("name", String, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("present", Boolean, nullable=False),
+    Column("seen", BigInteger, nullable=False),
+    Index("ix_host_machine_uuid", "uuid"),
+)
+
+#: What is in a job: a disk image, a directory, a machine of a host, a whole host or a tag (`kind`).
+#: `reference` identifies it beyond the job. `role` says whether the job includes it, excludes it,
+#: or found it: a machine that came with its host or tag. One that was `removed` from the job keeps
+#: its row: its history names it.
 job_object = Table(
     "job_object",
     metadata,
@@ -110,6 +144,7 @@ job_object = Table(
     Column("reference", String, nullable=False),
     Column("position", Integer, nullable=False),
     Column("removed", Boolean, nullable=False, server_default=false()),
+    Column("role", String, nullable=False, server_default="Included"),
     UniqueConstraint("job_uid", "reference"),
 )
 

@@ -13,7 +13,16 @@ from holdfast.schema.resource import (
 )
 from holdfast.schema.resources.links import UP_TO_SERVER, down, to_entity, to_reference
 from holdfast.schema.roles import USERS
-from holdfast.schema.types import BOOLEAN, INTEGER, STRING, Element, Enumeration, Structure
+from holdfast.schema.types import (
+    BOOLEAN,
+    DATE_TIME,
+    INTEGER,
+    STRING,
+    Element,
+    Enumeration,
+    Structure,
+    Uid,
+)
 
 _JOBS = down("JobReferenceList", "/jobs")
 _MANAGED_SERVERS = down("ManagedServerReferenceList", "/managedServers")
@@ -132,6 +141,19 @@ MANAGED_SERVER = ResourceType(
                 )
             ),
         ),
+    ),
+    #: Of hosts of virtual machines: how they are reached, and what was last found there.
+    stored=(
+        Element("Uri", STRING, optional=True),
+        Element("State", Enumeration(("Available", "Unavailable")), optional=True),
+        Element("Reason", STRING, optional=True),
+        Element("CredentialsUid", Uid("Credentials"), optional=True),
+        Element("LastScan", DATE_TIME, optional=True),
+        Element("HostName", STRING, optional=True),
+        Element("HypervisorVersion", STRING, optional=True),
+        Element("LibraryVersion", STRING, optional=True),
+        Element("Acceleration", Enumeration(("kvm", "tcg")), optional=True),
+        Element("AccelerationNote", STRING, optional=True),
     ),
     fields=through("server", "BackupServer"),
     links=(

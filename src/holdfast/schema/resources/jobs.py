@@ -59,6 +59,9 @@ INCLUDES = structure(
     )
 )
 
+#: What a job leaves out of the hosts and tags that it includes.
+EXCLUDES = structure(Element("ObjectInJob", structure(*OBJECT_ELEMENTS), repeated=True))
+
 
 def _linked(item: str, items: str, uid: Element) -> Structure:
     """Given the name of an item, its plural and the UID in it, return the wrapper of such items."""
@@ -165,6 +168,7 @@ JOB = ResourceType(
     stored=(
         Element("RepositoryUid", Uid("Repository"), optional=True),
         Element("RetainedPoints", INTEGER, optional=True),
+        Element("Excludes", EXCLUDES, optional=True),
     ),
     fields=through("server", "BackupServer"),
     links=(

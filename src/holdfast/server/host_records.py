@@ -1,0 +1,243 @@
+"""What is known of hosts and their machines: written down, shown. Each runs in a transaction.
+
+A host that is away keeps all its rows. A machine that is gone from its host keeps its row, so that
+its name is known, and is shown only while a job has it or a point of it is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from holdfast.server import tables
+from holdfast.server.hierarchy import publish_item
+from holdfast.server.job_roles import FOUND
+from holdfast.server.libvirt_references import (
+    host_reference,
+    machine_reference,
+    read_reference,
+    tag_reference,
+)
+from holdfast.server.outbox import Resource, publish, withdraw
+from holdfast.server.platform import HostFacts, HostMachine
+from holdfast.server.publish_job import publish_job
+from holdfast.server.refusal import RefusedError
+
+AVAILABLE = "Available"
+UNAVAILABLE = "Unavailable"
+
+
+def host_in_use(connection: Connection, uid: UUID | None) -> Row[Any]:
+    """Return the row of a host; refuse an unknown one."""
+    table = tables.host
+    row = connection.execute(select(table).where(table.c.uid == uid)).first()
+    if row is None:
+        raise RefusedError(f"Cannot find host [{uid}].")
+    return row
+
+
+def insert_host(connection: Connection, values: dict[str, Any]) -> None:
+    """Write a new host down; refuse a name or a URI that another has."""
+    refuse_duplicates(connection, None, values)
+    connection.execute(
+        insert(tables.host).values(state=AVAILABLE, reason="", **values)
+    )
+
+
+def refuse_duplicates(connection: Connection, uid: UUID | None, values: dict[str, Any]) -> None:
+    """Refuse what makes a host look like another: its name, its URI."""
+    table = tables.host
+    others = connection.execute(select(table).where(table.c.uid != uid) if uid else select(table))
+    for row in others:
+        if "name" in values and row.name.casefold() == values["name"].casefold():
+            raise RefusedError(f'name: there is a host named "{row.name}" already.')
+        if "uri" in values and row.uri == values["uri"]:
+            raise RefusedError(f'uri: host "{row.name}" is reached by {row.uri} already.')
+
+
+def record_scan(
+    connection: Connection,
+    uid: UUID,
+    facts: HostFacts | None,
+    machines: Sequence[HostMachine],
+    now: int,
+) -> None:
+    """Write down what a host has now; `facts` of None are those of before. Unknown: nothing."""
+    table = tables.host
+    values: dict[str, Any] = {"state": AVAILABLE, "reason": "", "scanned": now}
+    if facts is not None:
+        values["facts"] = msgspec.json.encode(facts).decode()
+    if not connection.execute(update(table).where(table.c.uid == uid).values(values)).rowcount:
+        return  # removed while it was looked at
+    tags = _tags_of(connection, uid)
+    known = {row.uuid: row for row in _machines_of(connection, uid)}
+    changed = []
+    for machine in machines:
+        reference = machine_reference(uid, machine.uuid)
+        shown = {
+            "name": machine.name,
+            "tags": msgspec.json.encode(sorted(set(machine.tags))).decode(),
+            "present": True,
+        }
+        before = known.pop(machine.uuid.lower(), None)
+        if before is None:
+            fixed = {"host_uid": uid, "uuid": machine.uuid.lower(), "reference": reference}
+            connection.execute(insert(tables.host_machine).values(**fixed, **shown, seen=now))
+        else:
+            _change(connection, before, shown | {"seen": now})
+        if before is None or any(getattr(before, name) != value for name, value in shown.items()):
+            changed.append(reference)
+    for gone in known.values():
+        if gone.present:
+            _change(connection, gone, {"present": False})
+            changed.append(gone.reference)
+    publish_host(connection, uid)
+    _rename_in_jobs(connection, changed)
+    for reference in changed:
+        publish_item(connection, reference)
+    for tag in tags | _tags_of(connection, uid):
+        publish_item(connection, tag_reference(uid, tag))
+
+
+def record_away(connection: Connection, uid: UUID, reason: str) -> None:
+    """Write down that a host cannot be asked, and why."""
+    table = tables.host
+    values = {"state": UNAVAILABLE, "reason": reason}
+    if connection.execute(update(table).where(table.c.uid == uid).values(values)).rowcount:
+        publish_host(connection, uid)
+
+
+def rename_host(connection: Connection, uid: UUID) -> None:
+    """Show a host whose name may have changed, where it stands in jobs, too."""
+    publish_host(connection, uid)
+    machines = [row.reference for row in _machines_of(connection, uid)]
+    _rename_in_jobs(connection, [host_reference(uid), *machines])
+
+
+def publish_host(connection: Connection, uid: UUID) -> None:
+    """Show a host, its root and its place in the hierarchy."""
+    row = host_in_use(connection, uid)
+    facts = None if row.facts is None else msgspec.json.decode(row.facts, type=HostFacts)
+    values: dict[str, Any] = {
+        "Description": row.description,
+        "ManagedServerType": "Linux",
+        "Uri": row.uri,
+        "State": row.state,
+        "Reason": row.reason,
+    }
+    if row.credentials_uid is not None:
+        values["CredentialsUid"] = row.credentials_uid
+    if row.scanned is not None:
+        values["LastScan"] = row.scanned
+    if facts is not None:
+        values |= {
+            "HostName": facts.hostname,
+            "HypervisorVersion": facts.hypervisor,
+            "LibraryVersion": facts.library,
+            "Acceleration": facts.acceleration,
+            "AccelerationNote": facts.note,
+        }
+    # A host is its own root: the references of its machines begin with its UID.
+    publish(connection, Resource("ManagedServer", uid, row.name, values, {"hierarchy_root": uid}))
+    ids = {"HierarchyRootId": str(uid), "UniqueId": str(uid)}
+    publish(connection, Resource("HierarchyRoot", uid, row.name, ids, {"managed_server": uid}))
+    publish_item(connection, host_reference(uid))
+
+
+def remove_host(connection: Connection, uid: UUID | None) -> str:
+    """Forget a host and its machines; return its name. Points of the machines stay.
+
+    Refused while a job includes or excludes anything of it.
+    """
+    host = host_in_use(connection, uid)
+    if (job := _job_with(connection, host.uid)) is not None:
+        raise RefusedError(
+            f'Job "{job}" has machines of host "{host.name}". Take them out of it first.'
+        )
+    references = [row.reference for row in _machines_of(connection, host.uid)]
+    references += [tag_reference(host.uid, tag) for tag in _tags_of(connection, host.uid)]
+    machine = tables.host_machine
+    connection.execute(delete(machine).where(machine.c.host_uid == host.uid))
+    connection.execute(delete(tables.host).where(tables.host.c.uid == host.uid))
+    for reference in (*references, host_reference(host.uid)):
+        publish_item(connection, reference)
+    withdraw(connection, "HierarchyRoot", host.uid)
+    withdraw(connection, "ManagedServer", host.uid)
+    return str(host.name)
+
+
+def host_uids(connection: Connection) -> list[UUID]:
+    """Return all hosts."""
+    return list(connection.scalars(select(tables.host.c.uid).order_by(tables.host.c.name)))
+
+
+def tags_of(row: Row[Any]) -> list[str]:
+    """Given the row of a machine, return its tags."""
+    found: list[str] = msgspec.json.decode(row.tags, type=list[str])
+    return found
+
+
+def _machines_of(connection: Connection, uid: UUID) -> list[Row[Any]]:
+    table = tables.host_machine
+    return list(connection.execute(select(table).where(table.c.host_uid == uid)))
+
+
+def _tags_of(connection: Connection, uid: UUID) -> set[str]:
+    present = (row for row in _machines_of(connection, uid) if row.present)
+    return {tag for row in present for tag in tags_of(row)}
+
+
+def _change(connection: Connection, machine: Row[Any], values: dict[str, Any]) -> None:
+    table = tables.host_machine
+    same = (table.c.host_uid == machine.host_uid) & (table.c.uuid == machine.uuid)
+    connection.execute(update(table).where(same).values(values))
+
+
+def _rename_in_jobs(connection: Connection, references: Iterable[str]) -> None:
+    """Let jobs show hosts and machines under the names they have now."""
+    table, machine, host = tables.job_object, tables.host_machine, tables.host
+    jobs = set()
+    for reference in references:
+        known = connection.execute(
+            select(machine.c.name, host.c.name.label("host_name"))
+            .join(host, host.c.uid == machine.c.host_uid)
+            .where(machine.c.reference == reference)
+        ).first()
+        if known is not None:
+            shown = {"name": known.name, "path": source_path(known.host_name, known.name)}
+        else:
+            root = read_reference(reference)
+            shown = {"name": host_in_use(connection, root and root.root).name}
+        rows = connection.execute(select(table).where(table.c.reference == reference)).all()
+        for row in rows:
+            if any(getattr(row, name) != value for name, value in shown.items()):
+                connection.execute(update(table).where(table.c.uid == row.uid).values(shown))
+                jobs.add(row.job_uid)
+    for job in jobs:
+        publish_job(connection, job)
+
+
+def source_path(host: str, machine: str) -> str:
+    """Given the names of a host and a machine there, return where points say they came from."""
+    return f"{host}/{machine}"
+
+
+def _job_with(connection: Connection, uid: UUID) -> str | None:
+    """Return the name of a job that has anything of a host; None without one."""
+    table, job = tables.job_object, tables.job
+    rows = connection.execute(
+        select(table.c.reference, job.c.name)
+        .join(job, job.c.uid == table.c.job_uid)
+        .where(~table.c.removed, ~job.c.deleted, table.c.role != FOUND)
+        .where(table.c.kind.in_(("machine", "host", "tag")))
+        .order_by(job.c.name)
+    )
+    for row in rows:
+        read = read_reference(row.reference)
+        if read is not None and read.root == uid:
+            return str(row.name)
+    return None

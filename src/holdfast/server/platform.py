@@ -1,0 +1,57 @@
+"""What the backup server asks of a hypervisor's host: who it is, and which machines it has.
+
+The engine answers it over libvirt; nothing else here knows how a host is reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import msgspec
+
+
+@dataclass(frozen=True)
+class HostAccess:
+    """How to reach a host: a connection URI and, where it asks for them, name and password."""
+
+    uri: str
+    username: str | None = None
+    password: str | None = None
+
+    def __repr__(self) -> str:
+        return f"HostAccess({self.uri!r})"
+
+
+class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a probe found: the host's own name, and versions such as ``7.2.19``.
+
+    `acceleration` is ``kvm`` only where a guest truly ran with it; `note` says in a sentence why
+    it is not, or is empty.
+    """
+
+    hostname: str
+    hypervisor: str
+    library: str
+    acceleration: Literal["kvm", "tcg"]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class HostMachine:
+    """A machine as its host lists it. `uuid` in lower case, with dashes."""
+
+    uuid: str
+    name: str
+    tags: tuple[str, ...] = ()
+
+
+class Platform(Protocol):
+    """Hosts, as they are now. Each method raises EngineError, saying in words what failed."""
+
+    async def probe(self, access: HostAccess) -> HostFacts:
+        """Return what a host is. May take seconds: a small guest is booted."""
+
+    async def machines(self, access: HostAccess) -> Sequence[HostMachine]:
+        """Return all machines of a host, running or not."""
