@@ -191,10 +191,12 @@ async def _keep(work: Work) -> MachineResult:
         for path in made:
             await remove_durably(path)
         raise
+    parent = work.plan.parent
     point = MachinePoint(
         uuid=work.plan.uuid,
         name=work.definition.name,
         checkpoint=work.checkpoint if work.tracked else None,
+        parent_checkpoint=None if parent is None else parent.checkpoint,
         definition=definition,
         nvram=nvram,
         disks=tuple(disks),

@@ -182,6 +182,15 @@ class LibvirtMachine:
 
         return await self._ask(get, "listing the checkpoints of")
 
+    async def adopt_checkpoint(self, checkpoint: str) -> None:
+        """Given a checkpoint's XML, record it anew for bitmaps that are there already."""
+        await self._ask(
+            lambda library, domain: domain.checkpointCreateXML(
+                checkpoint, library.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE
+            ),
+            "recording a checkpoint of",
+        )
+
     async def delete_checkpoint(self, name: str) -> None:
         """Delete a checkpoint and its bitmaps; where some are missing, those that are there.
 

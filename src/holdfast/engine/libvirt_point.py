@@ -42,12 +42,14 @@ class MachinePoint:
     """A restore point of a machine. ``definition`` is its domain XML.
 
     ``checkpoint`` is the libvirt checkpoint made at the same instant, or None where no disk can
-    keep a bitmap: the next point of the chain begins there.
+    keep a bitmap: the next point of the chain begins there. ``parent_checkpoint`` is the one of the
+    parent point, which is there until the next point is made.
     """
 
     uuid: str
     name: str
     checkpoint: str | None
+    parent_checkpoint: str | None
     definition: StoredFile
     nvram: StoredFile | None
     disks: tuple[DiskPoint, ...]

@@ -90,8 +90,12 @@ async def _begin(work: Work) -> None:
     """Begin the job on the best rungs that libvirt accepts."""
     plan = work.plan
     parent = None if plan.parent is None else plan.parent.checkpoint
-    await release_checkpoints(work.machine.connection, plan.uuid, plan.chain, keep=parent)
     checkpoints = await work.machine.checkpoints()
+    if plan.parent is not None:
+        for name in (plan.parent.parent_checkpoint, parent):
+            if name is not None and name not in checkpoints:
+                await _remove_lost_bitmaps(work, name)
+    await release_checkpoints(work.machine.connection, plan.uuid, plan.chain, keep=parent)
     for disk in work.disks:
         work.decisions.append(await _decide(work, disk, work.states[disk.target], checkpoints))
     if await work.machine.state() is State.RUNNING:
@@ -103,6 +107,17 @@ async def _begin(work: Work) -> None:
             work.consistency = "crash-consistent"
             work.notes.append("The machine is paused, so its file systems were not quiesced.")
         await _begin_job(work)
+
+
+async def _remove_lost_bitmaps(work: Work, checkpoint: str) -> None:
+    """Remove the bitmaps of a checkpoint whose record another program has deleted."""
+    # Without the record libvirt does not know them, and QEMU would keep them up for ever.
+    tracked = work.tracked
+    untracked = [disk.target for disk in work.definition.disks if disk.target not in tracked]
+    with contextlib.suppress(HypervisorFailed):
+        lost = checkpoint_xml(checkpoint, tracked, untracked, created=1)
+        await work.machine.adopt_checkpoint(lost)
+        await work.machine.delete_checkpoint(checkpoint)
 
 
 async def _decide(

@@ -68,10 +68,17 @@ def backup_files_in(xml: str) -> list[Path]:
     return [Path(target.get("file", "")) for target in root.findall("disks/disk/target")]
 
 
-def checkpoint_xml(name: str, tracked: Collection[str], untracked: Collection[str]) -> str:
-    """Return the XML of a checkpoint with a bitmap on each of the disks ``tracked``."""
+def checkpoint_xml(
+    name: str, tracked: Collection[str], untracked: Collection[str], *, created: int | None = None
+) -> str:
+    """Return the XML of a checkpoint with a bitmap on each of the disks ``tracked``.
+
+    ``created``, in seconds since 1970, is only given for one that exists.
+    """
     root = etree.Element("domaincheckpoint")
     etree.SubElement(root, "name").text = name
+    if created is not None:
+        etree.SubElement(root, "creationTime").text = str(created)
     disks = etree.SubElement(root, "disks")
     for target in tracked:
         etree.SubElement(disks, "disk", name=target, checkpoint="bitmap")

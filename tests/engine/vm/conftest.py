@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import libvirt
@@ -12,6 +13,8 @@ from holdfast.engine.libvirt_connection import LibvirtConnection, connected
 from .lab import Guest, Host, libvirt_daemon
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)
+
+_numbers = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -33,14 +36,16 @@ def make_guest(host: Host, tmp_path: Path) -> Iterator[Callable[..., Guest]]:
     disks = tmp_path / "disks"
     disks.mkdir()
 
+    made = []
+
     def make(
-        name: str = "web1",
         *,
         targets: tuple[str, ...] = ("vda", "vdb"),
         started: bool = True,
         **more: str,
     ) -> Guest:
-        guest = Guest(host, name, disks, direct, **more)
+        guest = Guest(host, f"web{next(_numbers)}", disks, direct, **more)
+        made.append(guest)
         for target in targets:
             guest.add_disk(target)
         guest.define()
@@ -49,13 +54,9 @@ def make_guest(host: Host, tmp_path: Path) -> Iterator[Callable[..., Guest]]:
         return guest
 
     yield make
-    for domain in direct.listAllDomains():
-        with suppress(libvirt.libvirtError):
-            domain.destroy()
-        with suppress(libvirt.libvirtError):
-            domain.undefineFlags(
-                libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
-            )
+    for guest in made:
+        with suppress(libvirt.libvirtError):  # the test itself has removed it
+            guest.discard()
     direct.close()
 
 

@@ -25,7 +25,9 @@ import libvirt_qemu
 
 from engine.lab import MIB, wait_until
 from holdfast.engine.image import restore_image
-from holdfast.engine.libvirt_backup import MachineResult
+from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
+from holdfast.engine.libvirt_connection import LibvirtConnection
+from holdfast.engine.libvirt_work import MachinePlan
 
 DISK_SIZE = 8 * MIB
 _HMP = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
@@ -154,9 +156,12 @@ class Guest:
         disk = self.disks[target]
         number = list(self.disks).index(target)
         backend = f"/machine/peripheral/virtio-disk{number}/virtio-backend"
-        command = f'qemu-io -d {backend} "write -P {pattern} {offset} {length}"'
-        said = libvirt_qemu.qemuMonitorCommand(self.domain, command, _HMP)
-        assert not said.strip(), said  # what it wrote goes to the log, an error comes back
+        # Flushed, so that it is there after QEMU was killed, too.
+        for command in (f"write -P {pattern} {offset} {length}", "flush"):
+            said = libvirt_qemu.qemuMonitorCommand(
+                self.domain, f'qemu-io -d {backend} "{command}"', _HMP
+            )
+            assert not said.strip(), said  # what it wrote goes to the log, an error comes back
         disk.content[offset : offset + length] = bytes([pattern]) * length
 
     def write_something(self, number: int) -> None:
@@ -164,6 +169,15 @@ class Guest:
         for place, target in enumerate(self.disks):
             self.write(target, number * 300_032, 70_144, 1 + number * 8 + place)
             self.write(target, 4 * MIB + place * 65536, 4096, 2 + number * 8 + place)
+
+    def discard(self) -> None:
+        """Take the machine away at once, without waiting for its end."""
+        pid = self.pid if self.domain.isActive() else None
+        self.domain.undefineFlags(
+            libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+        )
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
 
     def checkpoints(self) -> list[str]:
         return sorted(found.getName() for found in self.domain.listAllCheckpoints(0))
@@ -182,6 +196,21 @@ class Guest:
         assert "urn:holdfast" not in self.domain.XMLDesc(0)
         if self.domain.isActive():
             assert self.domain.jobStats()["type"] == libvirt.VIR_DOMAIN_JOB_NONE
+
+
+async def back_up(
+    connection: LibvirtConnection,
+    guest: Guest,
+    folder: Path,
+    point: str,
+    parent: MachineResult | None = None,
+    *,
+    chain: str = "c1",
+    **more: Any,
+) -> MachineResult:
+    known = None if parent is None else parent.point
+    plan = MachinePlan(guest.uuid, folder, point, chain, known, **more)
+    return await back_up_machine(connection, plan)
 
 
 async def restored_disks(result: MachineResult, folder: Path, to: Path) -> dict[str, bytes]:

@@ -7,31 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
+from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_ladder import Rung
-from holdfast.engine.libvirt_work import MachinePlan
 
-from .lab import DISK_SIZE, Guest, restored_disks
+from .lab import DISK_SIZE, Guest, back_up, restored_disks
 
 pytestmark = pytest.mark.vm
-
-
-async def back_up(
-    connection: LibvirtConnection,
-    guest: Guest,
-    folder: Path,
-    point: str,
-    parent: MachineResult | None = None,
-) -> MachineResult:
-    plan = MachinePlan(
-        uuid=guest.uuid,
-        folder=folder,
-        point=point,
-        chain="c1",
-        parent=None if parent is None else parent.point,
-    )
-    return await back_up_machine(connection, plan)
 
 
 async def test_every_point_of_a_machine_with_two_disks_restores_byte_for_byte(
