@@ -16,7 +16,12 @@ SOAK_CRASHES ?= 200
 # Programs Holdfast calls, and those its tests call, too; with the Debian package each comes in.
 PROGRAMS := qemu-img:qemu-utils qemu-nbd:qemu-utils restic:restic mke2fs:e2fsprogs curl:curl
 TEST_PROGRAMS := mkfs.xfs:xfsprogs mkntfs:ntfs-3g ntfscp:ntfs-3g mkfs.fat:dosfstools mcopy:mtools \
-	sfdisk:fdisk
+	sfdisk:fdisk libvirtd:libvirt-daemon virt-qemu-run:libvirt-daemon-driver-qemu \
+	qemu-system-x86_64:qemu-system-x86
+# What libvirt's Python module is compiled with. A path stands for what has no program.
+LIBVIRT_BUILD := gcc:gcc pkg-config:pkg-config /usr/include/stdio.h:libc6-dev \
+	/usr/include/libvirt/libvirt.h:libvirt-dev
+LIBVIRT_STAMP := $(VENV)/.libvirt
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -36,6 +41,10 @@ setup: $(STAMP) ## Install what is missing: Debian packages, Python packages, Ho
 .PHONY: run
 run: setup ## Start Holdfast with its data under ./var (flags: HOLDFAST_ARGS)
 	@exec $(BIN)/holdfast up --data $(DATA) $(HOLDFAST_ARGS)
+
+.PHONY: libvirt
+libvirt: $(LIBVIRT_STAMP) ## Add what Holdfast needs for machines on libvirt
+	@:
 
 .PHONY: test
 test: tools ## Run every test
@@ -64,6 +73,9 @@ lock: ## Make requirements.lock anew from pyproject.toml
 	@build/lock/bin/pip-compile --quiet --allow-unsafe --extra=dev --generate-hashes \
 		--no-emit-find-links --no-emit-index-url --no-emit-trusted-host --strip-extras \
 		--output-file=requirements.lock pyproject.toml
+	@echo libvirt-python | build/lock/bin/pip-compile --quiet --generate-hashes \
+		--no-emit-find-links --no-emit-index-url --no-emit-trusted-host --strip-extras \
+		--output-file=requirements-libvirt.lock -
 	@rm -rf build/lock
 
 .PHONY: clean
@@ -86,8 +98,16 @@ $(STAMP): requirements.lock pyproject.toml | debian
 	@$(BIN)/pip install -qq --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
+# After the stamp of the environment, which a new set-up takes away with everything in it.
+$(LIBVIRT_STAMP): requirements-libvirt.lock $(STAMP)
+	@$(MAKE) --no-print-directory debian PROGRAMS="$(LIBVIRT_BUILD) $$($(BIN)/python -c \
+		'import sysconfig; print(sysconfig.get_path("include"))')/Python.h:python3-dev"
+	@echo 'Compiling the Python module of libvirt'
+	@$(BIN)/pip install -qq --require-hashes --requirement requirements-libvirt.lock
+	@touch $@
+
 .PHONY: tools
-tools: setup
+tools: setup libvirt
 	@$(MAKE) --no-print-directory debian PROGRAMS='$(TEST_PROGRAMS)'
 
 # Quiet when nothing is missing. /usr/sbin is where mke2fs is, and not in every user's PATH.
@@ -95,7 +115,8 @@ tools: setup
 debian:
 	@PATH="$$PATH:/usr/sbin:/sbin"; missing=''; \
 	for pair in $(PROGRAMS); do \
-		command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
+		command -v "$${pair%%:*}" >/dev/null || [ -e "$${pair%%:*}" ] || \
+			missing="$$missing $${pair#*:}"; \
 	done; \
 	if ! [ -f $(STAMP) ]; then \
 		if ! command -v $(PYTHON) >/dev/null; then \

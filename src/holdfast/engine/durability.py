@@ -125,6 +125,24 @@ def _sha256(path: Path, tell: Callable[[int], None], stopped: threading.Event) -
     return digest.hexdigest()
 
 
+async def write_new(path: Path, content: bytes) -> str:
+    """Write a small new file durably, for its owner only; return its SHA-256 in hexadecimal.
+
+    Raise FileExistsError and OSError.
+    """
+    partial = partial_name(path)
+    async with discarded_on_exit(partial):
+        await asyncio.to_thread(_write_private, partial, content)
+        await publish(partial, path)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
 def write_json(path: Path, value: object) -> None:
     """Write a small JSON file durably, replacing what was there. Blocking; raise OSError."""
     partial = partial_name(path)

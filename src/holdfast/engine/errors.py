@@ -44,3 +44,27 @@ class ToolFailed(EngineError):
 
 class ChainBroken(EngineError):
     """A file that a restore point depends on is missing or damaged."""
+
+
+class HypervisorUnavailable(EngineError):
+    """The hypervisor's host cannot be reached, does not answer, or its library is missing here."""
+
+
+class HypervisorFailed(EngineError):
+    """The hypervisor refused, or failed at, what it was asked to do."""
+
+
+class CheckpointUnusable(HypervisorFailed):
+    """A checkpoint of a machine, or its bitmap on one of the disks, is missing or broken."""
+
+
+class MachineMissing(EngineError):
+    """The machine does not exist on the host."""
+
+
+class MachineBusy(EngineError):
+    """The machine exists already, runs, or is being backed up, which the work does not allow."""
+
+
+class ScriptFailed(EngineError):
+    """A script that was to run before or after the backup failed or ran too long."""

@@ -23,10 +23,12 @@ from holdfast.engine.image_lock import unchanged_while_read
 from holdfast.engine.image_source import ImageInfo, inspect
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 from holdfast.engine.qemu_image import (
+    FractionCallback,
     absolute,
     check_image,
     convert_arguments,
     create_overlay_arguments,
+    name_backing_arguments,
     rebase_arguments,
     run_qemu_image,
     stored_data_size,
@@ -35,6 +37,7 @@ from holdfast.engine.qemu_image import (
 # Read and compare (or, for a full, read and compress) : compress what differs : hash.
 _FULL_WEIGHTS = (94, 0, 6)
 _INCREMENT_WEIGHTS = (80, 15, 5)
+_LAYER_WEIGHTS = (80, 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ async def back_up_image(
         with unchanged_while_read(source.files):
             if await inspect(plan.source, plan.source_format) != source:
                 raise SourceUnreadable(f"The disk image {plan.source} is being changed.")
-            parent, problem = await _usable_parent(plan, source)
+            parent, problem = await usable_parent(plan.parent, plan.target, source.virtual_size)
             weights = _FULL_WEIGHTS if parent is None else _INCREMENT_WEIGHTS
             phases = Phases(on_progress, weights, source.virtual_size)
             if parent is not None:
@@ -98,10 +101,40 @@ async def back_up_image(
         return await _finish(
             partial,
             plan.target,
-            phases,
+            phases.phase(2),
             virtual_size=source.virtual_size,
             incremental=incremental,
             note=None if problem is None else f"A full backup was taken, because {problem}.",
+        )
+
+
+async def keep_layer(
+    layer: Path, parent: Path, target: Path, on_progress: ProgressCallback = ignore_progress
+) -> ImageResult:
+    """Keep the changed blocks that somebody wrote into a qcow2 as an increment on ``parent``.
+
+    ``layer`` holds exactly what changed since ``parent``, which `usable_parent` has accepted. What
+    it names as its backing file is not looked at, but replaced. Raise as `back_up_image` does.
+    """
+    layer, parent, target = absolute(layer), absolute(parent), absolute(target)
+    await asyncio.to_thread(_ensure_writable_name, target)
+    virtual_size = (await asyncio.to_thread(read_backup_header, parent)).virtual_size
+    phases = Phases(on_progress, _LAYER_WEIGHTS)
+    await run_qemu_image(
+        name_backing_arguments(layer, parent),
+        doing=f"Putting what changed on {parent}",
+        writing=layer,
+    )
+    partial = partial_name(target)
+    async with discarded_on_exit(partial):
+        await _compress_layer(layer, parent, partial, phases.phase(0), layer)
+        return await _finish(
+            partial,
+            target,
+            phases.phase(1),
+            virtual_size=virtual_size,
+            incremental=True,
+            note=None,
         )
 
 
@@ -118,20 +151,25 @@ def _already_there(target: Path) -> EngineError:
     return EngineError(f"The backup file {target} exists already; it is never overwritten.")
 
 
-async def _usable_parent(plan: ImagePlan, source: ImageInfo) -> tuple[Path | None, str | None]:
-    """Return the parent to build on, or None and the reason in words (None without a parent)."""
-    if plan.parent is None:
+async def usable_parent(
+    parent: Path | None, target: Path, virtual_size: int
+) -> tuple[Path | None, str | None]:
+    """Return the parent that ``target`` can be built on, or None and the reason in words.
+
+    ``virtual_size`` is that of the disk now, in bytes. Without a parent there is no reason either.
+    """
+    if parent is None:
         return None, None
-    parent = absolute(plan.parent)
-    if parent.parent != plan.target.parent:
+    parent = absolute(parent)
+    if parent.parent != absolute(target).parent:
         return None, f"the previous point {parent} lies in another folder"
     try:
         files = await asyncio.to_thread(backup_files, parent)
         header = await asyncio.to_thread(read_backup_header, parent)
     except ChainBroken as error:
         return None, _as_clause(error)
-    if header.virtual_size != source.virtual_size:
-        sizes = f"from {header.virtual_size} to {source.virtual_size} bytes"
+    if header.virtual_size != virtual_size:
+        sizes = f"from {header.virtual_size} to {virtual_size} bytes"
         return None, f"the size of the disk changed {sizes} since the previous point"
     for file in files:
         if damage := await check_image(file):
@@ -160,20 +198,27 @@ async def _write_increment(
             )
         except ChainBroken as error:
             return _as_clause(error)
-        await run_qemu_image(
-            convert_arguments(
-                difference,
-                partial,
-                source_format="qcow2",
-                target_format="qcow2",
-                compressed=True,
-                backing_name=parent.name,
-            ),
-            doing=f"Compressing what changed in {image}",
-            writing=partial,
-            on_fraction=phases.phase(1),
-        )
+        await _compress_layer(difference, parent, partial, phases.phase(1), image)
     return None
+
+
+async def _compress_layer(
+    layer: Path, parent: Path, partial: Path, on_fraction: FractionCallback, image: Path
+) -> None:
+    """Write what a layer on ``parent`` holds into ``partial``, an increment on ``parent``."""
+    await run_qemu_image(
+        convert_arguments(
+            layer,
+            partial,
+            source_format="qcow2",
+            target_format="qcow2",
+            compressed=True,
+            backing_name=parent.name,
+        ),
+        doing=f"Compressing what changed in {image}",
+        writing=partial,
+        on_fraction=on_fraction,
+    )
 
 
 def _as_clause(error: ChainBroken) -> str:
@@ -196,14 +241,13 @@ async def _write_full(source: ImageInfo, partial: Path, phases: Phases) -> None:
 async def _finish(
     partial: Path,
     target: Path,
-    phases: Phases,
+    advance: FractionCallback,
     *,
     virtual_size: int,
     incremental: bool,
     note: str | None,
 ) -> ImageResult:
     """Hash, synchronise and name the finished file."""
-    advance = phases.phase(2)
     try:
         data_size = await stored_data_size(partial)
         file_size = (await asyncio.to_thread(partial.stat)).st_size

@@ -10,12 +10,13 @@ from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_chain import backup_files, read_backup_header
 from holdfast.engine.image_lock import unchanged_while_read
-from holdfast.engine.image_source import FORMATS
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 from holdfast.engine.qemu_image import absolute, check_image, convert_arguments, run_qemu_image
 
 # Copying : bringing the copy to stable storage.
 _WEIGHTS = (95, 5)
+FORMATS = ("raw", "qcow2", "vmdk")
+"""What a disk can be restored as; vmdk is one sparse file ("monolithicSparse")."""
 
 
 async def restore_image(
@@ -26,7 +27,7 @@ async def restore_image(
     format: str = "raw",
     overwrite: bool = False,
 ) -> None:
-    """Write the disk as it was at a point to ``target``, as raw or qcow2.
+    """Write the disk as it was at a point to ``target``, as raw, qcow2 or vmdk.
 
     The target appears only when it is whole and on stable storage; an existing one is kept
     unless ``overwrite`` is set, and then until that moment. Raise ChainBroken naming the file
@@ -35,7 +36,7 @@ async def restore_image(
     or ToolFailed; then, and when cancelled, no temporary is left.
     """
     if format not in FORMATS:
-        raise EngineError(f"A disk can be restored as raw or qcow2, not as {format}.")
+        raise EngineError(f"A disk can be restored as {', '.join(FORMATS)}, not as {format}.")
     point, target = absolute(point), absolute(target)
     await asyncio.to_thread(_ensure_allowed, target, overwrite)
     files = await asyncio.to_thread(backup_files, point)

@@ -33,6 +33,22 @@ class _Extent(msgspec.Struct):
     data: bool
 
 
+class _Bitmap(msgspec.Struct):
+    name: str
+
+
+class _Data(msgspec.Struct):
+    bitmaps: list[_Bitmap] = []
+
+
+class _FormatSpecific(msgspec.Struct):
+    data: _Data
+
+
+class _Info(msgspec.Struct, rename="kebab"):
+    format_specific: _FormatSpecific
+
+
 def absolute(path: Path) -> Path:
     """Return the path from the root, which qemu-img can only take for a file."""
     return path.absolute()
@@ -77,6 +93,15 @@ def rebase_arguments(overlay: Path, backing_name: str) -> list[str]:
     # "unsafe" (no flushes): the layer is a temporary, made again after any failure.
     arguments = ["qemu-img", "rebase", "-p", "-t", "unsafe", "-f", "qcow2"]
     return [*arguments, "-b", backing_name, "-F", "qcow2", os.fspath(overlay)]
+
+
+def name_backing_arguments(layer: Path, backing: Path) -> list[str]:
+    """Return the command that names another qcow2 as the backing file in a layer's header.
+
+    Neither the old one nor the new one is opened, and no data is touched.
+    """
+    arguments = ["qemu-img", "rebase", "-q", "-u", "-f", "qcow2"]
+    return [*arguments, "-b", os.fspath(backing), "-F", "qcow2", os.fspath(layer)]
 
 
 def commit_arguments(increment: Path) -> list[str]:
@@ -153,6 +178,24 @@ async def shrink_image(path: Path, size: int) -> None:
     """Cut a qcow2 file's virtual size down to ``size`` bytes."""
     arguments = ["qemu-img", "resize", "-q", "-f", "qcow2", "--shrink", os.fspath(path), str(size)]
     await run_qemu_image(arguments, doing=f"Shrinking {path}", writing=path)
+
+
+async def bitmaps_of(path: Path) -> list[str]:
+    """Given a qcow2 file that nobody has open, return the names of the bitmaps stored in it.
+
+    Raise ToolFailed or ImageInUse.
+    """
+    completed = await run(["qemu-img", "info", "--output=json", "-f", "qcow2", os.fspath(path)])
+    if completed.exit_code != 0:
+        raise tool_failure(completed, doing=f"Reading {path}", writing=path)
+    info = msgspec.json.decode(completed.stdout, type=_Info)
+    return [bitmap.name for bitmap in info.format_specific.data.bitmaps]
+
+
+async def remove_bitmap(path: Path, name: str) -> None:
+    """Remove a bitmap from a qcow2 file that nobody has open; raise ToolFailed or ImageInUse."""
+    arguments = ["qemu-img", "bitmap", "--remove", "-f", "qcow2", os.fspath(path), name]
+    await run_qemu_image(arguments, doing=f"Removing a bitmap of {path}", writing=path)
 
 
 async def stored_data_size(path: Path) -> int:

@@ -1,0 +1,261 @@
+"""Backs up a machine on libvirt, whether it runs or not: all its disks as of one instant.
+
+QEMU copies (pushes) each disk into a qcow2 of its own, either whole or the blocks that changed
+since the checkpoint of the parent point, while the guest goes on. A checkpoint made at the same
+instant is where the next point begins. What was pushed is then compressed into the point's files.
+A machine that is off is started paused for the time of the copying, since libvirt only copies then.
+
+At any time: the checkpoint of the parent point stays until a later point is the parent, so that
+whatever fails, the next backup finds what it needs; and what a bitmap says is never trusted where
+`libvirt_ladder` knows better.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from holdfast.engine.durability import discarded_on_exit, remove_durably, write_new
+from holdfast.engine.errors import (
+    EngineError,
+    MachineBusy,
+)
+from holdfast.engine.failures import folder_gone, writing_failure
+from holdfast.engine.image_backup import (
+    ImagePlan,
+    ImageResult,
+    back_up_image,
+    keep_layer,
+)
+from holdfast.engine.libvirt_connection import LibvirtConnection
+from holdfast.engine.libvirt_domain import MachineDisk, read_definition
+from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung
+from holdfast.engine.libvirt_machine import LibvirtMachine
+from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
+from holdfast.engine.libvirt_push import forget, push
+from holdfast.engine.libvirt_tidy import (
+    checkpoint_prefix,
+    end_interrupted_backup,
+)
+from holdfast.engine.libvirt_work import MachinePlan, Work
+from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
+
+_POLL_SECONDS = (0.05, 1.0)
+_PUSH_WEIGHT, _KEEP_WEIGHT = 50, 50
+_LARGEST_NVRAM = 64 * 1024 * 1024
+_in_progress: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class MachineResult:
+    """A point whose files are whole and on stable storage.
+
+    ``rung`` is the lowest that a disk came to. ``consistency`` is "quiesced" (by the guest agent),
+    "crash-consistent" or "powered off". ``warnings`` and ``notes`` are whole sentences.
+    """
+
+    point: MachinePoint
+    rung: Rung
+    consistency: str
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+async def back_up_machine(
+    connection: LibvirtConnection,
+    plan: MachinePlan,
+    on_progress: ProgressCallback = ignore_progress,
+) -> MachineResult:
+    """Make a restore point of a machine and return it. An existing file is never overwritten.
+
+    Raise MachineMissing, MachineBusy, HypervisorUnavailable, HypervisorFailed, ScriptFailed,
+    NoSpace, RepositoryUnavailable, ToolMissing, ToolFailed or EngineError; then, and when
+    cancelled, no file, job or checkpoint of this point is left, as far as the host still answers.
+    """
+    folder, staging = plan.folder.absolute(), plan.staging and plan.staging.absolute()
+    plan = replace(plan, folder=folder, staging=staging)
+    checkpoint = f"{checkpoint_prefix(plan.chain)}{plan.point}"
+    with _alone(plan.uuid):
+        machine = LibvirtMachine(connection, plan.uuid)
+        done = await end_interrupted_backup(connection, plan.uuid, plan.folders)
+        work = await _prepared(machine, plan, checkpoint, on_progress)
+        work.warnings += done
+        async with discarded_on_exit(*(work.pushed(disk.target) for disk in work.disks)):
+            try:
+                await push(work)
+                return await _keep(work)
+            except BaseException:
+                await forget(work)
+                raise
+
+
+@contextlib.contextmanager
+def _alone(uuid: str) -> Iterator[None]:
+    """Keep two backups of this process off the same machine: each would end the other's."""
+    if uuid in _in_progress:
+        raise MachineBusy(f"The machine {uuid} is being backed up already.")
+    _in_progress.add(uuid)
+    try:
+        yield
+    finally:
+        _in_progress.discard(uuid)
+
+
+async def _prepared(
+    machine: LibvirtMachine, plan: MachinePlan, checkpoint: str, on_progress: ProgressCallback
+) -> Work:
+    """Look at the machine, and raise when it or the plan makes a backup impossible."""
+    definition = read_definition(await machine.definition(live=True))
+    disks = [disk for disk in definition.backed_up if disk.target not in plan.left_out]
+    states = {disk.target: await _state(machine, disk) for disk in disks}
+    weights = [_PUSH_WEIGHT, *[_KEEP_WEIGHT / max(len(disks), 1)] * len(disks)]
+    total = sum(state.virtual_size for state in states.values())
+    work = Work(
+        plan=plan,
+        machine=machine,
+        definition=definition,
+        stored_definition=await machine.definition(live=False),
+        checkpoint=checkpoint,
+        phases=Phases(on_progress, weights, total),
+        states=states,
+    )
+    await asyncio.to_thread(_ensure_possible, work)
+    _describe(work)
+    return work
+
+
+async def _state(machine: LibvirtMachine, disk: MachineDisk) -> DiskState:
+    def inode() -> int | None:
+        try:
+            return None if disk.path is None else Path(disk.path).stat().st_ino
+        except OSError:
+            return None  # it lies on another host
+
+    return DiskState(
+        disk.target,
+        disk.path,
+        disk.format,
+        await machine.capacity(disk.target),
+        await asyncio.to_thread(inode),
+    )
+
+
+def _describe(work: Work) -> None:
+    """Note what is no part of the point, and where the machine differs from its definition."""
+    for disk in work.definition.disks:
+        if disk.left_out is not None:
+            work.notes.append(f"{disk.target} is not backed up: {disk.left_out}.")
+        elif disk.target in work.plan.left_out:
+            work.notes.append(f"{disk.target} is not backed up: the job leaves it out.")
+    if work.definition.has_tpm:
+        work.warnings.append("The state of the machine's TPM is not part of the point.")
+    stored = {(disk.target, disk.path) for disk in read_definition(work.stored_definition).disks}
+    for disk in work.disks:
+        if (disk.target, disk.path) not in stored:
+            work.warnings.append(
+                f"{disk.target} ({disk.path}) is attached to the running machine only; its stored "
+                "definition, which is part of the point, does not have it like that."
+            )
+
+
+def _ensure_possible(work: Work) -> None:
+    if not work.disks:
+        raise EngineError(f"The machine {work.definition.name} has no disk to back up.")
+    if any(sign in work.plan.point for sign in ":/") or work.plan.point.startswith("."):
+        raise EngineError(f"{work.plan.point!r} cannot be the name of a point's files.")
+    for folder in (work.plan.folder, work.plan.staging or work.plan.folder):
+        if not folder.is_dir():
+            raise folder_gone(folder)
+    for path in (*(work.target(disk.target) for disk in work.disks), _definition_path(work)):
+        if os.path.lexists(path):
+            raise EngineError(f"The backup file {path} exists already; it is never overwritten.")
+
+
+async def _keep(work: Work) -> MachineResult:
+    """Turn what was pushed into the point's files."""
+    made: list[Path] = []
+    try:
+        disks = []
+        for number, decision in enumerate(work.decisions, start=1):
+            disks.append(await _keep_disk(work, decision, work.phases.phase(number)))
+            made.append(work.target(decision.target))
+        nvram = None
+        if work.nvram is not None:
+            nvram = await _keep_small(work, "nvram", work.nvram, made)
+        definition = await _keep_small(work, "xml", work.stored_definition.encode(), made)
+    except BaseException:
+        for path in made:
+            await remove_durably(path)
+        raise
+    parent = work.plan.parent
+    point = MachinePoint(
+        uuid=work.plan.uuid,
+        name=work.definition.name,
+        checkpoint=work.checkpoint if work.tracked else None,
+        parent_checkpoint=None if parent is None else parent.checkpoint,
+        definition=definition,
+        nvram=nvram,
+        disks=tuple(disks),
+    )
+    order = list(Rung)
+    return MachineResult(
+        point=point,
+        rung=max((disk.rung for disk in disks), key=order.index),
+        consistency=work.consistency,
+        warnings=tuple(work.warnings),
+        notes=tuple(work.notes),
+    )
+
+
+async def _keep_disk(work: Work, decision: Decision, advance: Callable[[float], None]) -> DiskPoint:
+    def tell(progress: Progress) -> None:
+        advance(progress.fraction)
+
+    target, pushed = work.target(decision.target), work.pushed(decision.target)
+    before = None if work.plan.parent is None else work.plan.parent.disk(decision.target)
+    parent = None if before is None else work.plan.folder / before.file.name
+    rung, reason = decision.rung, decision.reason
+    result: ImageResult
+    if rung is Rung.CHANGED_BLOCKS and parent is not None:
+        result = await keep_layer(pushed, parent, target, tell)
+    else:
+        parent = parent if rung is Rung.DIFFERENCE else None
+        result = await back_up_image(ImagePlan(pushed, target, parent, "qcow2"), tell)
+        if result.note is not None:
+            rung, reason = Rung.FULL, f"{reason}; {result.note}"
+    if reason is not None and not decision.expected:
+        work.warnings.append(_fall(decision.target, rung, reason))
+    elif reason is not None:
+        work.notes.append(_fall(decision.target, rung, reason))
+    return DiskPoint(
+        state=work.states[decision.target],
+        file=StoredFile(target.name, result.sha256),
+        file_size=result.file_size,
+        data_size=result.data_size,
+        incremental=result.incremental,
+        rung=rung,
+        reason=reason,
+    )
+
+
+def _fall(target: str, rung: Rung, reason: str) -> str:
+    kept = "was kept whole" if rung is Rung.FULL else "was read whole to keep what differs"
+    return f"{target} {kept}, because {reason.rstrip('.')}."
+
+
+def _definition_path(work: Work) -> Path:
+    return work.plan.folder / f"{work.plan.point}.xml"
+
+
+async def _keep_small(work: Work, suffix: str, content: bytes, made: list[Path]) -> StoredFile:
+    path = work.plan.folder / f"{work.plan.point}.{suffix}"
+    try:
+        sha256 = await write_new(path, content)
+    except OSError as error:
+        raise writing_failure(error, path) from error
+    made.append(path)
+    return StoredFile(path.name, sha256)

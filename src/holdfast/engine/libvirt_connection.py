@@ -1,0 +1,204 @@
+"""A connection to a hypervisor's host by libvirt: the one place where its library is loaded.
+
+libvirt's calls are C and block, some of them for ever when the other side hangs. Each connection
+therefore has a thread of its own, in which its calls are made one after the other, and each call
+has a time limit. What passes it makes the connection dead: its thread is left behind and nobody
+waits for it, neither a task nor the end of the process. Keepalive messages find out that the other
+side is gone, and end that thread, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import importlib
+import queue
+import re
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+from holdfast.engine.errors import (
+    CheckpointUnusable,
+    EngineError,
+    HypervisorFailed,
+    HypervisorUnavailable,
+    MachineMissing,
+)
+from holdfast.engine.libvirt_uri import checked_uri
+
+Result = TypeVar("Result")
+Call = Callable[[Any, Any], Result]
+"""Given the library and the open connection, do something. It runs in the connection's thread."""
+
+TIME_LIMIT = 60.0
+_KEEPALIVE_SECONDS = 5
+_KEEPALIVE_MISSED = 6
+_BROKEN = re.compile(r"client socket is closed|keepalive|connection closed|broken pipe|EOF", re.I)
+_loop_started = threading.Lock()
+_loop: threading.Thread | None = None
+
+
+class _Worker(threading.Thread):
+    """Makes the calls that it is given, in order, until it is given None."""
+
+    def __init__(self, name: str) -> None:
+        # A daemon, and not of an executor: Python would wait for either when it ends.
+        super().__init__(name=name, daemon=True)
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.start()
+
+    def run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+
+    def submit(self, function: Callable[[], Result]) -> asyncio.Future[Result]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+
+        def deliver(result: Result | None, error: BaseException | None) -> None:
+            if future.done():
+                return  # nobody waits for it any more
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]
+
+        def work() -> None:
+            result, failure = None, None
+            try:
+                result = function()
+            except BaseException as error:  # noqa: BLE001 - it is handed to who waits
+                failure = error
+            with contextlib.suppress(RuntimeError):  # the event loop is closed
+                loop.call_soon_threadsafe(deliver, result, failure)
+
+        self._work.put(work)
+        return future
+
+    def stop(self) -> None:
+        self._work.put(None)
+
+
+class LibvirtConnection:
+    """An open connection, made by `connected`. Calls of several tasks wait for one another."""
+
+    def __init__(self, uri: str, library: Any, connect: Any, worker: _Worker) -> None:
+        self.uri = uri
+        self._library = library
+        self._connect = connect
+        self._worker = worker
+        self._hung = False
+
+    async def call(
+        self, function: Call[Result], *, doing: str, time_limit: float = TIME_LIMIT
+    ) -> Result:
+        """Make a call and return what it returns; ``doing`` is a phrase such as "starting web1".
+
+        Raise HypervisorUnavailable when there is no answer within ``time_limit`` seconds or the
+        connection is lost, MachineMissing, CheckpointUnusable, or HypervisorFailed. When cancelled,
+        the call itself goes on; one made after it sees what it has done.
+        """
+        if self._hung:
+            raise HypervisorUnavailable(f"{self.uri} has stopped to answer.")
+        try:
+            async with asyncio.timeout(time_limit):
+                return await self._worker.submit(
+                    functools.partial(function, self._library, self._connect)
+                )
+        except TimeoutError as error:
+            self._hung = True
+            raise HypervisorUnavailable(
+                f"{self.uri} gave no answer within {time_limit:g} s while {doing}."
+            ) from error
+        except self._library.libvirtError as error:
+            raise _failure(self._library, error, f"{self.uri}, {doing}") from error
+
+    async def close(self) -> None:
+        """Close the connection; what does not close in time is left behind."""
+        if not self._hung:
+            with contextlib.suppress(EngineError):
+                await self.call(
+                    lambda _library, connect: connect.close(), doing="closing", time_limit=5.0
+                )
+        self._worker.stop()
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    uri: str, *, time_limit: float = TIME_LIMIT
+) -> AsyncIterator[LibvirtConnection]:
+    """Open a connection for the time of a block.
+
+    Raise EngineError for a URI that is not allowed, HypervisorUnavailable when libvirt's Python
+    module is not installed or the host does not answer within ``time_limit`` seconds.
+    """
+    checked = checked_uri(uri)
+    library = await asyncio.to_thread(_library)
+    worker = _Worker(f"libvirt {checked}")
+    connection = LibvirtConnection(checked, library, None, worker)
+    try:
+        connection._connect = await connection.call(
+            lambda library, _none: _open(library, checked),
+            doing="connecting",
+            time_limit=time_limit,
+        )
+        yield connection
+    except HypervisorFailed as error:
+        if connection._connect is None:
+            raise HypervisorUnavailable(str(error)) from error
+        raise
+    finally:
+        await connection.close()
+
+
+def _library() -> Any:
+    """Load libvirt's module and start its event loop, which sends the keepalive messages."""
+    global _loop
+    try:
+        library = importlib.import_module("libvirt")
+    except ImportError as error:
+        raise HypervisorUnavailable(
+            "Machines on libvirt need the Python module libvirt, which is not installed here. "
+            'Install it with: pip install "holdfast[libvirt]" (it is compiled; on Debian it needs '
+            "the packages libvirt-dev, pkg-config and gcc)."
+        ) from error
+    with _loop_started:
+        if _loop is None:
+            # Errors reach us as exceptions; without this they are printed as well.
+            library.registerErrorHandler(lambda _context, _error: None, None)
+            library.virEventRegisterDefaultImpl()
+            _loop = threading.Thread(
+                target=_run_events, args=(library,), name="libvirt events", daemon=True
+            )
+            _loop.start()
+    return library
+
+
+def _run_events(library: Any) -> None:
+    # A timer keeps it from waiting for ever on an empty list, unaware of what is added later.
+    library.virEventAddTimeout(1000, lambda _timer, _data: None, None)
+    while True:
+        library.virEventRunDefaultImpl()
+
+
+def _open(library: Any, uri: str) -> Any:
+    connect = library.open(uri)
+    connect.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_MISSED)
+    return connect
+
+
+def _failure(library: Any, error: Any, doing: str) -> EngineError:
+    """Given a libvirt error, return the engine error it means."""
+    code = error.get_error_code()
+    words = (error.get_error_message() or str(error)).rstrip(".")
+    message = f"{doing}: {words}."
+    if code == library.VIR_ERR_NO_DOMAIN:
+        return MachineMissing(message)
+    if code in (library.VIR_ERR_NO_DOMAIN_CHECKPOINT, library.VIR_ERR_CHECKPOINT_INCONSISTENT):
+        return CheckpointUnusable(message)
+    lost = code in (library.VIR_ERR_NO_CONNECT, library.VIR_ERR_RPC, library.VIR_ERR_SYSTEM_ERROR)
+    if lost or _BROKEN.search(words):
+        return HypervisorUnavailable(message)
+    return HypervisorFailed(message)

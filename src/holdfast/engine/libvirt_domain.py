@@ -1,0 +1,235 @@
+"""A machine's definition, libvirt's domain XML: what a backup needs of it, and its rewriting.
+
+The form is libvirt's: https://libvirt.org/formatdomain.html.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxml import etree
+
+from holdfast.engine.errors import EngineError
+from holdfast.engine.libvirt_xml import METADATA, parse, unparse
+
+# The one format that QEMU can store bitmaps in.
+BITMAP_FORMAT = "qcow2"
+_MARK = f"metadata/{{{METADATA}}}session"
+
+
+@dataclass(frozen=True, slots=True)
+class MachineDisk:
+    """A disk as the guest has it: ``target`` is vda, ``path`` the file or block device behind it.
+
+    ``path`` is None where that is neither (a network volume). ``left_out`` says why it is no part
+    of a backup, or is None.
+    """
+
+    target: str
+    path: str | None
+    format: str
+    left_out: str | None
+
+    @property
+    def tracked(self) -> bool:
+        """Whether a checkpoint can keep a bitmap on it."""
+        return self.format == BITMAP_FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a domain XML says. ``mark`` is the note that Holdfast left while it ran, or None.
+
+    ``tags`` are the texts of elements named ``tag``, of whatever namespace, in its metadata.
+    """
+
+    uuid: str
+    name: str
+    disks: tuple[MachineDisk, ...]
+    nvram: str | None
+    has_tpm: bool
+    tags: tuple[str, ...]
+    mark: str | None
+
+    @property
+    def backed_up(self) -> tuple[MachineDisk, ...]:
+        """The disks that a backup holds."""
+        return tuple(disk for disk in self.disks if disk.left_out is None)
+
+
+def read_definition(xml: str | bytes) -> Definition:
+    """Given a domain XML, return what it says; raise EngineError when it is none."""
+    root = _domain(xml)
+    nvram = root.find("os/nvram")
+    return Definition(
+        uuid=_text(root, "uuid"),
+        name=_text(root, "name"),
+        disks=tuple(disk for element in root.findall("devices/disk") if (disk := _disk(element))),
+        nvram=None if nvram is None else _nvram_path(nvram),
+        has_tpm=root.find("devices/tpm") is not None,
+        tags=tuple(
+            text
+            for element in root.findall("metadata//{*}tag")
+            if (text := (element.text or "").strip())
+        ),
+        mark=root.findtext(_MARK),
+    )
+
+
+def _domain(xml: str | bytes) -> etree._Element:
+    root = parse(xml, "The definition of the machine")
+    if root.tag != "domain":
+        raise EngineError("The definition of the machine is not libvirt's domain XML.")
+    return root
+
+
+def _text(root: etree._Element, name: str) -> str:
+    text = (root.findtext(name) or "").strip()
+    if not text:
+        raise EngineError(f"The definition of the machine has no {name}.")
+    return text
+
+
+def _nvram_path(nvram: etree._Element) -> str | None:
+    source = nvram.find("source")
+    path = nvram.text if source is None else source.get("file")
+    return (path or "").strip() or None
+
+
+def _disk(element: etree._Element) -> MachineDisk | None:
+    target = element.find("target")
+    if target is None:
+        return None
+    source = element.find("source")
+    driver = element.find("driver")
+    path = None
+    if source is not None:
+        path = source.get("file") or source.get("dev")
+    return MachineDisk(
+        target=target.get("dev", ""),
+        path=path,
+        format="raw" if driver is None else driver.get("type", "raw"),
+        left_out=_reason_to_leave_out(element, source),
+    )
+
+
+def _reason_to_leave_out(element: etree._Element, source: etree._Element | None) -> str | None:
+    device = element.get("device", "disk")
+    if device != "disk":
+        return f"it is a {device}"
+    if source is None:
+        return "it has no medium"
+    if element.find("readonly") is not None:
+        return "it is read-only"
+    if element.find("shareable") is not None:
+        return "several machines share it"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The name and UUID that a machine is restored under; ``new_addresses`` gives it new MACs."""
+
+    name: str
+    uuid: str
+    new_addresses: bool
+
+
+def new_identity(name: str) -> Identity:
+    """Return an identity that no machine has yet."""
+    return Identity(name, str(uuid.uuid4()), True)
+
+
+def rewritten(
+    xml: str | bytes,
+    *,
+    identity: Identity | None,
+    disks: Mapping[str, tuple[Path, str]],
+    nvram: Path | None,
+) -> str:
+    """Given a domain XML, return it for a restored machine.
+
+    ``disks`` gives the restored file and its format for each target; disks of the original that
+    are not among them are taken out, CD-ROMs lose their medium. ``identity`` None keeps name, UUID
+    and addresses. Where the original names an NVRAM, ``nvram`` takes its place; without one it is
+    left to libvirt to make it anew from its template.
+    """
+    root = _domain(xml)
+    _drop(root, "id")
+    for element in root.findall("devices/disk"):
+        _rewrite_disk(element, disks)
+    for element in root.findall("os/nvram"):
+        _rewrite_nvram(element, nvram)
+    for element in root.findall(_MARK):
+        _remove(element)
+    if identity is not None:
+        _rename(root, identity)
+    return unparse(root)
+
+
+def _rewrite_disk(element: etree._Element, disks: Mapping[str, tuple[Path, str]]) -> None:
+    target = element.find("target")
+    name = "" if target is None else target.get("dev", "")
+    # What the original was built on or copied to is not what the restored one is.
+    for stale in ("backingStore", "mirror"):
+        for found in element.findall(stale):
+            element.remove(found)
+    if name not in disks:
+        if element.get("device", "disk") == "disk":
+            _remove(element)
+        else:
+            for source in element.findall("source"):
+                element.remove(source)
+        return
+    path, format = disks[name]
+    driver = element.find("driver")
+    if driver is None:
+        driver = etree.Element("driver", name="qemu")
+        element.insert(0, driver)
+    driver.set("type", format)
+    for source in element.findall("source"):
+        element.remove(source)
+    element.set("type", "file")
+    source = etree.Element("source", file=str(path))
+    driver.addnext(source)
+
+
+def _rewrite_nvram(element: etree._Element, nvram: Path | None) -> None:
+    for source in element.findall("source"):
+        element.remove(source)
+    for attribute in ("type", "format"):
+        _drop(element, attribute)
+    element.text = None if nvram is None else str(nvram)
+
+
+def _rename(root: etree._Element, identity: Identity) -> None:
+    for name, text in (("name", identity.name), ("uuid", identity.uuid)):
+        element = root.find(name)
+        if element is not None:
+            element.text = text
+    # The BIOS tells the guest the UUID, too, and libvirt wants the two to be the same.
+    for entry in root.findall("sysinfo/system/entry[@name='uuid']"):
+        entry.text = identity.uuid
+    for genid in root.findall("genid"):
+        # Without a value libvirt makes a new one: it tells the guest that it is a copy.
+        genid.text = None
+    if identity.new_addresses:
+        for mac in root.findall("devices/interface/mac"):
+            _remove(mac)  # libvirt makes a new one
+    # Sockets and files named after the old machine: libvirt names them anew.
+    for source in root.findall("devices/channel[@type='unix']/source[@mode='bind']"):
+        _remove(source)
+
+
+def _drop(element: etree._Element, attribute: str) -> None:
+    if attribute in element.attrib:
+        del element.attrib[attribute]
+
+
+def _remove(element: etree._Element) -> None:
+    parent = element.getparent()
+    if parent is not None:
+        parent.remove(element)

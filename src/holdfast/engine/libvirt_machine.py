@@ -1,0 +1,264 @@
+"""What libvirt is asked about one machine, each as a call with plain values in and out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from holdfast.engine.errors import HypervisorFailed
+from holdfast.engine.libvirt_connection import TIME_LIMIT, LibvirtConnection
+from holdfast.engine.libvirt_xml import METADATA, backup_files_in, without_bitmap
+
+Result = TypeVar("Result")
+
+# Storing the bitmaps of a large disk takes its time when QEMU ends.
+_POWER_SECONDS = 120.0
+_AGENT_SECONDS = 60
+_NO_BITMAP = re.compile(r"bitmap '[^']*' not found in backing chain of '([^']*)'")
+
+
+class State(StrEnum):
+    """What a machine does; everything between running and off counts as paused."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupJob:
+    """How far a backup job is, in bytes."""
+
+    done: int
+    total: int
+
+
+class LibvirtMachine:
+    """One machine, by its UUID. Every method raises what `LibvirtConnection.call` raises."""
+
+    def __init__(self, connection: LibvirtConnection, uuid: str) -> None:
+        self.connection = connection
+        self.uuid = uuid
+
+    async def _ask(
+        self, function: Callable[[Any, Any], Result], doing: str, time_limit: float = TIME_LIMIT
+    ) -> Result:
+        return await self.connection.call(
+            lambda library, connect: function(library, connect.lookupByUUIDString(self.uuid)),
+            doing=f"{doing} machine {self.uuid}",
+            time_limit=time_limit,
+        )
+
+    async def state(self) -> State:
+        """Return whether the machine runs."""
+        return await self._ask(state_of, "looking at")
+
+    async def definition(self, *, live: bool) -> str:
+        """Return the domain XML, with its secrets: as it runs, or as it would start next time."""
+
+        def get(library: Any, domain: Any) -> str:
+            stored = library.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0
+            flags = library.VIR_DOMAIN_XML_SECURE | (0 if live else stored)
+            return str(domain.XMLDesc(flags))
+
+        return await self._ask(get, "reading the definition of")
+
+    async def start(self) -> None:
+        """Power the machine on."""
+        await self._ask(lambda _library, domain: domain.create(), "starting", _POWER_SECONDS)
+
+    async def start_paused(self, mark: str) -> None:
+        """Power the machine on without carrying out an instruction of the guest, and mark it."""
+
+        def start(library: Any, domain: Any) -> None:
+            domain.createWithFlags(library.VIR_DOMAIN_START_PAUSED)
+            _write_mark(library, domain, mark)
+
+        await self._ask(start, "starting", _POWER_SECONDS)
+
+    async def destroy(self) -> None:
+        """Power the machine off, but never by SIGKILL: QEMU stores its bitmaps when it ends."""
+        await self._ask(
+            lambda library, domain: domain.destroyFlags(library.VIR_DOMAIN_DESTROY_GRACEFUL),
+            "powering off",
+            _POWER_SECONDS,
+        )
+
+    async def undefine(self) -> None:
+        """Take the definition away, and the records of checkpoints; files stay."""
+
+        def undefine(library: Any, domain: Any) -> None:
+            domain.undefineFlags(
+                library.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+                | library.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
+            )
+
+        await self._ask(undefine, "removing")
+
+    async def mark(self, text: str | None) -> None:
+        """Write a note into the running machine's metadata, or remove it; it goes with its end."""
+
+        await self._ask(
+            lambda library, domain: _write_mark(library, domain, text),
+            "marking",
+        )
+
+    async def capacity(self, target: str) -> int:
+        """Return the virtual size, in bytes, of the disk that the guest has at ``target``."""
+        info: list[int] = await self._ask(
+            lambda _library, domain: domain.blockInfo(target), f"measuring {target} of"
+        )
+        return info[0]
+
+    async def begin_backup(self, backup: str, checkpoint: str | None) -> None:
+        """Begin a backup job and make a checkpoint, both at one instant."""
+        await self._ask(
+            lambda _library, domain: domain.backupBegin(backup, checkpoint, 0),
+            "beginning the backup of",
+        )
+
+    async def backup_job(self) -> BackupJob | None:
+        """Return how far the backup job is, or None when there is none."""
+
+        def get(library: Any, domain: Any) -> BackupJob | None:
+            statistics = domain.jobStats()
+            if statistics.get("type", 0) == library.VIR_DOMAIN_JOB_NONE:
+                return None
+            return BackupJob(
+                int(statistics.get("disk_processed", 0)), int(statistics.get("disk_total", 0))
+            )
+
+        return await self._ask(get, "following the backup of")
+
+    async def backup_outcome(self) -> str | None:
+        """Return why the last job failed, or None when it did not."""
+
+        def get(library: Any, domain: Any) -> str | None:
+            statistics = domain.jobStats(library.VIR_DOMAIN_JOB_STATS_COMPLETED)
+            if statistics.get("type") == library.VIR_DOMAIN_JOB_COMPLETED:
+                return None
+            if statistics.get("type") == library.VIR_DOMAIN_JOB_CANCELLED:
+                return "it was cancelled by another program"
+            return str(statistics.get("errmsg") or "no reason was given")
+
+        return await self._ask(get, "asking how the backup ended of")
+
+    async def backup_targets(self) -> list[Path] | None:
+        """Return the files that the running backup job writes, or None without a job."""
+
+        def get(library: Any, domain: Any) -> list[Path] | None:
+            try:
+                xml = domain.backupGetXMLDesc()
+            except library.libvirtError as error:
+                if error.get_error_code() == library.VIR_ERR_NO_DOMAIN_BACKUP:
+                    return None
+                raise
+            return backup_files_in(xml)
+
+        return await self._ask(get, "looking for a backup of")
+
+    async def abort_backup(self) -> None:
+        """Stop the backup job; nothing to stop is fine."""
+
+        def abort(library: Any, domain: Any) -> None:
+            try:
+                domain.abortJob()
+            except library.libvirtError as error:
+                if error.get_error_code() != library.VIR_ERR_OPERATION_INVALID:
+                    raise
+
+        await self._ask(abort, "stopping the backup of")
+
+    async def checkpoints(self) -> list[str]:
+        """Return the names of the checkpoints, oldest first."""
+
+        def get(library: Any, domain: Any) -> list[str]:
+            found = domain.listAllCheckpoints(library.VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL)
+            return [str(checkpoint.getName()) for checkpoint in found]
+
+        return await self._ask(get, "listing the checkpoints of")
+
+    async def adopt_checkpoint(self, checkpoint: str) -> None:
+        """Given a checkpoint's XML, record it anew for bitmaps that are there already."""
+        await self._ask(
+            lambda library, domain: domain.checkpointCreateXML(
+                checkpoint, library.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE
+            ),
+            "recording a checkpoint of",
+        )
+
+    async def delete_checkpoint(self, name: str) -> None:
+        """Delete a checkpoint and its bitmaps; where some are missing, those that are there.
+
+        While the machine is off, only the record goes: libvirt does not touch the images then.
+        """
+
+        def delete(library: Any, domain: Any) -> None:
+            record = library.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY
+            while True:
+                checkpoint = domain.checkpointLookupByName(name)
+                if not domain.isActive():
+                    checkpoint.delete(record)
+                    return
+                xml = checkpoint.getXMLDesc(0)
+                try:
+                    checkpoint.delete(0)
+                except library.libvirtError as error:
+                    missing = _NO_BITMAP.search(str(error))
+                    if missing is None:
+                        raise
+                    checkpoint.delete(record)
+                    # libvirt stops at the first disk without a bitmap and leaves those of others.
+                    smaller = without_bitmap(xml, missing[1])
+                    if smaller is None:
+                        return
+                    domain.checkpointCreateXML(
+                        smaller, library.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE
+                    )
+                else:
+                    return
+
+        await self._ask(delete, f"deleting the checkpoint {name} of")
+
+    async def freeze(self) -> str | None:
+        """Have the guest agent freeze the file systems; return why it could not, or None."""
+
+        def freeze(_library: Any, domain: Any) -> None:
+            domain.agentSetResponseTimeout(_AGENT_SECONDS, 0)
+            domain.fsFreeze()
+
+        try:
+            await self._ask(freeze, "freezing", _AGENT_SECONDS + TIME_LIMIT)
+        except HypervisorFailed as error:
+            return str(error)
+        return None
+
+    async def thaw(self) -> None:
+        """Have the guest agent thaw the file systems; thawed ones are fine."""
+        await self._ask(
+            lambda _library, domain: domain.fsThaw(), "thawing", _AGENT_SECONDS + TIME_LIMIT
+        )
+
+
+def _write_mark(library: Any, domain: Any, text: str | None) -> None:
+    domain.setMetadata(
+        library.VIR_DOMAIN_METADATA_ELEMENT,
+        None if text is None else f"<session>{text}</session>",
+        "holdfast",
+        METADATA,
+        library.VIR_DOMAIN_AFFECT_LIVE,
+    )
+
+
+def state_of(library: Any, domain: Any) -> State:
+    """Given libvirt's domain, return its state."""
+    number = domain.state()[0]
+    if number in (library.VIR_DOMAIN_SHUTOFF, library.VIR_DOMAIN_CRASHED):
+        return State.OFF
+    if number in (library.VIR_DOMAIN_RUNNING, library.VIR_DOMAIN_BLOCKED):
+        return State.RUNNING
+    return State.PAUSED

@@ -1,0 +1,266 @@
+"""Has QEMU copy a machine's disks, as of one instant, into temporaries."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from holdfast.engine.errors import (
+    CheckpointUnusable,
+    EngineError,
+    HypervisorFailed,
+    RepositoryUnavailable,
+    ScriptFailed,
+)
+from holdfast.engine.failures import no_space
+from holdfast.engine.image_backup import usable_parent
+from holdfast.engine.libvirt_domain import MachineDisk, read_definition
+from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung, decide, fallen
+from holdfast.engine.libvirt_machine import State
+from holdfast.engine.libvirt_tidy import (
+    MARK_FROZEN,
+    MARK_STARTED,
+    abort_own_backup,
+    release_checkpoints,
+)
+from holdfast.engine.libvirt_work import Work
+from holdfast.engine.libvirt_xml import backup_xml, checkpoint_xml
+from holdfast.engine.script import Script, run_script
+
+_POLL_SECONDS = (0.05, 1.0)
+_LARGEST_NVRAM = 64 * 1024 * 1024
+
+
+async def push(work: Work) -> None:
+    """Have QEMU write each disk, as of one instant, into its temporary."""
+    plan = work.plan
+    environment = {
+        "HOLDFAST_MACHINE": work.definition.name,
+        "HOLDFAST_MACHINE_UUID": plan.uuid,
+        "HOLDFAST_POINT": plan.point,
+    }
+    if plan.before is not None:
+        await run_script(plan.before, environment)
+    after_is_due = plan.after is not None
+    try:
+        async with _started(work):
+            await _begin(work)
+            if plan.after is not None:
+                # The instant has passed: what the first script stopped may go on.
+                after_is_due = False
+                await _run_after(work, plan.after, environment)
+            await _follow(work)
+    finally:
+        if after_is_due and plan.after is not None:
+            await _run_after(work, plan.after, environment)
+
+
+async def _run_after(work: Work, script: Script, environment: dict[str, str]) -> None:
+    try:
+        await run_script(script, environment)
+    except ScriptFailed as error:
+        # The point is good in any case.
+        work.warnings.append(str(error))
+
+
+@contextlib.asynccontextmanager
+async def _started(work: Work) -> AsyncIterator[None]:
+    """Start a machine that is off, paused, for the time of a block."""
+    machine = work.machine
+    if await machine.state() is not State.OFF:
+        yield
+        return
+    try:
+        # Within, since a start that is cancelled may still come about.
+        await machine.start_paused(MARK_STARTED)
+        yield
+    finally:
+        state = await machine.state()
+        if state is State.PAUSED:
+            await abort_own_backup(machine, work.plan.folders)
+            await machine.destroy()
+        elif state is State.RUNNING:
+            # Somebody let it run meanwhile: then it stays.
+            await machine.mark(None)
+
+
+async def _begin(work: Work) -> None:
+    """Begin the job on the best rungs that libvirt accepts."""
+    plan = work.plan
+    parent = None if plan.parent is None else plan.parent.checkpoint
+    checkpoints = await work.machine.checkpoints()
+    if plan.parent is not None:
+        for name in (plan.parent.parent_checkpoint, parent):
+            if name is not None and name not in checkpoints:
+                await _remove_lost_bitmaps(work, name)
+    await release_checkpoints(work.machine.connection, plan.uuid, plan.chain, keep=parent)
+    for disk in work.disks:
+        work.decisions.append(await _decide(work, disk, work.states[disk.target], checkpoints))
+    if await work.machine.state() is State.RUNNING:
+        async with _quiesced(work):
+            await _begin_job(work)
+    else:
+        mark = read_definition(await work.machine.definition(live=True)).mark
+        if mark != MARK_STARTED:
+            work.consistency = "crash-consistent"
+            work.notes.append("The machine is paused, so its file systems were not quiesced.")
+        await _begin_job(work)
+
+
+async def _remove_lost_bitmaps(work: Work, checkpoint: str) -> None:
+    """Remove the bitmaps of a checkpoint whose record another program has deleted."""
+    # Without the record libvirt does not know them, and QEMU would keep them up for ever.
+    tracked = work.tracked
+    untracked = [disk.target for disk in work.definition.disks if disk.target not in tracked]
+    with contextlib.suppress(HypervisorFailed):
+        lost = checkpoint_xml(checkpoint, tracked, untracked, created=1)
+        await work.machine.adopt_checkpoint(lost)
+        await work.machine.delete_checkpoint(checkpoint)
+
+
+async def _decide(
+    work: Work, disk: MachineDisk, state: DiskState, checkpoints: list[str]
+) -> Decision:
+    parent = work.plan.parent
+    before = None if parent is None else parent.disk(disk.target)
+    problem = None
+    if before is not None:
+        path = work.plan.folder / before.file.name
+        _usable, problem = await usable_parent(path, work.target(disk.target), state.virtual_size)
+    return decide(
+        state,
+        None if before is None else before.state,
+        tracked=disk.tracked,
+        first=parent is None,
+        parent_problem=problem,
+        checkpoint=None if parent is None else parent.checkpoint,
+        checkpoints=checkpoints,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _quiesced(work: Work) -> AsyncIterator[None]:
+    """Freeze the guest's file systems for the time of a block, where its agent can."""
+    work.consistency = "crash-consistent"
+    if not work.plan.quiesce:
+        yield
+        return
+    refusal = None
+    await work.machine.mark(MARK_FROZEN)
+    try:
+        refusal = await work.machine.freeze()
+        if refusal is None:
+            work.consistency = "quiesced"
+        else:
+            work.notes.append(f"The point is crash-consistent, not quiesced: {refusal}")
+        yield
+    finally:
+        # Also when freezing was cancelled: it may have come about all the same.
+        if refusal is None:
+            await _thaw(work)
+        await work.machine.mark(None)
+
+
+async def _thaw(work: Work) -> None:
+    try:
+        await work.machine.thaw()
+    except HypervisorFailed as error:
+        work.warnings.append(f"The guest's file systems may still be frozen: {error}")
+
+
+async def _begin_job(work: Work) -> None:
+    others = [
+        disk.target
+        for disk in work.definition.disks
+        if disk.target not in {ours.target for ours in work.disks}
+    ]
+    untracked = [disk.target for disk in work.disks if not disk.tracked] + others
+    checkpoint = checkpoint_xml(work.checkpoint, work.tracked, untracked) if work.tracked else None
+    targets = {disk.target: work.pushed(disk.target) for disk in work.disks}
+    parent = None if work.plan.parent is None else work.plan.parent.checkpoint
+    while True:
+        bases = {
+            decision.target: parent
+            for decision in work.decisions
+            if decision.rung is Rung.CHANGED_BLOCKS and parent is not None
+        }
+        try:
+            await work.machine.begin_backup(backup_xml(targets, bases, others), checkpoint)
+        except CheckpointUnusable as error:
+            if not bases:
+                raise
+            work.decisions = fallen(work.decisions, str(error))
+        except HypervisorFailed as error:
+            raise _begin_failure(work, error) from error
+        else:
+            break
+    work.nvram = await asyncio.to_thread(_read_nvram, work)
+
+
+def _begin_failure(work: Work, error: HypervisorFailed) -> EngineError:
+    folder = work.plan.staging or work.plan.folder
+    if "Permission denied" in str(error):
+        return RepositoryUnavailable(
+            f"QEMU may not write into {folder}: {error} Let it in, or name a staging folder that "
+            "it may write to."
+        )
+    if "No such file" in str(error):
+        return RepositoryUnavailable(
+            f"QEMU cannot write into {folder}: {error} The host must see it under the same path."
+        )
+    return error
+
+
+def _read_nvram(work: Work) -> bytes | None:
+    if work.definition.nvram is None:
+        return None
+    try:
+        with Path(work.definition.nvram).open("rb") as file:
+            return file.read(_LARGEST_NVRAM)
+    except OSError as error:
+        work.warnings.append(
+            f"The NVRAM {work.definition.nvram} cannot be read ({error.strerror}), so it is not "
+            "part of the point: a restored machine starts with its firmware's template."
+        )
+        return None
+
+
+async def _follow(work: Work) -> None:
+    """Wait for the end of the job; raise why it failed."""
+    advance = work.phases.phase(0)
+    pause, longest = _POLL_SECONDS
+    for disk in work.disks:
+        if not await asyncio.to_thread(work.pushed(disk.target).exists):
+            raise RepositoryUnavailable(
+                f"{work.machine.connection.uri} does not write to the {work.pushed('').parent} of "
+                "this machine. The host must see that folder under the same path."
+            )
+    try:
+        while (job := await work.machine.backup_job()) is not None:
+            advance(job.done / job.total if job.total else 0.0)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.2, longest)
+        failure = await work.machine.backup_outcome()
+    except HypervisorFailed as error:
+        if await work.machine.state() is not State.OFF:
+            raise
+        raise HypervisorFailed(
+            f"The machine {work.definition.name} ended while it was backed up."
+        ) from error
+    if failure is not None:
+        if "No space left" in failure:
+            raise no_space(work.pushed(work.disks[0].target))
+        raise HypervisorFailed(f"Copying the disks of {work.definition.name} failed: {failure}.")
+    advance(1.0)
+
+
+async def forget(work: Work) -> None:
+    """Take the job and the checkpoint of a failed backup away, as far as the host lets us."""
+    parent = None if work.plan.parent is None else work.plan.parent.checkpoint
+    connection = work.machine.connection
+    # What cannot be done now is done when the next backup begins; the first error is to be told.
+    with contextlib.suppress(EngineError):
+        await abort_own_backup(work.machine, work.plan.folders)
+        await release_checkpoints(connection, work.plan.uuid, work.plan.chain, keep=parent)

@@ -1,0 +1,121 @@
+"""Takes away what backups leave on a host: what a crash left, and checkpoints nobody needs.
+
+A machine is never lost sight of. What a backup changes about it in passing, being started paused or
+its file systems frozen, is written into its metadata first, and ended by whoever finds that note.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from holdfast.engine.durability import PARTIAL_SUFFIX
+from holdfast.engine.errors import EngineError, MachineBusy
+from holdfast.engine.libvirt_connection import LibvirtConnection
+from holdfast.engine.libvirt_domain import Definition, read_definition
+from holdfast.engine.libvirt_machine import LibvirtMachine, State
+from holdfast.engine.qemu_image import bitmaps_of, remove_bitmap
+
+MARK_STARTED = "started paused"
+MARK_FROZEN = "frozen"
+_POLL_SECONDS = 0.05
+_CHAIN = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+def checkpoint_prefix(chain: str) -> str:
+    """Given a chain's id, return what the names of its checkpoints begin with.
+
+    Raise EngineError unless the id is made of letters, digits and dashes.
+    """
+    if not _CHAIN.fullmatch(chain):
+        raise EngineError(f"The id {chain!r} of a chain must be letters, digits and dashes.")
+    return f"holdfast.{chain}."
+
+
+async def end_interrupted_backup(
+    connection: LibvirtConnection, uuid: str, folders: Collection[Path]
+) -> list[str]:
+    """End what a crash of Holdfast left going on; return what was done, in whole sentences.
+
+    A backup job is ours when it writes nothing but temporaries in ``folders``: it is aborted. Raise
+    MachineBusy when another program's job runs. Call it only while no backup of ours does.
+    """
+    machine = LibvirtMachine(connection, uuid)
+    if await machine.state() is State.OFF:
+        return []
+    done = []
+    if await abort_own_backup(machine, folders):
+        done.append("A backup job left by an interrupted session was stopped.")
+    mark = read_definition(await machine.definition(live=True)).mark
+    if mark == MARK_FROZEN:
+        await machine.thaw()
+        done.append("File systems left frozen by an interrupted session were thawed.")
+    if mark == MARK_STARTED and await machine.state() is State.PAUSED:
+        await machine.destroy()
+        done.append("The machine, left started and paused, was powered off again.")
+    elif mark is not None:
+        await machine.mark(None)
+    return done
+
+
+async def abort_own_backup(machine: LibvirtMachine, folders: Collection[Path]) -> bool:
+    """Abort the backup job that writes to ``folders``, and wait for its end; say if there was one.
+
+    Raise MachineBusy when there is another program's.
+    """
+    if await machine.state() is State.OFF:
+        return False
+    targets = await machine.backup_targets()
+    if targets is None:
+        return False
+    if not _ours(targets, folders):
+        raise MachineBusy(f"Another program is backing up the machine {machine.uuid}.")
+    await machine.abort_backup()
+    while await _has_job(machine):  # noqa: ASYNC110 - the event is in another program
+        await asyncio.sleep(_POLL_SECONDS)
+    return True
+
+
+async def _has_job(machine: LibvirtMachine) -> bool:
+    return await machine.state() is not State.OFF and await machine.backup_job() is not None
+
+
+def _ours(targets: Collection[Path], folders: Collection[Path]) -> bool:
+    return all(path.name.endswith(PARTIAL_SUFFIX) and path.parent in folders for path in targets)
+
+
+async def release_checkpoints(
+    connection: LibvirtConnection, uuid: str, chain: str, keep: str | None = None
+) -> list[str]:
+    """Delete a chain's checkpoints and bitmaps on a machine but for one; return the names deleted.
+
+    To be called with ``keep`` None when a chain ends (its job is deleted, its points are gone).
+    While the machine is off, bitmaps are removed from those of its images that can be written here.
+    """
+    machine = LibvirtMachine(connection, uuid)
+    prefix = checkpoint_prefix(chain)
+    names = [name for name in await machine.checkpoints() if name.startswith(prefix)]
+    unwanted = [name for name in names if name != keep]
+    # The newest first: a bitmap then never has to be merged into an older one.
+    for name in reversed(unwanted):
+        await machine.delete_checkpoint(name)
+    if await machine.state() is State.OFF:
+        definition = read_definition(await machine.definition(live=False))
+        await _remove_bitmaps(definition, prefix, keep)
+    return unwanted
+
+
+async def _remove_bitmaps(definition: Definition, prefix: str, keep: str | None) -> None:
+    for disk in definition.backed_up:
+        if disk.path is None or not disk.tracked:
+            continue
+        path = Path(disk.path)
+        # Of an image on another host, or one started meanwhile, the bitmap stays: it is not in the
+        # way, since no two checkpoints ever have the same name.
+        with contextlib.suppress(EngineError):
+            for bitmap in await bitmaps_of(path):
+                if bitmap.startswith(prefix) and bitmap != keep:
+                    await remove_bitmap(path, bitmap)

@@ -1,0 +1,1 @@
+"""Backups and restores of real machines on libvirt and QEMU."""

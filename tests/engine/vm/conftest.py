@@ -1,0 +1,66 @@
+"""Factories for tests with machines."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from holdfast.engine.libvirt_connection import LibvirtConnection, connected
+
+from .lab import Guest, Host, libvirt_daemon
+
+libvirt.registerErrorHandler(lambda _context, _error: None, None)
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[Host]:
+    with libvirt_daemon() as running:
+        yield running
+
+
+@pytest.fixture
+async def connection(host: Host) -> AsyncIterator[LibvirtConnection]:
+    async with connected(host.uri) as opened:
+        yield opened
+
+
+@pytest.fixture
+def make_guest(host: Host, tmp_path: Path) -> Iterator[Callable[..., Guest]]:
+    """Make a machine, powered on but paused, and take all machines away in the end."""
+    direct = libvirt.open(host.uri)
+    disks = tmp_path / "disks"
+    disks.mkdir()
+
+    made = []
+
+    def make(
+        *,
+        targets: tuple[str, ...] = ("vda", "vdb"),
+        started: bool = True,
+        **more: str,
+    ) -> Guest:
+        guest = Guest(host, f"web{next(_numbers)}", disks, direct, **more)
+        made.append(guest)
+        for target in targets:
+            guest.add_disk(target)
+        guest.define()
+        if started:
+            guest.start()
+        return guest
+
+    yield make
+    for guest in made:
+        with suppress(libvirt.libvirtError):  # the test itself has removed it
+            guest.discard()
+    direct.close()
+
+
+@pytest.fixture
+def guest(make_guest: Callable[..., Guest]) -> Guest:
+    """A machine with two disks, paused."""
+    return make_guest()

@@ -1,0 +1,229 @@
+"""A hypervisor host of the tests' own, and machines whose disks the tests write themselves.
+
+No guest runs an operating system: a machine stands still, paused, and its disks are written through
+QEMU as a guest would, with its command ``qemu-io``. QEMU emulates the processor (no KVM), so that
+this works anywhere.
+"""
+
+# ruff: noqa: ASYNC240 - a test has the event loop for itself
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import libvirt
+import libvirt_qemu
+
+from engine.lab import MIB, wait_until
+from holdfast.engine.image import restore_image
+from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
+from holdfast.engine.libvirt_connection import LibvirtConnection
+from holdfast.engine.libvirt_work import MachinePlan
+
+DISK_SIZE = 8 * MIB
+_HMP = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+
+
+@dataclass(frozen=True)
+class Host:
+    """A libvirt daemon of the kind a user runs for himself, in folders of its own."""
+
+    uri: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def libvirt_daemon() -> Iterator[Host]:
+    # Not pytest's folder: the names of Unix sockets may have 107 characters at most.
+    folder = Path(tempfile.mkdtemp(prefix="hf-"))
+    for name in ("run", "config/libvirt", "cache", "data"):
+        (folder / name).mkdir(parents=True)
+    # Without it, a second daemon would be needed for the logs of machines.
+    (folder / "config/libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
+    environment = {
+        **os.environ,
+        "HOME": str(folder),
+        "XDG_RUNTIME_DIR": str(folder / "run"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "XDG_DATA_HOME": str(folder / "data"),
+        "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
+    }
+    # For root, libvirt's daemon is always that of the whole machine. So root is another user here.
+    as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+    log = folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*(as_user if os.geteuid() == 0 else []), "libvirtd"],
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
+    socket = folder / "run/libvirt/libvirt-sock"
+    try:
+        wait_until(lambda: socket.exists() or process.poll() is not None, seconds=30)
+        assert process.poll() is None, log.read_text()
+        yield Host(f"qemu+unix:///session?socket={socket}", folder, process)
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        process.wait(timeout=30)
+        for file in (folder / "run/libvirt/qemu/run").glob("*.pid"):
+            with suppress(ProcessLookupError):
+                os.kill(int(file.read_text()), signal.SIGKILL)
+        shutil.rmtree(folder)
+
+
+@dataclass
+class VirtualDisk:
+    """A disk of a machine, with the bytes it ought to hold kept beside it."""
+
+    target: str
+    path: Path
+    format: str
+    content: bytearray
+
+
+@dataclass
+class Guest:
+    """A machine of the tests, on their own connection to the host."""
+
+    host: Host
+    name: str
+    folder: Path
+    connection: Any
+    disks: dict[str, VirtualDisk] = field(default_factory=dict)
+    extra: str = ""
+    firmware: str = ""
+    metadata: str = ""
+
+    @property
+    def domain(self) -> Any:
+        return self.connection.lookupByName(self.name)
+
+    @property
+    def uuid(self) -> str:
+        return str(self.domain.UUIDString())
+
+    def add_disk(self, target: str, *, format: str = "qcow2", size: int = DISK_SIZE) -> VirtualDisk:
+        path = self.folder / f"{self.name}-{target}.{format}"
+        subprocess.run(["qemu-img", "create", "-q", "-f", format, path, str(size)], check=True)
+        self.disks[target] = VirtualDisk(target, path, format, bytearray(size))
+        return self.disks[target]
+
+    def define(self) -> None:
+        disks = "".join(
+            f"<disk type='file' device='disk'><driver name='qemu' type='{disk.format}'/>"
+            f"<source file='{disk.path}'/><target dev='{disk.target}' bus='virtio'/></disk>"
+            for disk in self.disks.values()
+        )
+        identity = ""
+        with suppress(libvirt.libvirtError):
+            identity = f"<uuid>{self.domain.UUIDString()}</uuid>"
+        self.connection.defineXML(
+            f"<domain type='qemu'><name>{self.name}</name>{identity}{self.metadata}"
+            "<memory unit='MiB'>32</memory><vcpu>1</vcpu><os><type arch='x86_64' machine='pc'>hvm"
+            f"</type>{self.firmware}</os><devices>{disks}{self.extra}"
+            "<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"
+        )
+
+    def start(self) -> None:
+        self.domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+
+    def power_off(self) -> None:
+        self.domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
+
+    @property
+    def pid(self) -> int:
+        return int((self.host.folder / f"run/libvirt/qemu/run/{self.name}.pid").read_text())
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        wait_until(lambda: not self.domain.isActive())
+
+    def write(self, target: str, offset: int, length: int, pattern: int) -> None:
+        """Write as the guest would; the machine must be powered on."""
+        disk = self.disks[target]
+        number = list(self.disks).index(target)
+        backend = f"/machine/peripheral/virtio-disk{number}/virtio-backend"
+        # Flushed, so that it is there after QEMU was killed, too.
+        for command in (f"write -P {pattern} {offset} {length}", "flush"):
+            said = libvirt_qemu.qemuMonitorCommand(
+                self.domain, f'qemu-io -d {backend} "{command}"', _HMP
+            )
+            assert not said.strip(), said  # what it wrote goes to the log, an error comes back
+        disk.content[offset : offset + length] = bytes([pattern]) * length
+
+    def write_something(self, number: int) -> None:
+        """Change a little of each disk, and each disk differently."""
+        for place, target in enumerate(self.disks):
+            self.write(target, number * 300_032, 70_144, 1 + number * 8 + place)
+            self.write(target, 4 * MIB + place * 65536, 4096, 2 + number * 8 + place)
+
+    def discard(self) -> None:
+        """Take the machine away at once, without waiting for its end."""
+        pid = self.pid if self.domain.isActive() else None
+        self.domain.undefineFlags(
+            libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+        )
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+
+    def checkpoints(self) -> list[str]:
+        return sorted(found.getName() for found in self.domain.listAllCheckpoints(0))
+
+    def bitmaps(self, target: str) -> list[str]:
+        """The bitmaps stored in a disk, while the machine is off."""
+        path = self.disks[target].path
+        said = subprocess.run(["qemu-img", "info", path], check=True, capture_output=True).stdout
+        return re.findall(r"^ +name: (\S+)$", said.decode(), re.MULTILINE)
+
+    def contents(self) -> dict[str, bytes]:
+        return {target: bytes(disk.content) for target, disk in self.disks.items()}
+
+    def ensure_untouched(self) -> None:
+        """Nothing of a backup is going on in the machine or noted on it."""
+        assert "urn:holdfast" not in self.domain.XMLDesc(0)
+        if self.domain.isActive():
+            assert self.domain.jobStats()["type"] == libvirt.VIR_DOMAIN_JOB_NONE
+
+
+async def back_up(
+    connection: LibvirtConnection,
+    guest: Guest,
+    folder: Path,
+    point: str,
+    parent: MachineResult | None = None,
+    *,
+    chain: str = "c1",
+    **more: Any,
+) -> MachineResult:
+    known = None if parent is None else parent.point
+    plan = MachinePlan(guest.uuid, folder, point, chain, known, **more)
+    return await back_up_machine(connection, plan)
+
+
+async def restored_disks(result: MachineResult, folder: Path, to: Path) -> dict[str, bytes]:
+    """The bytes of a point's disks, put together by a restore to plain files."""
+    contents = {}
+    for disk in result.point.disks:
+        await restore_image(folder / disk.file.name, to, overwrite=True)
+        contents[disk.state.target] = to.read_bytes()
+    return contents
+
+
+def wait_for_state(guest: Guest, state: int) -> None:
+    limit = time.monotonic() + 10
+    while guest.domain.state()[0] != state:
+        assert time.monotonic() < limit
+        time.sleep(0.02)
