@@ -17,8 +17,8 @@ from sqlalchemy import Connection, Row, select
 from holdfast.server import tables
 from holdfast.server.job_roles import INCLUDED
 from holdfast.server.job_specification import COPY_KINDS
-from holdfast.server.libvirt_references import HOST, TAG, host_reference as libvirt_host_reference
-from holdfast.server.libvirt_references import read_reference, tag_reference
+from holdfast.server.libvirt_references import HOST, TAG, read_reference, tag_reference
+from holdfast.server.libvirt_references import host_reference as libvirt_host_reference
 from holdfast.server.names import host_reference
 from holdfast.server.outbox import Resource, publish, withdraw
 from holdfast.server.publish import publish_managed_server, row_of
@@ -112,7 +112,7 @@ def _name_on_host(connection: Connection, reference: str) -> str | None:
         tags = (tag for row in connection.execute(there) for tag in _tags(row))
         return next((tag for tag in tags if tag.casefold() == read.item.casefold()), None)
     row = connection.execute(there.where(machine.c.uuid == read.item)).first()
-    return row and str(row.name)
+    return None if row is None else str(row.name)
 
 
 def _name_in_job(connection: Connection, reference: str) -> str | None:

@@ -43,9 +43,7 @@ def host_in_use(connection: Connection, uid: UUID | None) -> Row[Any]:
 def insert_host(connection: Connection, values: dict[str, Any]) -> None:
     """Write a new host down; refuse a name or a URI that another has."""
     refuse_duplicates(connection, None, values)
-    connection.execute(
-        insert(tables.host).values(state=AVAILABLE, reason="", **values)
-    )
+    connection.execute(insert(tables.host).values(state=AVAILABLE, reason="", **values))
 
 
 def refuse_duplicates(connection: Connection, uid: UUID | None, values: dict[str, Any]) -> None:
@@ -210,8 +208,9 @@ def _rename_in_jobs(connection: Connection, references: Iterable[str]) -> None:
         if known is not None:
             shown = {"name": known.name, "path": source_path(known.host_name, known.name)}
         else:
-            root = read_reference(reference)
-            shown = {"name": host_in_use(connection, root and root.root).name}
+            read = read_reference(reference)
+            root = None if read is None else read.root
+            shown = {"name": host_in_use(connection, root).name}
         rows = connection.execute(select(table).where(table.c.reference == reference)).all()
         for row in rows:
             if any(getattr(row, name) != value for name, value in shown.items()):

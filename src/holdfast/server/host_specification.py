@@ -49,13 +49,9 @@ class HostEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _check(self.uri, self.name, self.description)
 
 
-def _check(
-    uri: str | UnsetType, name: str | UnsetType, description: str | UnsetType
-) -> None:
+def _check(uri: str | UnsetType, name: str | UnsetType, description: str | UnsetType) -> None:
     """Raise ValueError unless a host may have these."""
-    if name is not UNSET and (
-        len(name) > LONGEST_NAME or any(ord(sign) < 32 for sign in name)
-    ):
+    if name is not UNSET and (len(name) > LONGEST_NAME or any(ord(sign) < 32 for sign in name)):
         raise ValueError(f"name: expected at most {LONGEST_NAME} printable characters")
     if description is not UNSET and len(description) > LONGEST_DESCRIPTION:
         raise ValueError(f"description: expected at most {LONGEST_DESCRIPTION} characters")

@@ -67,7 +67,7 @@ def host_of(connection: Connection, uid: UUID) -> Hosted | None:
     """Given the UID of a host, return it as something that can be in a job; None if unknown."""
     table = tables.host
     row = connection.execute(select(table).where(table.c.uid == uid)).first()
-    return row and Hosted("host", row.name, "", host_reference(row.uid))
+    return None if row is None else Hosted("host", row.name, "", host_reference(row.uid))
 
 
 def locate(connection: Connection, reference: str) -> Row[Any] | None:
@@ -135,9 +135,7 @@ def expand(connection: Connection, job: UUID) -> list[Row[Any]]:
     return list(wanted.values())
 
 
-def _rows(
-    connection: Connection, job: UUID, *roles: str, removed: bool = False
-) -> list[Row[Any]]:
+def _rows(connection: Connection, job: UUID, *roles: str, removed: bool = False) -> list[Row[Any]]:
     table = tables.job_object
     query = select(table).where(table.c.job_uid == job, table.c.role.in_(roles))
     if not removed:

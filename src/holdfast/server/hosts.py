@@ -115,16 +115,17 @@ class Hosts:
 
         def add(connection: Connection, _command: Command, now: datetime) -> Done:
             uid = uuid4()
+            shown = name or facts.hostname
             values = {
                 "uid": uid,
-                "name": name or facts.hostname,
+                "name": shown,
                 "uri": uri,
                 "description": wanted.description,
                 "credentials_uid": wanted.credentials,
             }
             host_records.insert_host(connection, values)
             host_records.record_scan(connection, uid, facts, machines, milliseconds(now))
-            return Done(made=Made(type="ManagedServer", uid=uid, name=values["name"]))
+            return Done(made=Made(type="ManagedServer", uid=uid, name=shown))
 
         return add
 
@@ -132,7 +133,9 @@ class Hosts:
         edit = read_arguments(command, HostEdit)
         before = await self._store.read(lambda c: host_records.host_in_use(c, command.target))
         values: dict[str, Any] = {
-            name: value for name, value in msgspec.structs.asdict(edit).items() if value is not UNSET
+            name: value
+            for name, value in msgspec.structs.asdict(edit).items()
+            if value is not UNSET
         }
         if "name" in values:
             values["name"] = values["name"].strip()
@@ -140,7 +143,7 @@ class Hosts:
             values["uri"] = checked_uri(values["uri"])
         if "credentials" in values:
             values["credentials_uid"] = values.pop("credentials")
-        after = before._mapping | values
+        after = {**before._mapping, **values}
         facts, machines = None, None
         if any(after[name] != before._mapping[name] for name in ("uri", "credentials_uid")):
             # Nothing is changed unless the host answers there.
@@ -214,7 +217,7 @@ class Hosts:
 
     async def _ask(self, question: Awaitable[T]) -> T:
         """Wait for a host's answer, for a time, and not beyond the end of the server."""
-        task: asyncio.Task[T] = asyncio.ensure_future(question)  # type: ignore[assignment]
+        task: asyncio.Task[T] = asyncio.ensure_future(question)
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
         try:
