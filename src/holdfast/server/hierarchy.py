@@ -82,6 +82,9 @@ def _tags(machine: Row[Any]) -> list[str]:
 
 
 def _publish_item(connection: Connection, reference: str, name: str) -> None:
+    read = read_reference(reference)
+    if read is not None and read.type == TAG:
+        reference = tag_reference(read.root, name)
     values: dict[str, Any] = {
         "ObjectRef": reference,
         "ObjectType": reference.split(":")[2],
@@ -110,7 +113,7 @@ def _name_on_host(connection: Connection, reference: str) -> str | None:
     there = select(machine).where(machine.c.host_uid == read.root, machine.c.present)
     if read.type == TAG:
         tags = (tag for row in connection.execute(there) for tag in _tags(row))
-        return next((tag for tag in tags if tag.casefold() == read.item.casefold()), None)
+        return min((tag for tag in tags if tag.casefold() == read.item.casefold()), default=None)
     row = connection.execute(there.where(machine.c.uuid == read.item)).first()
     return None if row is None else str(row.name)
 

@@ -1,0 +1,242 @@
+"""Jobs over machines of hosts: by machine, host or tag, less what they exclude."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from holdfast.server import tables
+from holdfast.server.libvirt_references import host_reference, machine_reference, tag_reference
+from holdfast.server.session_machines import NOTHING
+
+from .lab import HandClock, Lab, running_lab, write_image
+from .toy_platform import ToyHost, ToyPlatform
+
+HERE, THERE = "qemu:///system", "qemu+ssh://root@there/system?no_tty=1"
+
+
+@pytest.fixture
+def platform() -> ToyPlatform:
+    platform = ToyPlatform()
+    platform.add(HERE, "kvm1")
+    platform.add(THERE, "kvm2")
+    return platform
+
+
+@pytest.fixture
+async def lab(tmp_path: Path, clock: HandClock, platform: ToyPlatform) -> AsyncIterator[Lab]:
+    async with running_lab(tmp_path, clock, platform) as lab:
+        yield lab
+
+
+@pytest.fixture
+def here(platform: ToyPlatform) -> ToyHost:
+    return platform.hosts[HERE]
+
+
+@pytest.fixture
+def there(platform: ToyPlatform) -> ToyHost:
+    return platform.hosts[THERE]
+
+
+async def add_host(lab: Lab, uri: str = HERE) -> UUID:
+    made = (await lab.command("add-host", uri=uri)).made
+    assert made is not None
+    return made.uid
+
+
+async def make_job(lab: Lab, *objects: str, excludes: tuple[str, ...] = (), **more: Any) -> UUID:
+    outcome = await lab.command(
+        "create-job",
+        name="Nightly",
+        objects=[{"reference": each} for each in objects],
+        excludes=[{"reference": each} for each in excludes],
+        repository=str(lab.repository),
+        **more,
+    )
+    assert outcome.made is not None, outcome.message
+    return outcome.made.uid
+
+
+async def machines_of(lab: Lab, job: UUID, operation: str = "start-job") -> list[str]:
+    """Run a job; return what its task sessions are about, in the order they were made."""
+    session = (await lab.run(job, operation)).uid
+    rows = await lab.rows(_tasks(session))
+    return [row.display_name for row in rows]
+
+
+def _tasks(session: UUID) -> Any:
+    task, each = tables.task_session, tables.job_object
+    joined = select(task, each.c.position).join(each, each.c.uid == task.c.job_object_uid)
+    return (
+        joined.where(task.c.job_session_uid == session)
+        .order_by(each.c.position, each.c.name)
+        .subquery()
+    )
+
+
+async def includes(lab: Lab) -> list[tuple[str, str]]:
+    found = await lab.resources("ObjectInJob")
+    return [(each.values["Name"], each.values["HierarchyObjRef"]) for each in found]
+
+
+async def test_a_host_means_all_its_machines_new_ones_too(lab: Lab, here: ToyHost) -> None:
+    here.add("web")
+    uid = await add_host(lab)
+    job = await make_job(lab, host_reference(uid))
+    assert await machines_of(lab, job) == ["web"]
+    gone = here.add("db")
+    assert await machines_of(lab, job) == ["db", "web"]
+    del here.machines[gone]
+    assert await machines_of(lab, job) == ["web"]
+    assert await includes(lab) == [("kvm1", host_reference(uid))]
+
+
+async def test_a_tag_means_the_machines_that_have_it(lab: Lab, here: ToyHost) -> None:
+    here.add("web", "gold"), here.add("db", "Gold"), here.add("toy", "tin")
+    uid = await add_host(lab)
+    job = await make_job(lab, tag_reference(uid, "GOLD"))
+    assert await machines_of(lab, job) == ["db", "web"]
+
+
+async def test_what_is_excluded_is_left_out_whatever_includes_it(lab: Lab, here: ToyHost) -> None:
+    web = here.add("web", "gold")
+    here.add("db", "gold"), here.add("scratch", "tin")
+    uid = await add_host(lab)
+    job = await make_job(
+        lab,
+        host_reference(uid),
+        excludes=(machine_reference(uid, web), tag_reference(uid, "tin")),
+    )
+    assert await machines_of(lab, job) == ["db"]
+    shown = (await lab.resource("Job", job)).values["Excludes"]["ObjectInJob"]
+    assert [each["Name"] for each in shown] == ["web", "tin"]
+    assert (await lab.command("edit-job", job, excludes=[])).success
+    assert await machines_of(lab, job) == ["db", "scratch", "web"]
+    assert "Excludes" not in (await lab.resource("Job", job)).values
+    outcome = await lab.command("clone-job", job)
+    assert outcome.made is not None
+
+
+async def test_machines_stand_in_the_order_of_what_includes_them(lab: Lab, here: ToyHost) -> None:
+    here.add("a"), here.add("z")
+    first = here.add("m")
+    uid = await add_host(lab)
+    write_image(lab.source("image.raw"), 1)
+    sources = [{"path": str(lab.source("image.raw"))}]
+    job = await make_job(lab, machine_reference(uid, first), host_reference(uid), sources=sources)
+    assert await machines_of(lab, job) == ["image", "m", "a", "z"]
+    tasks = await lab.rows(_tasks((await lab.resources("BackupJobSession"))[-1].uid))
+    assert tasks[0].result == "Success"
+
+
+async def test_a_machine_in_a_job_can_be_put_in_and_taken_out(lab: Lab, here: ToyHost) -> None:
+    web, db = here.add("web"), here.add("db")
+    uid = await add_host(lab)
+    job = await make_job(lab, machine_reference(uid, web))
+    added = await lab.command("add-object", job, reference=machine_reference(uid, db).upper())
+    assert added.success, added.message
+    again = await lab.command("add-object", job, reference=machine_reference(uid, db))
+    assert not again.success
+    assert [name for name, _ in await includes(lab)] == ["web", "db"]
+    objects = [
+        {"uid": str(each.uid)} for each in await lab.resources("ObjectInJob") if each.name == "db"
+    ]
+    whole = {"reference": f"urn:veeam:HierarchyRoot:{uid}"}
+    assert (await lab.command("edit-job", job, objects=[whole, *objects])).success
+    # The one that is in by itself has the place that it was given.
+    assert await machines_of(lab, job) == ["web", "db"]
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "urn:Libvirt:Vm:{root}.00000000-0000-0000-0000-000000000001",
+        "urn:Libvirt:Host:00000000-0000-0000-0000-000000000001",
+        "urn:Libvirt:Tag:00000000-0000-0000-0000-000000000001.gold",
+    ],
+)
+async def test_what_no_host_has_is_refused(lab: Lab, here: ToyHost, reference: str) -> None:
+    web = here.add("web")
+    uid = await add_host(lab)
+    job = await make_job(lab, machine_reference(uid, web))
+    outcome = await lab.command("add-object", job, reference=reference.format(root=uid))
+    assert not outcome.success
+
+
+async def test_a_renamed_machine_has_its_new_name_in_jobs(lab: Lab, here: ToyHost) -> None:
+    web = here.add("web")
+    uid = await add_host(lab)
+    await make_job(lab, machine_reference(uid, web), host_reference(uid))
+    here.add("www", uuid=web)
+    assert (await lab.command("rescan-host", uid)).success
+    assert (await lab.command("edit-host", uid, name="Berlin")).success
+    assert [name for name, _ in await includes(lab)] == ["www", "Berlin"]
+
+
+async def test_a_moved_machine_stays_the_same_to_its_job(
+    lab: Lab, here: ToyHost, there: ToyHost
+) -> None:
+    machine = here.add("web")
+    first, second = await add_host(lab, HERE), await add_host(lab, THERE)
+    job = await make_job(lab, host_reference(first), host_reference(second))
+    await lab.run(job)
+    there.machines[machine] = here.machines.pop(machine)
+    await lab.run(job)
+    tasks = await lab.resources("BackupTaskSession")
+    assert {each.values["VmUid"] for each in tasks} == {machine_reference(first, machine)}
+    assert len(tasks) == 2
+    # Two at once with the same UUID are two.
+    here.add("copy", uuid=machine)
+    assert await machines_of(lab, job) == ["copy", "web"]
+
+
+async def test_a_job_on_a_missing_host_fails_with_a_plain_reason(lab: Lab, here: ToyHost) -> None:
+    uid = await add_host(lab)
+    job = await make_job(lab, host_reference(uid))
+    session = await lab.run(job)
+    assert session.values["Result"] == "Warning"
+    assert session.values["FailureMessage"] == NOTHING
+    here.away = True
+    session = await lab.run(job)
+    assert session.values["Result"] == "Failed"
+    assert 'Host "kvm1" cannot be asked' in session.values["FailureMessage"]
+    assert "no route to the host" in session.values["FailureMessage"]
+    here.away = False
+    here.add("web")
+    assert await machines_of(lab, job, "retry-job") == ["web"]
+
+
+async def test_a_machine_that_is_gone_fails_by_its_name(lab: Lab, here: ToyHost) -> None:
+    web = here.add("web")
+    uid = await add_host(lab)
+    job = await make_job(lab, machine_reference(uid, web))
+    del here.machines[web]
+    session = await lab.run(job)
+    task = (await lab.tasks(session.uid))["web"]
+    assert task.values["Result"] == "Failed"
+    assert task.values["Reason"] == 'The machine "web" is on none of the hosts any more.'
+
+
+async def test_one_machine_of_a_host_is_backed_up_at_once(
+    lab: Lab, here: ToyHost, clock: HandClock
+) -> None:
+    web = here.add("web")
+    here.add("db")
+    uid = await add_host(lab)
+    await make_job(lab, host_reference(uid))
+    outcome = await lab.command("quick-backup", machine=machine_reference(uid, web))
+    assert outcome.made is not None, outcome.message
+    await lab.server.wait_until_idle()
+    assert list(await lab.tasks(outcome.made.uid)) == ["web"]
+    clock.advance(timedelta(minutes=1))
+    whole = await lab.command(
+        "one-off-backup", machines=[host_reference(uid)], repository=str(lab.repository)
+    )
+    assert "Name the machines" in whole.message

@@ -1,0 +1,59 @@
+"""Hosts of machines that the tests make up: what a host answers, or that it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from holdfast.engine.errors import HypervisorUnavailable
+from holdfast.server.platform import HostAccess, HostFacts, HostMachine
+
+
+@dataclass
+class ToyHost:
+    """A host, with its machines by UUID."""
+
+    name: str
+    machines: dict[str, HostMachine] = field(default_factory=dict)
+    away: bool = False
+    hanging: bool = False
+    probes: int = 0
+
+    def add(self, name: str, *tags: str, uuid: str = "") -> str:
+        """Give it a machine; return the machine's UUID."""
+        machine = HostMachine(uuid or str(uuid4()), name, tags)
+        self.machines[machine.uuid] = machine
+        return machine.uuid
+
+
+@dataclass
+class ToyPlatform:
+    """A platform of toy hosts, by URI."""
+
+    hosts: dict[str, ToyHost] = field(default_factory=dict)
+    asked: list[HostAccess] = field(default_factory=list)
+
+    def add(self, uri: str, name: str) -> ToyHost:
+        self.hosts[uri] = ToyHost(name)
+        return self.hosts[uri]
+
+    async def probe(self, access: HostAccess) -> HostFacts:
+        host = await self._reached(access)
+        host.probes += 1
+        return HostFacts(
+            hostname=host.name, hypervisor="7.2.19", library="9.0.0", acceleration="tcg"
+        )
+
+    async def machines(self, access: HostAccess) -> Sequence[HostMachine]:
+        return list((await self._reached(access)).machines.values())
+
+    async def _reached(self, access: HostAccess) -> ToyHost:
+        self.asked.append(access)
+        host = self.hosts.get(access.uri)
+        if host is None or host.away:
+            raise HypervisorUnavailable(f"{access.uri}, connecting: no route to the host.")
+        if host.hanging:
+            await asyncio.Event().wait()
+        return host
