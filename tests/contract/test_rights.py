@@ -37,6 +37,12 @@ OWN = {
         Role.PORTAL_ADMINISTRATOR,
         Role.VM_RESTORE_OPERATOR,
     },
+    ("GET", "/holdfast/v1/hosts"): {Role.PORTAL_ADMINISTRATOR},
+    ("POST", "/holdfast/v1/hosts"): {Role.PORTAL_ADMINISTRATOR},
+    ("GET", f"/holdfast/v1/hosts/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
+    ("PUT", f"/holdfast/v1/hosts/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
+    ("DELETE", f"/holdfast/v1/hosts/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
+    ("POST", f"/holdfast/v1/hosts/{NOBODYS}/rescan"): {Role.PORTAL_ADMINISTRATOR},
     ("POST", "/holdfast/v1/accounts"): {Role.PORTAL_ADMINISTRATOR},
     ("POST", f"/holdfast/v1/accounts/{NOBODYS}/password"): {Role.PORTAL_ADMINISTRATOR},
 }

@@ -5,7 +5,8 @@ Nothing here shows in the documents of the API proper, whose clients may be stri
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from holdfast.api.access import require
 from holdfast.api.call import Call, not_found
 from holdfast.api.errors import BadRequest
-from holdfast.api.negotiation import sends_json
+from holdfast.api.own_bodies import guid_in, json_answer, json_object, read_as
 from holdfast.api.own_descriptions import JOBS, ONE_JOB
 from holdfast.api.resources import task_answer
 from holdfast.api.routing import Router
@@ -23,14 +24,10 @@ from holdfast.catalog.select import Restriction
 from holdfast.catalog.writer import OWNER
 from holdfast.query.expression import Operator
 from holdfast.query.request import Query, default_order
-from holdfast.representation.requests import read_json
-from holdfast.schema.naming import guid_of
 from holdfast.schema.roles import ADMINISTRATOR
 from holdfast.server.messages import Command, JobEdit, JobSpecification
 
 PREFIX = "/holdfast/v1"
-
-T = TypeVar("T")
 
 #: What a copy job copies from: field, type of the links, and the element that names the target.
 _LINKED = {
@@ -55,7 +52,7 @@ async def jobs(call: Call) -> Response:
     order = default_order(call.manager.schema, resource)
     found = await call.manager.reader.rows(Query(resource, None, order, None, True))
     links = await _links(call)
-    return _json({"jobs": [_document(row, links) for row in found.rows]})
+    return json_answer({"jobs": [_document(row, links) for row in found.rows]})
 
 
 async def job(call: Call) -> Response:
@@ -67,14 +64,15 @@ async def job(call: Call) -> Response:
     row = await call.manager.reader.first(resource, identity, entities=True)
     if row is None:
         raise not_found(resource, uid)
-    return _json(_document(row, await _links(call, uid)))
+    return json_answer(_document(row, await _links(call, uid)))
 
 
 async def create_job(call: Call) -> Response:
     """Start making a job on the backup server that has the named repository.
 
     The body is a job specification: ``name``, ``kind`` (Backup, NasBackup, BackupCopy or
-    ImmediateBackupCopy), ``sources`` (each with a ``path`` on the backup server) or, for a copy
+    ImmediateBackupCopy), ``sources`` (each with a ``path`` on the backup server), ``objects``
+    (machines of hosts, hosts or tags, each by its ``reference``) and ``excludes`` or, for a copy
     job, ``linked_jobs`` and ``linked_repositories`` (UIDs or GUIDs) that it copies from,
     ``repository`` (UID or GUID) where it keeps its points, and if wanted
     ``description``, ``retention`` (points to keep), ``schedule``, ``schedule_enabled``, ``retry``
@@ -83,10 +81,10 @@ async def create_job(call: Call) -> Response:
     backup server can refuse is the reason in the task.
     """
     require(call, ADMINISTRATOR, "create jobs")
-    given = await _object(call)
-    repository = _guid(given.get("repository", ""), "repository")
+    given = await json_object(call)
+    repository = guid_in(given.get("repository", ""), "repository")
     linked = {name: _guids(given[name], name) for name in _LINKED if name in given}
-    specification = _read(given | linked | {"repository": str(repository)}, JobSpecification)
+    specification = read_as(given | linked | {"repository": str(repository)}, JobSpecification)
     server = await call.manager.reader.related(call.manager.schema["Repository"], repository, OWNER)
     if server is None:
         raise BadRequest(f"repository: there is no repository {repository}.")
@@ -105,13 +103,14 @@ async def edit_job(call: Call) -> Response:
 
     It may hold ``name``, ``description``, ``retention``, ``schedule`` and ``window`` (null takes
     either away), ``schedule_enabled``, ``retry``, and ``objects``: all that the job has after,
-    each by its ``uid``, or a new one by ``reference`` and ``name``. A copy job has ``linked_jobs``
-    and ``linked_repositories`` instead: each by its ``uid``, or a new one by its ``target``.
+    each by its ``uid``, or a new one by ``reference`` and ``name``; likewise ``excludes``. A
+    copy job has ``linked_jobs`` and ``linked_repositories`` instead: each by its ``uid``, or a new
+    one by its ``target``.
     """
     require(call, ADMINISTRATOR, "edit jobs")
     resource = call.manager.schema["Job"]
     uid = call.path_uid(resource)
-    edit = _read(await _object(call), JobEdit)
+    edit = read_as(await json_object(call), JobEdit)
     server = await call.manager.reader.related(resource, uid, OWNER)
     if server is None:
         raise not_found(resource, uid)
@@ -124,14 +123,6 @@ async def edit_job(call: Call) -> Response:
     )
     task = await call.manager.tasks.start(call.session, "EditJob", server, command)
     return await task_answer(call, task)
-
-
-def _read(given: dict[str, Any], wanted: type[T]) -> T:
-    """Given a body, return it as what it should be. Raises BadRequest, naming the field."""
-    try:
-        return msgspec.convert(given, wanted)
-    except msgspec.ValidationError as error:
-        raise BadRequest(_by_field(error)) from None
 
 
 async def _links(call: Call, job: UUID | None = None) -> Links:
@@ -165,16 +156,21 @@ def _document(row: Row, links: Links) -> dict[str, Any]:
         "schedule_enabled": row["ScheduleEnabled"],
         "next_run": row["NextRun"],
         "schedule_options": _schedule_options(row),
-        "objects": [
-            {
-                "uid": each["ObjectInJobId"],
-                "name": each["Name"],
-                "reference": each["HierarchyObjRef"],
-            }
-            for each in objects
-        ],
+        "objects": _objects(objects),
+        "excludes": _objects((row["Excludes"] or {}).get("ObjectInJob") or ()),
         **{field: linked.get(field, []) for field in _LINKED},
     }
+
+
+def _objects(found: Iterable[Row]) -> list[dict[str, Any]]:
+    return [
+        {
+            "uid": each["ObjectInJobId"],
+            "name": each["Name"],
+            "reference": each["HierarchyObjRef"],
+        }
+        for each in found
+    ]
 
 
 def _schedule_options(row: Row) -> Any:
@@ -182,36 +178,8 @@ def _schedule_options(row: Row) -> Any:
     return options.get("Standart") or options.get("ImmediateCopyMode")
 
 
-async def _object(call: Call) -> dict[str, Any]:
-    if not sends_json(call.request):
-        # Also keeps out what a page of another site can send without asking first.
-        raise BadRequest("Header Content-Type: expected application/json.")
-    found = read_json(await call.body())
-    if not isinstance(found, dict):
-        raise BadRequest("The body: expected a JSON object.")
-    return found
-
-
-def _guid(given: Any, field: str) -> UUID:
-    try:
-        return guid_of(str(given))
-    except ValueError as error:
-        raise BadRequest(f"{field}: {error}.") from None
-
-
 def _guids(given: Any, field: str) -> Any:
     """Given a list of UIDs, return it as GUIDs; what is no list is left to be refused."""
     if not isinstance(given, list):
         return given
-    return [str(_guid(each, f"{field}[{index}]")) for index, each in enumerate(given)]
-
-
-def _by_field(error: msgspec.ValidationError) -> str:
-    """Given what is wrong with a body, return it with the name of the field in front."""
-    reason, _, path = str(error).partition(" - at `$")
-    place = path.rstrip("`").removeprefix(".")
-    return f"{place}: {reason}." if place else f"{reason}."
-
-
-def _json(value: Any) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
+    return [str(guid_in(each, f"{field}[{index}]")) for index, each in enumerate(given)]

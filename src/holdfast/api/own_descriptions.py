@@ -55,7 +55,8 @@ def _schemas() -> dict[str, JsonSchema]:
     linked = {"type": "array", "items": _TEXT, "description": "UIDs or GUIDs; for copy jobs."}
     made |= {"linked_jobs": linked, "linked_repositories": linked}
     found[JobSpecification.__name__]["anyOf"] = [
-        {"required": [name]} for name in ("sources", "linked_jobs", "linked_repositories")
+        {"required": [name]}
+        for name in ("sources", "objects", "linked_jobs", "linked_repositories")
     ]
     made["retention"] |= _POINTS
     changed["retention"] |= _POINTS
@@ -75,6 +76,10 @@ def _schemas() -> dict[str, JsonSchema]:
                 {"type": "object", "description": "As in the JobScheduleOptions of a Job."}
             ),
             "objects": {
+                "type": "array",
+                "items": _object({"uid": _TEXT, "name": _TEXT, "reference": _TEXT}),
+            },
+            "excludes": {
                 "type": "array",
                 "items": _object({"uid": _TEXT, "name": _TEXT, "reference": _TEXT}),
             },

@@ -1,0 +1,56 @@
+"""Bodies and answers of what Holdfast adds to the API: JSON alone; refusals name the field."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from starlette.responses import Response
+
+from holdfast.api.call import Call
+from holdfast.api.errors import BadRequest
+from holdfast.api.negotiation import sends_json
+from holdfast.representation.requests import read_json
+from holdfast.schema.naming import guid_of
+
+T = TypeVar("T")
+
+
+async def json_object(call: Call) -> dict[str, Any]:
+    """Return the object that the body of a call is. Raises BadRequest."""
+    if not sends_json(call.request):
+        # Also keeps out what a page of another site can send without asking first.
+        raise BadRequest("Header Content-Type: expected application/json.")
+    found = read_json(await call.body())
+    if not isinstance(found, dict):
+        raise BadRequest("The body: expected a JSON object.")
+    return found
+
+
+def read_as(given: dict[str, Any], wanted: type[T]) -> T:
+    """Given a body, return it as what it should be. Raises BadRequest, naming the field."""
+    try:
+        return msgspec.convert(given, wanted)
+    except msgspec.ValidationError as error:
+        raise BadRequest(_by_field(error)) from None
+
+
+def guid_in(given: Any, field: str) -> UUID:
+    """Given a UID or GUID in a field, return the GUID. Raises BadRequest, naming the field."""
+    try:
+        return guid_of(str(given))
+    except ValueError as error:
+        raise BadRequest(f"{field}: {error}.") from None
+
+
+def json_answer(value: Any) -> Response:
+    """Given a value, return the answer that holds it as JSON."""
+    return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def _by_field(error: msgspec.ValidationError) -> str:
+    """Given what is wrong with a body, return it with the name of the field in front."""
+    reason, _, path = str(error).partition(" - at `$")
+    place = path.rstrip("`").removeprefix(".")
+    return f"{place}: {reason}." if place else f"{reason}."
