@@ -5,7 +5,7 @@ machine or on the other (``command``, ``netcat``, ``proxy``). Who may add a host
 able to run programs, so only parameters that name files and sockets are let through.
 """
 
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from holdfast.engine.errors import EngineError
 
@@ -46,7 +46,9 @@ def checked_uri(uri: str) -> str:
             raise _refused(uri, f"the parameter {name} is not among {allowed}")
     if parts.scheme == "qemu+ssh" and "no_tty" not in dict(parameters):
         parameters.append(("no_tty", "1"))
-    return urlunsplit(parts._replace(query=urlencode(parameters, safe="/")))
+    query = urlencode(parameters, safe="/")
+    # Not by urllib, which would leave out the two slashes of an empty host.
+    return f"{parts.scheme}://{parts.netloc}{parts.path}{'?' if query else ''}{query}"
 
 
 def _refused(uri: str, reason: str) -> EngineError:
