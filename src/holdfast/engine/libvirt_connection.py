@@ -35,7 +35,7 @@ Call = Callable[[Any, Any], Result]
 TIME_LIMIT = 60.0
 _KEEPALIVE_SECONDS = 5
 _KEEPALIVE_MISSED = 6
-_BROKEN = re.compile(r"client socket is closed|keepalive|connection closed|broken pipe|EOF", re.I)
+_BROKEN = re.compile(r"client socket is closed|connection closed due to keepalive", re.IGNORECASE)
 _loop_started = threading.Lock()
 _loop: threading.Thread | None = None
 
@@ -117,7 +117,7 @@ class LibvirtConnection:
 
     async def close(self) -> None:
         """Close the connection; what does not close in time is left behind."""
-        if not self._hung:
+        if not self._hung and self._connect is not None:
             with contextlib.suppress(EngineError):
                 await self.call(
                     lambda _library, connect: connect.close(), doing="closing", time_limit=5.0
@@ -198,7 +198,6 @@ def _failure(library: Any, error: Any, doing: str) -> EngineError:
         return MachineMissing(message)
     if code in (library.VIR_ERR_NO_DOMAIN_CHECKPOINT, library.VIR_ERR_CHECKPOINT_INCONSISTENT):
         return CheckpointUnusable(message)
-    lost = code in (library.VIR_ERR_NO_CONNECT, library.VIR_ERR_RPC, library.VIR_ERR_SYSTEM_ERROR)
-    if lost or _BROKEN.search(words):
+    if code in (library.VIR_ERR_NO_CONNECT, library.VIR_ERR_RPC) or _BROKEN.search(words):
         return HypervisorUnavailable(message)
     return HypervisorFailed(message)

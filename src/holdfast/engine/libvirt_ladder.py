@@ -88,7 +88,10 @@ def decide(
     if checkpoint is None:
         return Decision(target, Rung.DIFFERENCE, "the previous point was made without a checkpoint")
     if checkpoint not in checkpoints:
-        reason = f"the checkpoint {checkpoint} of the previous point was deleted by another program"
+        reason = (
+            f"the checkpoint {checkpoint} of the previous point is gone: the machine was restored, "
+            "or another program deleted it"
+        )
         return Decision(target, Rung.DIFFERENCE, reason)
     return Decision(target, Rung.CHANGED_BLOCKS)
 

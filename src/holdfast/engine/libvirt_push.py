@@ -23,6 +23,8 @@ from holdfast.engine.libvirt_tidy import (
     MARK_FROZEN,
     MARK_STARTED,
     abort_own_backup,
+    checkpoint_prefix,
+    release_checkpoint,
     release_checkpoints,
 )
 from holdfast.engine.libvirt_work import Work
@@ -95,7 +97,8 @@ async def _begin(work: Work) -> None:
         for name in (plan.parent.parent_checkpoint, parent):
             if name is not None and name not in checkpoints:
                 await _remove_lost_bitmaps(work, name)
-    await release_checkpoints(work.machine.connection, plan.uuid, plan.chain, keep=parent)
+    keep = parent or _newest(checkpoints, checkpoint_prefix(plan.chain))
+    await release_checkpoints(work.machine.connection, plan.uuid, plan.chain, keep=keep)
     for disk in work.disks:
         work.decisions.append(await _decide(work, disk, work.states[disk.target], checkpoints))
     if await work.machine.state() is State.RUNNING:
@@ -107,6 +110,11 @@ async def _begin(work: Work) -> None:
             work.consistency = "crash-consistent"
             work.notes.append("The machine is paused, so its file systems were not quiesced.")
         await _begin_job(work)
+
+
+def _newest(checkpoints: list[str], prefix: str) -> str | None:
+    """Return the newest checkpoint of the chain: where it goes on, should a new full fail."""
+    return next((name for name in reversed(checkpoints) if name.startswith(prefix)), None)
 
 
 async def _remove_lost_bitmaps(work: Work, checkpoint: str) -> None:
@@ -258,9 +266,7 @@ async def _follow(work: Work) -> None:
 
 async def forget(work: Work) -> None:
     """Take the job and the checkpoint of a failed backup away, as far as the host lets us."""
-    parent = None if work.plan.parent is None else work.plan.parent.checkpoint
-    connection = work.machine.connection
     # What cannot be done now is done when the next backup begins; the first error is to be told.
     with contextlib.suppress(EngineError):
         await abort_own_backup(work.machine, work.plan.folders)
-        await release_checkpoints(connection, work.plan.uuid, work.plan.chain, keep=parent)
+        await release_checkpoint(work.machine, work.checkpoint)

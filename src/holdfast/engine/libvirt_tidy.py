@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from holdfast.engine.durability import PARTIAL_SUFFIX
@@ -97,18 +97,29 @@ async def release_checkpoints(
     """
     machine = LibvirtMachine(connection, uuid)
     prefix = checkpoint_prefix(chain)
-    names = [name for name in await machine.checkpoints() if name.startswith(prefix)]
-    unwanted = [name for name in names if name != keep]
+
+    def unwanted(name: str) -> bool:
+        return name.startswith(prefix) and name != keep
+
+    return await _release(machine, unwanted)
+
+
+async def release_checkpoint(machine: LibvirtMachine, name: str) -> None:
+    """Delete one checkpoint, as `release_checkpoints` does; a missing one is fine."""
+    await _release(machine, lambda other: other == name)
+
+
+async def _release(machine: LibvirtMachine, unwanted: Callable[[str], bool]) -> list[str]:
+    names = [name for name in await machine.checkpoints() if unwanted(name)]
     # The newest first: a bitmap then never has to be merged into an older one.
-    for name in reversed(unwanted):
+    for name in reversed(names):
         await machine.delete_checkpoint(name)
     if await machine.state() is State.OFF:
-        definition = read_definition(await machine.definition(live=False))
-        await _remove_bitmaps(definition, prefix, keep)
-    return unwanted
+        await _remove_bitmaps(read_definition(await machine.definition(live=False)), unwanted)
+    return names
 
 
-async def _remove_bitmaps(definition: Definition, prefix: str, keep: str | None) -> None:
+async def _remove_bitmaps(definition: Definition, unwanted: Callable[[str], bool]) -> None:
     for disk in definition.backed_up:
         if disk.path is None or not disk.tracked:
             continue
@@ -117,5 +128,5 @@ async def _remove_bitmaps(definition: Definition, prefix: str, keep: str | None)
         # way, since no two checkpoints ever have the same name.
         with contextlib.suppress(EngineError):
             for bitmap in await bitmaps_of(path):
-                if bitmap.startswith(prefix) and bitmap != keep:
+                if unwanted(bitmap):
                     await remove_bitmap(path, bitmap)

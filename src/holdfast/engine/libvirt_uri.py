@@ -47,7 +47,7 @@ def checked_uri(uri: str) -> str:
     if parts.scheme == "qemu+ssh" and "no_tty" not in dict(parameters):
         parameters.append(("no_tty", "1"))
     query = urlencode(parameters, safe="/")
-    # Not urlunsplit: without a host it leaves out the two slashes, which people know it by.
+    # Not by urllib, which would leave out the two slashes of an empty host.
     return f"{parts.scheme}://{parts.netloc}{parts.path}{'?' if query else ''}{query}"
 
 

@@ -133,7 +133,7 @@ class Guest:
         self.connection.defineXML(
             f"<domain type='qemu'><name>{self.name}</name>{identity}{self.metadata}"
             "<memory unit='MiB'>32</memory><vcpu>1</vcpu><os><type arch='x86_64' machine='pc'>hvm"
-            f"</type>{self.firmware}</os><devices>{disks}{self.extra}"
+            f"</type>{self.firmware}</os><features><acpi/></features><devices>{disks}{self.extra}"
             "<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"
         )
 

@@ -181,7 +181,7 @@ async def test_checkpoint_deleted_by_another_program(
     guest.write_something(2)
     result = await back_up(connection, guest, folder, "p2", parent)
     assert rungs(result) == {"vda": DIFFERENCE, "vdb": DIFFERENCE}
-    assert "was deleted by another program" in result.warnings[0]
+    assert "or another program deleted it" in result.warnings[0]
     assert await restored_disks(result, folder, tmp_path / "out") == guest.contents()
     await ensure_chain_goes_on(connection, guest, folder, result, tmp_path / "out")
 

@@ -1,0 +1,94 @@
+"""Definitions of machines: what is read out of them, and how they are rewritten."""
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.engine.errors import EngineError
+from holdfast.engine.libvirt_domain import Identity, read_definition, rewritten
+
+DEFINITION = """
+<domain type='kvm' id='7'>
+  <name>web1</name>
+  <uuid>11111111-2222-4333-8444-555555555555</uuid>
+  <genid>99999999-2222-4333-8444-555555555555</genid>
+  <metadata>
+    <h:session xmlns:h='urn:holdfast:libvirt'>frozen</h:session>
+    <o:libosinfo xmlns:o='urn:o'><o:os id='debian'/></o:libosinfo>
+    <t:tag xmlns:t='urn:t'>gold</t:tag>
+  </metadata>
+  <os><type arch='x86_64'>hvm</type><nvram template='/t.fd'>/nvram/web1_VARS.fd</nvram></os>
+  <sysinfo type='smbios'><system>
+    <entry name='uuid'>11111111-2222-4333-8444-555555555555</entry></system></sysinfo>
+  <devices>
+    <disk type='file' device='disk'><driver name='qemu' type='qcow2'/>
+      <source file='/images/a.qcow2'/><backingStore type='file'><source file='/b'/></backingStore>
+      <target dev='vda' bus='virtio'/></disk>
+    <disk type='block' device='disk'><driver name='qemu' type='raw'/><source dev='/dev/vg/b'/>
+      <target dev='vdb'/></disk>
+    <disk type='network' device='disk'><source protocol='rbd' name='p/i'/><target dev='vdc'/></disk>
+    <disk type='file' device='disk'><source file='/s.raw'/><target dev='vdd'/><shareable/></disk>
+    <disk type='file' device='cdrom'><source file='/iso'/><target dev='sda'/><readonly/></disk>
+    <interface type='network'><mac address='52:54:00:00:00:01'/></interface>
+    <channel type='unix'><source mode='bind' path='/run/7-web1/agent'/><target type='virtio'/></channel>
+    <tpm model='tpm-crb'/>
+  </devices>
+</domain>
+"""
+
+
+def test_definition_tells_what_a_backup_needs() -> None:
+    definition = read_definition(DEFINITION)
+    assert (definition.name, definition.nvram) == ("web1", "/nvram/web1_VARS.fd")
+    assert definition.has_tpm
+    assert (definition.tags, definition.mark) == (("gold",), "frozen")
+    found = [(disk.target, disk.path, disk.format, disk.left_out) for disk in definition.disks]
+    assert found == [
+        ("vda", "/images/a.qcow2", "qcow2", None),
+        ("vdb", "/dev/vg/b", "raw", None),
+        ("vdc", None, "raw", None),
+        ("vdd", "/s.raw", "raw", "several machines share it"),
+        ("sda", "/iso", "raw", "it is a cdrom"),
+    ]
+    assert [disk.target for disk in definition.backed_up] == ["vda", "vdb", "vdc"]
+
+
+def test_restored_machine_has_an_identity_and_files_of_its_own() -> None:
+    identity = Identity("copy", "aaaaaaaa-2222-4333-8444-555555555555", True)
+    xml = rewritten(
+        DEFINITION,
+        identity=identity,
+        disks={"vda": (Path("/new/a.qcow2"), "qcow2"), "vdb": (Path("/new/b.img"), "raw")},
+        nvram=Path("/new/VARS.fd"),
+    )
+    definition = read_definition(xml)
+    assert (definition.name, definition.uuid) == (identity.name, identity.uuid)
+    assert (definition.nvram, definition.mark) == ("/new/VARS.fd", None)
+    assert [(disk.target, disk.path) for disk in definition.disks] == [
+        ("vda", "/new/a.qcow2"),
+        ("vdb", "/new/b.img"),
+        ("sda", None),
+    ]
+    for stale in ("11111111", "99999999", "52:54", "backingStore", "/run/7", "id='7'", "/dev/vg"):
+        assert stale not in xml
+    assert "<genid/>" in xml
+
+
+def test_machine_restored_as_itself_keeps_its_identifiers() -> None:
+    xml = rewritten(DEFINITION, identity=None, disks={}, nvram=None)
+    assert "52:54:00:00:00:01" in xml
+    assert xml.count("11111111-2222-4333-8444-555555555555") == 2
+
+
+@pytest.mark.parametrize(
+    ("xml", "reason"),
+    [
+        ("<domain>", "not well-formed"),
+        ("<network/>", "is not libvirt's domain XML"),
+        ("<domain/>", "has no uuid"),
+        ('<!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]><domain>&x;</domain>', "type"),
+    ],
+)
+def test_what_is_no_definition_is_refused(xml: str, reason: str) -> None:
+    with pytest.raises(EngineError, match=reason):
+        read_definition(xml)

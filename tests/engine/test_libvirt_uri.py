@@ -1,0 +1,47 @@
+"""Connection URIs: which are accepted, and that none of them runs a program."""
+
+import pytest
+
+from holdfast.engine.errors import EngineError
+from holdfast.engine.libvirt_uri import checked_uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "checked"),
+    [
+        ("qemu:///system", "qemu:///system"),
+        ("qemu:///session", "qemu:///session"),
+        ("qemu+unix:///session?socket=/run/x", "qemu+unix:///session?socket=/run/x"),
+        ("qemu+tls://host:16514/system", "qemu+tls://host:16514/system"),
+        ("qemu+ssh://backup@host/system", "qemu+ssh://backup@host/system?no_tty=1"),
+        (
+            "qemu+ssh://host:22/session?keyfile=/etc/key&no_tty=0",
+            "qemu+ssh://host:22/session?keyfile=/etc/key&no_tty=0",
+        ),
+    ],
+)
+def test_uri_is_accepted(uri: str, checked: str) -> None:
+    assert checked_uri(uri) == checked
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("", "must begin with"),
+        ("xen:///system", "must begin with"),
+        ("qemu+ext:///system?command=/bin/sh", "must begin with"),
+        ("qemu+ssh://host/system?command=/bin/sh", "the parameter command"),
+        ("qemu+ssh://host/system?netcat=/bin/sh", "the parameter netcat"),
+        ("qemu+ssh://-oProxyCommand=x/system", "begins with a dash"),
+        ("qemu+ssh://-oProxyCommand=x@host/system", "begins with a dash"),
+        ("qemu+ssh://user:secret@host/system", "neither a password"),
+        ("qemu+ssh:///system", "must name a host"),
+        ("qemu://host/system", "must not name a host"),
+        ("qemu:///embed", "must be /system or /session"),
+        ("qemu+tls://host:port/system", "is not a URI"),
+    ],
+)
+def test_uri_is_refused_with_the_reason_and_without_its_password(uri: str, reason: str) -> None:
+    with pytest.raises(EngineError, match=reason) as caught:
+        checked_uri(uri)
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,337 @@
+"""Machines that are off, backups that are stopped, hosts that hang, and what is left after each."""
+
+# ruff: noqa: ASYNC221, ASYNC240 - a test has the event loop for itself
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from engine.lab import MIB, SOURCE
+from holdfast.engine.errors import (
+    HypervisorFailed,
+    HypervisorUnavailable,
+    MachineBusy,
+    MachineMissing,
+    NoSpace,
+    RepositoryUnavailable,
+    ScriptFailed,
+)
+from holdfast.engine.libvirt_backup import back_up_machine
+from holdfast.engine.libvirt_connection import LibvirtConnection, connected
+from holdfast.engine.libvirt_ladder import Rung
+from holdfast.engine.libvirt_tidy import end_interrupted_backup, release_checkpoints
+from holdfast.engine.libvirt_work import MachinePlan
+from holdfast.engine.progress import Progress
+from holdfast.engine.script import Script
+
+from .lab import Guest, Host, back_up, restored_disks
+
+pytestmark = pytest.mark.vm
+
+
+@pytest.fixture
+def large_guest(make_guest: Callable[..., Guest]) -> Guest:
+    """A machine whose backup takes long enough to be disturbed."""
+    guest = make_guest(started=False, targets=("vda",))
+    guest.add_disk("vdb", size=256 * MIB)
+    guest.define()
+    guest.start()
+    guest.write_something(0)
+    guest.write("vdb", 0, 192 * MIB, 5)
+    return guest
+
+
+async def test_machine_that_is_off_stays_off_and_keeps_its_checkpoints(
+    connection: LibvirtConnection, guest: Guest, folder: Path, tmp_path: Path
+) -> None:
+    guest.write_something(0)
+    guest.power_off()
+    full = await back_up(connection, guest, folder, "p0")
+    assert not guest.domain.isActive()
+    guest.start()
+    guest.write_something(1)
+    guest.power_off()
+    result = await back_up(connection, guest, folder, "p1", full)
+    assert not guest.domain.isActive()
+    assert result.rung is Rung.CHANGED_BLOCKS
+    assert result.consistency == "powered off"
+    assert (result.warnings, result.notes) == ((), ())
+    assert await restored_disks(result, folder, tmp_path / "out") == guest.contents()
+    guest.ensure_untouched()
+    # The end of the chain, while the machine is off: records and bitmaps go.
+    assert len(guest.bitmaps("vda")) == 2
+    await release_checkpoints(connection, guest.uuid, "c1")
+    assert guest.checkpoints() == guest.bitmaps("vda") == guest.bitmaps("vdb") == []
+
+
+@pytest.mark.parametrize("moment", [0.1, 0.7], ids=["copying", "compressing"])
+@pytest.mark.parametrize("off", [False, True], ids=["running", "off"])
+async def test_stopped_backup_leaves_nothing(
+    connection: LibvirtConnection,
+    large_guest: Guest,
+    folder: Path,
+    moment: float,
+    off: bool,
+) -> None:
+    guest = large_guest
+    if off:
+        guest.power_off()
+    reached = asyncio.Event()
+
+    def watch(progress: Progress) -> None:
+        if progress.fraction >= moment:
+            reached.set()
+
+    plan = MachinePlan(guest.uuid, folder, "p0", "c1")
+    task = asyncio.create_task(back_up_machine(connection, plan, watch))
+    await reached.wait()
+    with pytest.raises(MachineBusy, match="being backed up already"):
+        await back_up(connection, guest, folder, "other")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert list(folder.iterdir()) == []
+    assert guest.checkpoints() == []
+    assert guest.domain.isActive() == (not off)
+    guest.ensure_untouched()
+    if off:
+        assert guest.bitmaps("vda") == []
+
+
+async def test_qemu_killed_during_a_backup(
+    connection: LibvirtConnection, large_guest: Guest, folder: Path, tmp_path: Path
+) -> None:
+    guest = large_guest
+    full = await back_up(connection, guest, folder, "p0")
+    guest.write("vdb", 0, 192 * MIB, 6)
+
+    def kill(progress: Progress) -> None:
+        if guest.domain.isActive() and progress.fraction > 0.02:
+            os.kill(guest.pid, signal.SIGKILL)
+
+    plan = MachinePlan(guest.uuid, folder, "p1", "c1", full.point)
+    with pytest.raises(HypervisorFailed, match="ended while it was backed up"):
+        await back_up_machine(connection, plan, kill)
+    assert not [path for path in folder.iterdir() if path.name.startswith("p1")]
+    assert "holdfast.c1.p1" not in guest.checkpoints()
+    guest.start()
+    result = await back_up(connection, guest, folder, "p2", full)
+    assert result.rung is Rung.DIFFERENCE
+    assert await restored_disks(result, folder, tmp_path / "out") == guest.contents()
+
+
+KILLED = """
+    import asyncio, os, signal, sys
+    from pathlib import Path
+    from holdfast.engine.libvirt_backup import back_up_machine
+    from holdfast.engine.libvirt_connection import connected
+    from holdfast.engine.libvirt_work import MachinePlan
+
+    def kill(progress):
+        if progress.fraction > 0.02:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def main():
+        async with connected(sys.argv[1]) as connection:
+            plan = MachinePlan(sys.argv[2], Path(sys.argv[3]), "p0", "c1")
+            await back_up_machine(connection, plan, kill)
+
+    asyncio.run(main())
+"""
+
+
+async def test_killed_holdfast_leaves_what_the_next_backup_takes_away(
+    connection: LibvirtConnection,
+    large_guest: Guest,
+    folder: Path,
+    tmp_path: Path,
+    run_script: Callable[..., object],
+) -> None:
+    guest = large_guest
+    guest.power_off()
+    run_script(KILLED, guest.host.uri, guest.uuid, folder)
+    assert guest.domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED
+    done = await end_interrupted_backup(connection, guest.uuid, {folder})
+    assert "The machine, left started and paused, was powered off again." in done
+    assert not guest.domain.isActive()
+    assert guest.checkpoints() == ["holdfast.c1.p0"]
+    result = await back_up(connection, guest, folder, "p1")
+    assert await restored_disks(result, folder, tmp_path / "out") == guest.contents()
+    assert guest.checkpoints() == guest.bitmaps("vda") == ["holdfast.c1.p1"]
+    guest.ensure_untouched()
+
+
+async def test_machine_resumed_by_somebody_during_its_backup_goes_on_running(
+    connection: LibvirtConnection, large_guest: Guest, folder: Path
+) -> None:
+    guest = large_guest
+    guest.power_off()
+
+    def resume(_progress: Progress) -> None:
+        if guest.domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+            guest.domain.resume()
+
+    plan = MachinePlan(guest.uuid, folder, "p0", "c1")
+    await back_up_machine(connection, plan, resume)
+    assert guest.domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING
+    guest.ensure_untouched()
+
+
+async def test_backup_of_another_program_is_left_alone(
+    connection: LibvirtConnection, large_guest: Guest, folder: Path, tmp_path: Path
+) -> None:
+    xml = (
+        "<domainbackup mode='push'><disks><disk name='vdb' backup='yes' type='file'>"
+        f"<driver type='qcow2'/><target file='{tmp_path}/theirs.qcow2'/></disk></disks>"
+        "</domainbackup>"
+    )
+    large_guest.domain.backupBegin(xml, None, 0)
+    with pytest.raises(MachineBusy, match="Another program is backing up"):
+        await back_up(connection, large_guest, folder, "p0")
+    statistics = large_guest.domain.jobStats()
+    assert statistics["type"] != libvirt.VIR_DOMAIN_JOB_NONE
+    large_guest.domain.abortJob()
+
+
+async def test_full_disk_is_told_and_leaves_nothing(
+    connection: LibvirtConnection, large_guest: Guest, folder: Path
+) -> None:
+    """The file size limit of QEMU's process stands in for a small disk."""
+    subprocess.run(["prlimit", "--pid", str(large_guest.pid), f"--fsize={32 * MIB}"], check=True)
+    with pytest.raises((NoSpace, HypervisorFailed)):
+        await back_up(connection, large_guest, folder, "p0")
+    assert list(folder.iterdir()) == []
+
+
+async def test_folder_that_qemu_cannot_write_to(
+    connection: LibvirtConnection, guest: Guest, tmp_path: Path
+) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o500)
+    with pytest.raises(RepositoryUnavailable, match="QEMU may not write into"):
+        await back_up(connection, guest, folder, "p0")
+    assert guest.checkpoints() == []
+
+
+async def test_scripts_run_before_and_after_and_a_failing_one_is_told(
+    connection: LibvirtConnection, guest: Guest, folder: Path, tmp_path: Path
+) -> None:
+    record = tmp_path / "record"
+
+    def script(name: str, body: str, limit: float = 10.0) -> Script:
+        path = tmp_path / name
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+        return Script(path, limit)
+
+    before = script("before", f'echo "before $HOLDFAST_MACHINE $HOLDFAST_POINT" >> {record}')
+    after = script("after", f"echo after >> {record}; exit 3")
+    result = await back_up(connection, guest, folder, "p0", before=before, after=after)
+    assert record.read_text() == f"before {guest.name} p0\nafter\n"
+    assert "failed (exit code 3)" in result.warnings[0]
+    record.unlink()
+
+    slow = script("slow", "exec sleep 60", 0.2)
+    with pytest.raises(ScriptFailed, match=r"ran longer than 0\.2 s"):
+        await back_up(connection, guest, folder, "p1", before=slow, after=after)
+    assert not record.exists()  # nothing was begun
+    with pytest.raises(ScriptFailed, match="does not exist"):
+        await back_up(connection, guest, folder, "p1", before=Script(tmp_path / "none"))
+    assert guest.checkpoints() == ["holdfast.c1.p0"]
+
+
+async def test_firmware_variables_are_part_of_the_point(
+    connection: LibvirtConnection,
+    make_guest: Callable[..., Guest],
+    folder: Path,
+    tmp_path: Path,
+) -> None:
+    code, variables = tmp_path / "CODE.fd", tmp_path / "VARS.fd"
+    code.write_bytes(bytes(256 * 1024))
+    variables.write_bytes(b"boot order".ljust(64 * 1024, b"\0"))
+    firmware = f"<loader readonly='yes' type='pflash'>{code}</loader><nvram>{variables}</nvram>"
+    guest = make_guest(targets=("vda",), firmware=firmware)
+    result = await back_up(connection, guest, folder, "p0")
+    assert result.point.nvram is not None
+    assert (folder / result.point.nvram.name).read_bytes() == variables.read_bytes()
+    assert result.warnings == ()
+
+
+async def test_host_that_hangs_is_told_within_the_time_limit_and_holds_nobody_up(
+    host: Host,
+) -> None:
+    async with connected(host.uri) as connection:
+        host.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(HypervisorUnavailable, match=r"no answer within 0\.3 s"):
+                await connection.call(
+                    lambda _library, connect: connect.getHostname(), doing="asking", time_limit=0.3
+                )
+            with pytest.raises(HypervisorUnavailable, match="has stopped to answer"):
+                await connection.call(lambda _library, _connect: None, doing="asking")
+            with pytest.raises(HypervisorUnavailable, match="no answer within"):
+                async with connected(host.uri, time_limit=0.3):
+                    pass
+            # A process does not wait for the hanging call when it ends.
+            subprocess.run(
+                [sys.executable, "-c", HANGING, host.uri],
+                env={**os.environ, "PYTHONPATH": str(SOURCE)},
+                timeout=10,
+                check=True,
+            )
+        finally:
+            host.process.send_signal(signal.SIGCONT)
+
+
+HANGING = """
+import asyncio, sys
+from holdfast.engine.errors import HypervisorUnavailable
+from holdfast.engine.libvirt_connection import connected
+
+async def main():
+    try:
+        async with connected(sys.argv[1], time_limit=0.3):
+            sys.exit(1)
+    except HypervisorUnavailable:
+        pass
+
+asyncio.run(main())
+"""
+
+
+async def test_what_is_not_there_is_named(
+    connection: LibvirtConnection, folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(HypervisorUnavailable, match="No such file"):
+        async with connected(f"qemu+unix:///session?socket={tmp_path}/none"):
+            pass
+    plan = MachinePlan("00000000-0000-4000-8000-000000000000", folder, "p0", "c1")
+    with pytest.raises(MachineMissing, match="no domain with matching uuid"):
+        await back_up_machine(connection, plan)
+
+
+def test_missing_library_is_named_with_what_installs_it(
+    run_script: Callable[..., object],
+) -> None:
+    finished = run_script("""
+        import asyncio, sys
+        sys.modules["libvirt"] = None
+        from holdfast.engine.errors import HypervisorUnavailable
+        from holdfast.engine.libvirt_connection import connected
+
+        async def main():
+            async with connected("qemu:///system"):
+                pass
+        try:
+            asyncio.run(main())
+        except HypervisorUnavailable as error:
+            print(error)
+    """)
+    assert 'pip install "holdfast[libvirt]"' in finished.output

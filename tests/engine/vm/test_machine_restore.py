@@ -1,0 +1,214 @@
+"""Machines come back: on a host under old or new names, in place, and as plain files."""
+
+# ruff: noqa: ASYNC240 - a test has the event loop for itself
+
+import asyncio
+import hashlib
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from engine.lab import MIB
+from holdfast.engine.errors import ChainBroken, EngineError, HypervisorFailed, MachineBusy
+from holdfast.engine.image import restore_image
+from holdfast.engine.libvirt_backup import MachineResult
+from holdfast.engine.libvirt_connection import LibvirtConnection
+from holdfast.engine.libvirt_domain import read_definition
+from holdfast.engine.libvirt_ladder import Rung
+from holdfast.engine.libvirt_restore import RestorePlan, restore_in_place, restore_machine
+
+from .lab import Guest, back_up, restored_disks
+
+pytestmark = pytest.mark.vm
+
+NETWORK = (
+    "<interface type='user'><mac address='52:54:00:11:22:33'/><model type='virtio'/></interface>"
+)
+
+
+@pytest.fixture
+def targets(tmp_path: Path) -> Path:
+    made = tmp_path / "targets"
+    made.mkdir()
+    return made
+
+
+async def two_points(
+    connection: LibvirtConnection, guest: Guest, folder: Path
+) -> tuple[MachineResult, dict[str, bytes], MachineResult, dict[str, bytes]]:
+    guest.write_something(0)
+    older, before = await back_up(connection, guest, folder, "p0"), guest.contents()
+    guest.write_something(1)
+    newer = await back_up(connection, guest, folder, "p1", older)
+    return older, before, newer, guest.contents()
+
+
+def bytes_of(path: Path, format: str, to: Path) -> bytes:
+    subprocess.run(["qemu-img", "convert", "-U", "-f", format, "-O", "raw", path, to], check=True)
+    return to.read_bytes()
+
+
+async def test_machine_under_a_new_name_with_new_identifiers_beside_the_old_one(
+    connection: LibvirtConnection,
+    make_guest: Callable[..., Guest],
+    folder: Path,
+    targets: Path,
+    tmp_path: Path,
+) -> None:
+    guest = make_guest(extra=NETWORK)
+    _older, _before, newer, content = await two_points(connection, guest, folder)
+    plan = RestorePlan(newer.point, folder, targets, "web copy", True, power_on=True)
+    restored = await restore_machine(connection, plan)
+    domain = guest.connection.lookupByUUIDString(restored.uuid)
+    try:
+        assert domain.isActive()
+        assert domain.name() == restored.name == "web copy"
+        xml = domain.XMLDesc(0)
+        assert restored.uuid != guest.uuid
+        assert "52:54:00:11:22:33" not in xml
+        assert "<mac address=" in xml
+        paths = {disk.target: disk.path for disk in read_definition(xml).disks}
+        assert paths == {target: str(path) for target, path in restored.disks.items()}
+        assert {path.parent for path in restored.disks.values()} == {targets}
+    finally:
+        domain.destroy()
+        domain.undefine()
+    for target, path in restored.disks.items():
+        assert bytes_of(path, "qcow2", tmp_path / "out") == content[target]
+    # The restored machine is a machine of its own, with a chain of its own.
+    assert guest.domain.isActive()
+
+
+async def test_machine_under_its_own_name_and_identifiers_after_it_was_lost(
+    connection: LibvirtConnection,
+    make_guest: Callable[..., Guest],
+    folder: Path,
+    targets: Path,
+    tmp_path: Path,
+) -> None:
+    guest = make_guest(extra=NETWORK)
+    uuid = guest.uuid
+    older, before, newer, _content = await two_points(connection, guest, folder)
+    with pytest.raises(MachineBusy, match="has a machine"):
+        await restore_machine(connection, RestorePlan(newer.point, folder, targets))
+    assert list(targets.iterdir()) == []
+    guest.kill()
+    guest.discard()
+    restored = await restore_machine(connection, RestorePlan(older.point, folder, targets))
+    assert (restored.uuid, restored.name) == (uuid, guest.name)
+    assert not guest.domain.isActive()
+    assert "52:54:00:11:22:33" in guest.domain.XMLDesc(0)
+    for target, path in restored.disks.items():
+        assert bytes_of(path, "qcow2", tmp_path / "out") == before[target]
+
+
+async def test_restore_in_place_and_the_chain_goes_on(
+    connection: LibvirtConnection, guest: Guest, folder: Path, tmp_path: Path
+) -> None:
+    older, before, newer, _content = await two_points(connection, guest, folder)
+    plan = RestorePlan(older.point, folder, folder)
+    with pytest.raises(MachineBusy, match="runs; power it off"):
+        await restore_in_place(connection, plan)
+    guest.power_off()
+    await restore_in_place(connection, plan)
+    assert guest.checkpoints() == []
+    for target, disk in guest.disks.items():
+        assert bytes_of(disk.path, "qcow2", tmp_path / "out") == before[target]
+        disk.content[:] = before[target]
+    guest.start()
+    guest.write_something(2)
+    result = await back_up(connection, guest, folder, "p2", newer)
+    assert result.rung is Rung.DIFFERENCE
+    assert len(result.warnings) == 2
+    assert await restored_disks(result, folder, tmp_path / "out") == guest.contents()
+
+
+async def test_one_disk_in_place_and_the_chain_goes_on(
+    connection: LibvirtConnection, guest: Guest, folder: Path, tmp_path: Path
+) -> None:
+    older, before, newer, _content = await two_points(connection, guest, folder)
+    guest.power_off()
+    plan = RestorePlan(older.point, folder, folder, disks=frozenset({"vdb"}))
+    await restore_in_place(connection, plan)
+    guest.disks["vdb"].content[:] = before["vdb"]
+    guest.start()
+    guest.write_something(2)
+    result = await back_up(connection, guest, folder, "p2", newer)
+    rungs = {disk.state.target: disk.rung for disk in result.point.disks}
+    assert rungs == {"vda": Rung.CHANGED_BLOCKS, "vdb": Rung.DIFFERENCE}
+    assert await restored_disks(result, folder, tmp_path / "out") == guest.contents()
+
+
+@pytest.mark.parametrize("format", ["raw", "qcow2", "vmdk"])
+async def test_disk_to_a_plain_file(
+    connection: LibvirtConnection, guest: Guest, folder: Path, tmp_path: Path, format: str
+) -> None:
+    _older, _before, newer, content = await two_points(connection, guest, folder)
+    disk = newer.point.disks[1]
+    path = tmp_path / f"restored.{format}"
+    await restore_image(folder / disk.file.name, path, format=format)
+    assert bytes_of(path, format, tmp_path / "out") == content["vdb"]
+
+
+async def test_failed_or_stopped_restore_leaves_nothing(
+    connection: LibvirtConnection, guest: Guest, folder: Path, targets: Path
+) -> None:
+    _older, _before, newer, _content = await two_points(connection, guest, folder)
+    plan = RestorePlan(newer.point, folder, targets, "copy", True)
+    names = [domain.name() for domain in guest.connection.listAllDomains()]
+
+    def ensure_nothing_is_left() -> None:
+        assert list(targets.iterdir()) == []
+        assert [domain.name() for domain in guest.connection.listAllDomains()] == names
+
+    task = asyncio.create_task(restore_machine(connection, plan, lambda _progress: task.cancel()))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    ensure_nothing_is_left()
+
+    definition = folder / newer.point.definition.name
+    stored = definition.read_bytes()
+    definition.write_bytes(stored.replace(b">32768<", b">99999<"))
+    with pytest.raises(ChainBroken, match="is not what was stored"):
+        await restore_machine(connection, plan)
+    definition.write_bytes(stored)
+
+    with pytest.raises(EngineError, match="does not hold the disk vdz"):
+        await restore_machine(
+            connection,
+            RestorePlan(newer.point, folder, targets, "copy", True, frozenset({"vdz"})),
+        )
+    (folder / newer.point.disks[1].file.name).unlink()
+    with pytest.raises(ChainBroken, match=r"p1\.vdb\.qcow2 is missing"):
+        await restore_machine(connection, plan)
+    ensure_nothing_is_left()
+
+
+async def test_machine_that_does_not_start_is_taken_away_again(
+    connection: LibvirtConnection,
+    make_guest: Callable[..., Guest],
+    folder: Path,
+    targets: Path,
+) -> None:
+    guest = make_guest(targets=("vda",))
+    guest.write("vda", 0, MIB, 3)
+    result = await back_up(connection, guest, folder, "p0")
+    missing = "<serial type='file'><source path='/nowhere/at/all'/></serial>"
+    guest.power_off()
+    guest.extra = missing
+    guest.define()
+    other = folder / "p0.xml"
+    text = guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    other.write_text(text)
+    definition = replace(result.point.definition, sha256=hashlib.sha256(text.encode()).hexdigest())
+    point = replace(result.point, definition=definition)
+    with pytest.raises(HypervisorFailed, match="starting"):
+        await restore_machine(
+            connection, RestorePlan(point, folder, targets, "copy", True, power_on=True)
+        )
+    assert list(targets.iterdir()) == []
+    assert [domain.name() for domain in guest.connection.listAllDomains()] == [guest.name]
