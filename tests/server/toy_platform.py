@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from holdfast.engine.errors import HypervisorUnavailable
+from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
+from holdfast.engine.libvirt_backup import MachineResult
+from holdfast.engine.libvirt_work import MachinePlan
+from holdfast.engine.progress import ProgressCallback
 from holdfast.server.platform import HostAccess, HostFacts, HostMachine
 
 
@@ -48,6 +51,12 @@ class ToyPlatform:
 
     async def machines(self, access: HostAccess) -> Sequence[HostMachine]:
         return list((await self._reached(access)).machines.values())
+
+    async def back_up(
+        self, access: HostAccess, plan: MachinePlan, _on_progress: ProgressCallback
+    ) -> MachineResult:
+        await self._reached(access)
+        raise HypervisorFailed(f"The machine {plan.uuid} is a toy.")
 
     async def _reached(self, access: HostAccess) -> ToyHost:
         self.asked.append(access)

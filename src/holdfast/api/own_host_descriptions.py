@@ -50,6 +50,7 @@ def _schemas() -> dict[str, JsonSchema]:
         "description": _TEXT,
         "server": _or_null(_UID),
         "credentials": _or_null(_UID),
+        "staging": _or_null(_TEXT | {"description": "The folder that QEMU writes to."}),
         "state": {"type": "string", "enum": ["Available", "Unavailable"]},
         "reason": _TEXT | {"description": "Why it is not available; empty when it is."},
         "last_scan": _or_null({"type": "integer", "description": "Milliseconds since 1970, UTC."}),

@@ -176,6 +176,7 @@ def _document(row: Row) -> dict[str, Any]:
         "description": row["Description"] or "",
         "server": row["server.UID"],
         "credentials": row["CredentialsUid"],
+        "staging": row["Staging"],
         "state": row["State"],
         "reason": row["Reason"] or "",
         "last_scan": row["LastScan"],

@@ -25,6 +25,9 @@ class Point:
     size: int
 
 
+_KINDS = {"image": "disk image", "machine": "machine"}
+
+
 def read_points(directory: DataDirectory) -> list[Point]:
     """Given a data directory, return its points, newest first. Raise Failure when there is none."""
     directory.expect()
@@ -45,5 +48,5 @@ def read_points(directory: DataDirectory) -> list[Point]:
 
 def _point(row: Row[tuple[object, ...]]) -> Point:
     created = datetime.fromtimestamp(row.created / 1000, UTC)
-    kind = "disk image" if row.kind == "image" else "directory"
+    kind = _KINDS.get(row.kind, row.kind)
     return Point(row.uid, created, row.job, row.display_name, kind, row.total_size)

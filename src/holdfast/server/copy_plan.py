@@ -59,7 +59,8 @@ def machines_to_copy(connection: Connection, job: Row[Any]) -> Iterator[Point]:
     sources = source_backups(connection, job)
     references = connection.scalars(
         select(point.c.reference)
-        .where(point.c.backup_uid.in_(sources))
+        # A copy has one file for each point; those of machines of hosts have several.
+        .where(point.c.backup_uid.in_(sources), point.c.kind != "machine")
         .distinct()
         .order_by(point.c.reference)
     ).all()

@@ -21,8 +21,9 @@ from holdfast.server import journal, points, tables
 from holdfast.server.alarm import Alarm
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.hosted_points import disks_of, small_files
 from holdfast.server.job_lookup import running_session
-from holdfast.server.journal import ChainKey, RemoveImage
+from holdfast.server.journal import ChainKey, RemoveFiles, RemoveImage
 from holdfast.server.publish import row_of, withdraw
 from holdfast.server.repositories import Repositories
 from holdfast.server.settlement import Settlement
@@ -94,14 +95,15 @@ class Expiry:
                 await asyncio.to_thread(folder.rmdir)
 
     def _withdraw(self, key: ChainKey, connection: Connection) -> None:
+        now = milliseconds(self._clock.now())
         for row in reversed(points.points_of(connection, key.backup, key.chain)):
+            files = {row.backup_file_uid} | {disk.uid for disk in disks_of(connection, row.uid)}
+            small = () if row.detail is None else tuple(small_files(connection, row.uid))
             points.withdraw_point(connection, row.uid)
-            journal.declare(
-                connection,
-                key,
-                RemoveImage(row.backup_file_uid),
-                milliseconds(self._clock.now()),
-            )
+            for file in files:
+                journal.declare(connection, key, RemoveImage(file), now)
+            if small:
+                journal.declare(connection, key, RemoveFiles(small), now)
 
 
 def _first(connection: Connection) -> int | None:

@@ -136,7 +136,7 @@ class GuestCatalog:
         await asyncio.to_thread(folder.mkdir, mode=0o700, exist_ok=True)
         try:
             browser: Browser
-            if row.kind == "image":
+            if row.snapshot_id is None:
                 browser = await GuestDisk.open(place.path(known.path), folder)
             else:
                 root = PurePath(row.source_path).name or row.display_name
@@ -188,7 +188,7 @@ def _record(point: Row[Any], entries: int, connection: Connection) -> None:
     machine = _machine_uid(connection, name)
     publish(connection, Resource("CatalogVm", machine, name, {"VmDisplayName": name}))
     relations = {"vm": machine}
-    if point.kind == "image":
+    if point.snapshot_id is None:
         relations["point"] = point.uid
     publish(
         connection,

@@ -129,6 +129,8 @@ def publish_host(connection: Connection, uid: UUID) -> None:
     }
     if row.credentials_uid is not None:
         values["CredentialsUid"] = row.credentials_uid
+    if row.staging is not None:
+        values["Staging"] = row.staging
     if row.scanned is not None:
         values["LastScan"] = row.scanned
     if facts is not None:

@@ -11,6 +11,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -94,6 +95,16 @@ class Hosts:
             uid: reason for uid, reason in zip(uids, reasons, strict=True) if reason is not None
         }
 
+    @property
+    def platform(self) -> Platform:
+        """What asks the hosts."""
+        return self._platform
+
+    async def staging(self, uid: UUID) -> Path | None:
+        """Return the folder that QEMU on a host writes to; None for the repository's own."""
+        row = await self._store.read(lambda c: host_records.host_in_use(c, uid))
+        return None if row.staging is None else Path(row.staging)
+
     async def access(self, uid: UUID) -> HostAccess:
         """Return how to reach a host. Raise RefusedError when that is not known."""
 
@@ -122,6 +133,7 @@ class Hosts:
                 "uri": uri,
                 "description": wanted.description,
                 "credentials_uid": wanted.credentials,
+                "staging": wanted.staging,
             }
             host_records.insert_host(connection, values)
             host_records.record_scan(connection, uid, facts, machines, milliseconds(now))

@@ -16,6 +16,8 @@ from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.server import job_schedules, points, sessions, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.hosted_backup import HostedBackup
+from holdfast.server.hosted_objects import MACHINE
 from holdfast.server.hosts import Hosts
 from holdfast.server.job_specification import is_copy
 from holdfast.server.journal import ChainKey
@@ -212,8 +214,13 @@ class JobRunner:
         self, plan: SessionPlan, machine: Machine, on_progress: ProgressCallback
     ) -> None:
         async with self._slots:
-            backup = MachineBackup(self._store, self._clock, self._settlement, plan, machine)
-            await backup.run(on_progress)
+            await self._backup_of(plan, machine).run(on_progress)
+
+    def _backup_of(self, plan: SessionPlan, machine: Machine) -> MachineBackup:
+        """Return what backs up a source of this kind."""
+        if machine.kind != MACHINE:
+            return MachineBackup(self._store, self._clock, self._settlement, plan, machine)
+        return HostedBackup(self._store, self._clock, self._settlement, self._hosts, plan, machine)
 
     async def _copy(
         self, plan: SessionPlan, machine: Machine, on_progress: ProgressCallback

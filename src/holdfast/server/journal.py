@@ -39,6 +39,23 @@ class MakeImage(msgspec.Struct, frozen=True, tag=True):
     path: str
 
 
+class MakeMachine(msgspec.Struct, frozen=True, tag=True):
+    """The files of a machine's point are being written. Undone: all that begin with the path go.
+
+    `staging` is the folder, outside the repository, that QEMU writes to first; None for none.
+    """
+
+    point: UUID
+    path: str
+    staging: str | None = None
+
+
+class RemoveFiles(msgspec.Struct, frozen=True, tag=True):
+    """Files beside the disks of a point that is gone are being removed. Carried on until gone."""
+
+    paths: tuple[str, ...]
+
+
 class MakeSnapshot(msgspec.Struct, frozen=True, tag=True):
     """A snapshot is being taken. Undone: a snapshot that no point knows is forgotten."""
 
@@ -64,7 +81,15 @@ class ForgetSnapshots(msgspec.Struct, frozen=True, tag=True):
     snapshots: tuple[str, ...]
 
 
-Work = MakeImage | MakeSnapshot | RemoveImage | MergeImages | ForgetSnapshots
+Work = (
+    MakeImage
+    | MakeMachine
+    | MakeSnapshot
+    | RemoveImage
+    | RemoveFiles
+    | MergeImages
+    | ForgetSnapshots
+)
 
 
 @dataclass(frozen=True)

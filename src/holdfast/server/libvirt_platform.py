@@ -2,51 +2,56 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from urllib.parse import urlsplit
 
-from holdfast.engine.libvirt_connection import connected
-from holdfast.engine.libvirt_domain import read_definition
+from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
+from holdfast.engine.libvirt_connection import LibvirtConnection, connected
+from holdfast.engine.libvirt_host import list_machines, probe_host
+from holdfast.engine.libvirt_work import MachinePlan
+from holdfast.engine.progress import ProgressCallback
 from holdfast.server.platform import HostAccess, HostFacts, HostMachine
+
+# Their hosts see this machine's files under the same path.
+_LOCAL = frozenset({"qemu", "qemu+unix"})
 
 
 class LibvirtPlatform:
     """A `Platform` over libvirt, which is not loaded before it is used."""
 
     async def probe(self, access: HostAccess) -> HostFacts:
-        """Return what a host is."""
+        """Return what a host is. Only on this machine a guest can be booted to see about KVM."""
         async with connected(access.uri) as connection:
-            return await connection.call(_facts, doing="probing the host")
+            if urlsplit(access.uri).scheme not in _LOCAL:
+                return await _facts(connection, None)
+            with tempfile.TemporaryDirectory(prefix="holdfast-probe-") as scratch:
+                # QEMU on the host may run as a user of its own.
+                await asyncio.to_thread(Path(scratch).chmod, 0o755)
+                return await _facts(connection, Path(scratch))
 
     async def machines(self, access: HostAccess) -> Sequence[HostMachine]:
         """Return all machines of a host, running or not."""
         async with connected(access.uri) as connection:
-            definitions = await connection.call(_definitions, doing="listing the machines")
-        found = [read_definition(xml) for xml in definitions]
+            found = await list_machines(connection)
         return [HostMachine(each.uuid.lower(), each.name, each.tags) for each in found]
 
-
-def _definitions(library: Any, connect: Any) -> list[str]:
-    found = []
-    for domain in connect.listAllDomains():
-        try:
-            found.append(str(domain.XMLDesc()))
-        except library.libvirtError as error:
-            # Removed since the list was made.
-            if error.get_error_code() != library.VIR_ERR_NO_DOMAIN:
-                raise
-    return found
+    async def back_up(
+        self, access: HostAccess, plan: MachinePlan, on_progress: ProgressCallback
+    ) -> MachineResult:
+        """Make a restore point of a machine."""
+        async with connected(access.uri) as connection:
+            return await back_up_machine(connection, plan, on_progress)
 
 
-def _facts(_library: Any, connect: Any) -> HostFacts:
+async def _facts(connection: LibvirtConnection, scratch: Path | None) -> HostFacts:
+    found = await probe_host(connection, scratch)
     return HostFacts(
-        hostname=str(connect.getHostname()),
-        hypervisor=_version(connect.getVersion()),
-        library=_version(connect.getLibVersion()),
-        acceleration="tcg",
+        hostname=found.name,
+        hypervisor=found.qemu_version,
+        library=found.libvirt_version,
+        acceleration="kvm" if found.acceleration.kind == "kvm" else "tcg",
+        note=found.acceleration.reason,
     )
-
-
-def _version(number: int) -> str:
-    """Given libvirt's number of a version, such as 7002019, return it as ``7.2.19``."""
-    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"

@@ -41,13 +41,14 @@ class SessionPlan:
 
 
 @dataclass(frozen=True)
-class _Parent:
+class Parent:
     """The newest point of a machine, which the next one is built on."""
 
     created: int
     file: UUID | None
     path: str | None
     snapshot: str | None
+    point: UUID | None = None
 
 
 class MachineBackup:
@@ -81,13 +82,18 @@ class MachineBackup:
         parent = await self._newest_point()
         # Later than the last point, also when the clock was set back: order is told by it.
         created = max(milliseconds(self._clock.now()), parent.created + 1)
+        await self._make_point(parent, created, on_progress)
+
+    async def _make_point(
+        self, parent: Parent, created: int, on_progress: ProgressCallback
+    ) -> None:
         if self._machine.kind == "image":
             await self._back_up_image(parent, created, on_progress)
         else:
             await self._back_up_directory(parent, created, on_progress)
 
     async def _back_up_image(
-        self, parent: _Parent, created: int, on_progress: ProgressCallback
+        self, parent: Parent, created: int, on_progress: ProgressCallback
     ) -> None:
         machine, place = self._machine, self._place
         source = await inspect(Path(machine.path), machine.format)
@@ -113,7 +119,7 @@ class MachineBackup:
             await self._settlement.try_settle(intent)
 
     async def _back_up_directory(
-        self, parent: _Parent, created: int, on_progress: ProgressCallback
+        self, parent: Parent, created: int, on_progress: ProgressCallback
     ) -> None:
         place = self._place
         await asyncio.to_thread(place.folder)
@@ -125,7 +131,7 @@ class MachineBackup:
             host=self._plan.host,
             parent=parent.snapshot,
         )
-        seen = _LargestTotal(on_progress)
+        seen = LargestTotal(on_progress)
         intent = await self._declare(MakeSnapshot(self._point))
         try:
             result = await files.back_up(plan, seen)
@@ -141,7 +147,7 @@ class MachineBackup:
         intent: Intent,
         created: int,
         path: str,
-        parent: _Parent,
+        parent: Parent,
         result: ImageResult,
     ) -> None:
         backup = self._place.backup
@@ -178,19 +184,25 @@ class MachineBackup:
     def _complete(
         self, connection: Connection, intent: Intent, total_size: int, notes: tuple[str, ...]
     ) -> None:
+        result = Result.WARNING if notes else Result.SUCCESS
+        self._end_task(connection, intent, total_size, result, " ".join(notes))
+
+    def _end_task(
+        self, connection: Connection, intent: Intent, total_size: int, result: Result, reason: str
+    ) -> None:
         """End the task session and strike the intent, in the transaction of the point itself."""
         sessions.complete_task(
             connection,
             self._machine.task_session,
             milliseconds(self._clock.now()),
-            Result.WARNING if notes else Result.SUCCESS,
-            " ".join(notes),
+            result,
+            reason,
             total_size=total_size,
             machine_point_uid=self._point,
         )
         journal.strike(connection, intent)
 
-    def _manifest(self, created: int, parent: _Parent, result: ImageResult) -> Manifest:
+    def _manifest(self, created: int, parent: Parent, result: ImageResult) -> Manifest:
         built_on = parent.path if result.incremental else None
         return Manifest(
             server=self._plan.server,
@@ -210,13 +222,13 @@ class MachineBackup:
             sha256=result.sha256,
         )
 
-    async def _newest_point(self) -> _Parent:
+    async def _newest_point(self) -> Parent:
         row = await self._store.read(
             lambda c: points.newest_point(c, self._place.backup, self._machine.reference)
         )
         if row is None:
-            return _Parent(0, None, None, None)
-        return _Parent(row.created, row.backup_file_uid, row.path, row.snapshot_id)
+            return Parent(0, None, None, None)
+        return Parent(row.created, row.backup_file_uid, row.path, row.snapshot_id, row.uid)
 
     async def _declare(self, work: Work) -> Intent:
         now = milliseconds(self._clock.now())
@@ -227,7 +239,7 @@ class MachineBackup:
         await self._store.write(lambda c: sessions.set_total_size(c, task, size))
 
 
-class _LargestTotal:
+class LargestTotal:
     """Passes progress on and remembers the greatest total seen: the size of a tree, so far."""
 
     def __init__(self, on_progress: ProgressCallback) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select
 from holdfast.engine.durability import remove_durably, write_json
 from holdfast.engine.errors import ChainBroken
 from holdfast.engine.failures import writing_failure
+from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.server import tables
 from holdfast.server.publish import row_of
 
@@ -26,7 +27,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a backup file and of the point it holds. Sizes in bytes, times in ms.
 
     `parent` is the name of the file in the same folder that it is built on, None for a full;
-    `copied_from` the point that a copy was made of.
+    `copied_from` the point that a copy was made of. With a machine of a host, `disk` is the disk
+    that the file holds, and `detail` what the engine knew of the whole point when it was made.
     """
 
     format: int = FORMAT_VERSION
@@ -46,6 +48,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     virtual_size: int
     sha256: str
     copied_from: UUID | None = None
+    disk: str | None = None
+    detail: MachinePoint | None = None
 
 
 def manifest_path(image: Path) -> Path:
@@ -95,9 +99,12 @@ async def check_manifest(image: Path, sha256: str) -> None:
 def recorded_manifest(connection: Connection, file: UUID) -> Manifest:
     """Given a backup file of the catalog, return the manifest that belongs to it."""
     row = row_of(connection, tables.backup_file, file)
-    point = connection.execute(
-        select(tables.machine_point).where(tables.machine_point.c.backup_file_uid == file)
-    ).one()
+    table, disk = tables.machine_point, tables.machine_disk
+    of_disk = connection.execute(select(disk).where(disk.c.backup_file_uid == file)).first()
+    holding = table.c.backup_file_uid == file
+    if of_disk is not None:
+        holding = table.c.uid == of_disk.point_uid
+    point = connection.execute(select(table).where(holding)).one()
     backup = row_of(connection, tables.backup, row.backup_uid)
     parent = tables.backup_file.c.path
     parent_path = connection.scalar(
@@ -120,4 +127,8 @@ def recorded_manifest(connection: Connection, file: UUID) -> Manifest:
         virtual_size=row.virtual_size,
         sha256=row.sha256,
         copied_from=point.copied_from,
+        disk=None if of_disk is None else of_disk.target,
+        detail=None
+        if point.detail is None
+        else msgspec.json.decode(point.detail, type=MachinePoint),
     )

@@ -182,7 +182,7 @@ class Mounts:
             # Retention may have taken it, or merged its file, while we waited.
             row = await self._store.read(lambda c: point_row(c, row.uid))
             browser: Browser
-            if row.kind == "image":
+            if row.snapshot_id is None:
                 folder = self._directory / uid.hex
                 await asyncio.to_thread(folder.mkdir, mode=0o700)
                 held.push_async_callback(

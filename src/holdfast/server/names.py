@@ -49,7 +49,12 @@ def image_file_name(machine: str, created: int, point: UUID) -> str:
 
     It says neither full nor increment: the engine decides that, and retention changes it.
     """
-    return f"{machine}.{moment_of(created):%Y-%m-%dT%H%M%SZ}.{point.hex[:12]}.qcow2"
+    return f"{point_name(machine, created, point)}.qcow2"
+
+
+def point_name(machine: str, created: int, point: UUID) -> str:
+    """As `image_file_name`, without an ending: what the files of a point begin with."""
+    return f"{machine}.{moment_of(created):%Y-%m-%dT%H%M%SZ}.{point.hex[:12]}"
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

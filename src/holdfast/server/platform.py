@@ -11,6 +11,10 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from holdfast.engine.libvirt_backup import MachineResult
+from holdfast.engine.libvirt_work import MachinePlan
+from holdfast.engine.progress import ProgressCallback
+
 
 @dataclass(frozen=True)
 class HostAccess:
@@ -27,8 +31,8 @@ class HostAccess:
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a probe found: the host's own name, and versions such as ``7.2.19``.
 
-    `acceleration` is ``kvm`` only where a guest truly ran with it; `note` says in a sentence why
-    it is not, or is empty.
+    `acceleration` is ``kvm`` where a guest truly ran with it, or the host says so and none could
+    be booted to see; `note` says which, or why not, in a sentence.
     """
 
     hostname: str
@@ -55,3 +59,8 @@ class Platform(Protocol):
 
     async def machines(self, access: HostAccess) -> Sequence[HostMachine]:
         """Return all machines of a host, running or not."""
+
+    async def back_up(
+        self, access: HostAccess, plan: MachinePlan, on_progress: ProgressCallback
+    ) -> MachineResult:
+        """Make a restore point of a machine; see `libvirt_backup.back_up_machine`."""

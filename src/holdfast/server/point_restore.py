@@ -60,7 +60,7 @@ class PointRestore:
         unknown point; raise NoSuchEntry for what is not in it.
         """
         row = await self._store.read(lambda c: point_row(c, point))
-        if row.kind == "image":
+        if row.snapshot_id is None:
             return ()
         place = await self._repositories.place_of(row.backup_uid)
         await asyncio.to_thread(place.repository.ensure_available)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from holdfast.engine.chain import Chain, ChainPoint
 from holdfast.engine.image import ImageResult, MergeResult
@@ -73,6 +73,13 @@ def points_of(connection: Connection, backup: UUID, reference: str) -> list[Row[
             .order_by(point.c.created)
         )
     )
+
+
+def holds(file: UUID) -> ColumnElement[bool]:
+    """Given a backup file, return the condition that a point has it, as its only disk or one."""
+    point, disk = tables.machine_point, tables.machine_disk
+    of_disk = select(disk.c.point_uid).where(disk.c.backup_file_uid == file)
+    return (point.c.backup_file_uid == file) | point.c.uid.in_(of_disk)
 
 
 def image_chain(connection: Connection, backup: UUID, reference: str) -> Chain:
@@ -208,7 +215,8 @@ def withdraw_point(connection: Connection, uid: UUID) -> None:
     Its file stays, until nothing is built on it any more.
     """
     row = row_of(connection, tables.machine_point, uid)
-    point = tables.machine_point
+    point, disk = tables.machine_point, tables.machine_disk
+    connection.execute(delete(disk).where(disk.c.point_uid == uid))
     connection.execute(delete(point).where(point.c.uid == uid))
     if row.backup_file_uid is not None:
         withdraw(connection, "VmRestorePoint", uid)
@@ -242,7 +250,7 @@ def record_merge(connection: Connection, full: UUID, increment: UUID, result: Me
     remove_file(connection, full)
     publish_backup_file(connection, increment)
     point = tables.machine_point
-    for uid in connection.scalars(select(point.c.uid).where(point.c.backup_file_uid == increment)):
+    for uid in connection.scalars(select(point.c.uid).where(holds(increment))).all():
         publish_machine_point(connection, uid)
 
 

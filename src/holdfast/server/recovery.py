@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, delete, select
+from sqlalchemy import Connection, Row, delete, func, select
 
 from holdfast.engine.errors import EngineError
 from holdfast.engine.files_folder import snapshot_names
-from holdfast.server import job_schedules, journal, points, sessions, tables
+from holdfast.server import hosted_points, job_schedules, journal, points, sessions, tables
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.journal import ChainKey
 from holdfast.server.part_backup import one_off_ended
@@ -102,34 +102,47 @@ async def _withdraw_lost_points(store: Store, place: BackupPlace) -> None:
 
 
 def _shown_points(connection: Connection, backup: UUID) -> tuple[list[Row[Any]], set[ChainKey]]:
-    point, file = tables.machine_point, tables.backup_file
+    """Return the points of a backup, oldest first, with their files: one row for each file."""
+    point, disk, file = tables.machine_point, tables.machine_disk, tables.backup_file
     rows = connection.execute(
-        select(point, file.c.path, file.c.parent_uid)
-        .outerjoin(file, file.c.uid == point.c.backup_file_uid)
+        select(point, file.c.uid.label("file_uid"), file.c.path, file.c.parent_uid)
+        .outerjoin(disk, disk.c.point_uid == point.c.uid)
+        .outerjoin(
+            file, file.c.uid == func.coalesce(disk.c.backup_file_uid, point.c.backup_file_uid)
+        )
         .where(point.c.backup_uid == backup)
-        .order_by(point.c.created)
+        .order_by(point.c.created, disk.c.position)
     )
     return list(rows), {intent.key for intent in journal.standing(connection)}
 
 
 def _lost_points(place: BackupPlace, rows: list[Row[Any]]) -> list[Row[Any]]:
-    """Given points, oldest first, return those whose data is gone. Blocking."""
+    """Given points, oldest first, return those of which any data is gone. Blocking."""
     if not rows:
         return []
     snapshots: set[str] = set()
     if any(row.snapshot_id is not None for row in rows):
         snapshots = _present_snapshots(place)
     lost_files: set[UUID] = set()
-    lost = []
+    lost_points: set[UUID] = set()
     for row in rows:
         if row.snapshot_id is not None:
             gone = row.snapshot_id not in snapshots
         else:
             gone = row.parent_uid in lost_files or _is_gone(place.path(row.path))
+            if gone:
+                lost_files.add(row.file_uid)
+            gone = gone or any(_is_gone(place.path(path)) for path in _small_files(row))
         if gone:
-            lost.append(row)
-            lost_files.add(row.backup_file_uid)
-    return lost
+            lost_points.add(row.uid)
+    return [row for row in rows if row.uid in lost_points]
+
+
+def _small_files(row: Row[Any]) -> list[str]:
+    """Return the paths of what a machine's point needs beside its disks."""
+    if row.detail is None:
+        return []
+    return hosted_points.small_files_of(row.detail, row.path)
 
 
 def _present_snapshots(place: BackupPlace) -> set[str]:
@@ -153,7 +166,13 @@ def _is_gone(path: Path) -> bool:
 def _withdraw(connection: Connection, lost: list[Row[Any]]) -> None:
     # The newest first, since the others are what it is built on. Files that are still there stay
     # where they are: worthless as they lie, but nobody has asked for them to be deleted.
+    withdrawn: set[UUID] = set()
+    file = tables.backup_file
     for row in reversed(lost):
-        points.withdraw_point(connection, row.uid)
-        if row.backup_file_uid is not None:
-            points.remove_file(connection, row.backup_file_uid)
+        if row.uid not in withdrawn:
+            withdrawn.add(row.uid)
+            points.withdraw_point(connection, row.uid)
+        built_on = select(file.c.uid).where(file.c.parent_uid == row.file_uid).limit(1)
+        # Of a machine, one disk may be lost and another still be what a later point is built on.
+        if row.file_uid is not None and connection.execute(built_on).first() is None:
+            points.remove_file(connection, row.file_uid)

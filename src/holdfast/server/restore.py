@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,15 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.image import restore_image
-from holdfast.engine.progress import ProgressCallback, ignore_progress
+from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
 from holdfast.engine.repository import folder_name
-from holdfast.server import tables
+from holdfast.server import hosted_points, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.database import sqlite_url
 from holdfast.server.journal import ChainKey
 from holdfast.server.keys import Keys
 from holdfast.server.refusal import RefusedError
-from holdfast.server.repositories import Repositories
+from holdfast.server.repositories import BackupPlace, Repositories
 from holdfast.server.store import Store
 
 
@@ -73,10 +75,41 @@ class Restore:
             await self._store.read(lambda connection: _machine_points(connection, row.uid))
             if row.snapshot_id is not None:
                 await place.files().restore(row.snapshot_id, target)
+            elif row.detail is not None:
+                await self._machine(row, place, target, image_format, on_progress)
             else:
                 image = place.path(row.path)
                 await restore_image(image, target, on_progress, format=image_format)
         return Restored(row.display_name, target)
+
+    async def _machine(
+        self,
+        row: Row[Any],
+        place: BackupPlace,
+        target: Path,
+        image_format: str,
+        on_progress: ProgressCallback,
+    ) -> None:
+        """Restore a machine of a host to a new directory: its disks, its definition, its NVRAM."""
+        disks = await self._store.read(lambda c: hosted_points.disks_of(c, row.uid))
+        small = await self._store.read(lambda c: hosted_points.small_files(c, row.uid))
+        try:
+            await asyncio.to_thread(target.mkdir, parents=True)
+        except FileExistsError as error:
+            raise RefusedError(f"{target} exists already; it is not overwritten.") from error
+        phases = Phases(on_progress, [max(disk.virtual_size, 1) for disk in disks])
+        for number, disk in enumerate(disks):
+            advance = phases.phase(number)
+
+            def tell(done: Progress, advance: Callable[[float], None] = advance) -> None:
+                advance(done.fraction)
+
+            image = target / f"{disk.target}.{image_format}"
+            await restore_image(place.path(disk.path), image, tell, format=image_format)
+        for path in small:
+            source = place.path(path)
+            copy = target / f"{folder_name(row.display_name)}{source.suffix}"
+            await asyncio.to_thread(shutil.copyfile, source, copy)
 
 
 async def restore_point(

@@ -69,8 +69,13 @@ def plan_machine(
     connection: Connection, point: Row[Any], options: MachineRestoreOptions
 ) -> RestoreMachine:
     """Given a point and what is wanted of it, return what is to be done; refuse what cannot be."""
-    if point.kind != "image":
+    if point.snapshot_id is not None:
         raise RefusedError(f'"{point.display_name}" is a directory, not a machine.')
+    if point.kind != "image":
+        raise RefusedError(
+            f'"{point.display_name}" is a machine of a host. "holdfast restore" brings its disks '
+            "and its definition back as files."
+        )
     source = PurePosixPath(point.source_path)
     target = source
     if options.new_name:
@@ -96,7 +101,7 @@ def plan_machine(
 
 def plan_files(point: Row[Any], names: tuple[str, ...], *, overwrite: bool) -> RestoreFiles:
     """Given a directory's point and a path in it, return what is to be done."""
-    if point.kind == "image":
+    if point.snapshot_id is None:
         raise RefusedError(
             f'"{point.display_name}" is a machine; there is no way into it from here. '
             "Its files can be downloaded, or the whole machine restored."

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.chain import Drop, retention_step
 from holdfast.server import journal, points, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.hosted_points import disks_of, small_files
 from holdfast.server.journal import (
     FILES_CHAIN,
     ChainKey,
     ForgetSnapshots,
     Intent,
     MergeImages,
+    RemoveFiles,
     RemoveImage,
     Work,
 )
@@ -45,9 +48,11 @@ class Retention:
         """Bring each machine's points down to `keep`; return why that was not possible, if so."""
         problems: list[str] = []
         for machine in machines:
-            if machine.kind == "image":
-                key = ChainKey(backup, machine.reference)
-                problems += await self._follow(key, partial(self._next_step, key, keep))
+            if machine.kind == "directory":
+                continue
+            key = ChainKey(backup, machine.reference)
+            step = self._next_step if machine.kind == "image" else self._oldest_machine
+            problems += await self._follow(key, partial(step, key, keep))
         directories = [each.reference for each in machines if each.kind == "directory"]
         if directories:
             key = ChainKey(backup, FILES_CHAIN)
@@ -63,9 +68,8 @@ class Retention:
             # What stands from before comes first: the chain is not what the catalog says until
             # it is settled.
             problems = await self._settlement.settle_chain(key)
-            while not problems and (intent := await self._store.write(next_intent)):
-                problem = await self._settlement.try_settle(intent)
-                problems += [] if problem is None else [problem]
+            while not problems and await self._store.write(next_intent) is not None:
+                problems = await self._settlement.settle_chain(key)
         return problems
 
     def _next_step(self, key: ChainKey, keep: int, connection: Connection) -> Intent | None:
@@ -84,6 +88,21 @@ class Retention:
         points.withdraw_point(connection, connection.scalars(shown).one())
         return journal.declare(connection, key, work, self._now())
 
+    def _oldest_machine(self, key: ChainKey, keep: int, connection: Connection) -> Intent | None:
+        """Let the oldest point of a machine go, if it is surplus: each disk for itself."""
+        surplus = points.points_of(connection, key.backup, key.chain)[:-keep]
+        for row in surplus:
+            works = [_step(connection, disk) for disk in disks_of(connection, row.uid)]
+            if None in works:
+                continue
+            small = RemoveFiles(tuple(small_files(connection, row.uid)))
+            points.withdraw_point(connection, row.uid)
+            for work in works:
+                if work is not None:
+                    journal.declare(connection, key, work, self._now())
+            return journal.declare(connection, key, small, self._now())
+        return None
+
     def _surplus_snapshots(
         self, key: ChainKey, references: Sequence[str], keep: int, connection: Connection
     ) -> Intent | None:
@@ -101,3 +120,14 @@ class Retention:
 
     def _now(self) -> int:
         return milliseconds(self._clock.now())
+
+
+def _step(connection: Connection, disk: Row[Any]) -> Work | None:
+    """Given a disk's file whose point goes, return what becomes of it; None if it must stay."""
+    file = tables.backup_file
+    built_on = connection.scalars(select(file.c.uid).where(file.c.parent_uid == disk.uid)).all()
+    if not built_on:
+        return RemoveImage(disk.uid)
+    if disk.parent_uid is None and len(built_on) == 1:
+        return MergeImages(full=disk.uid, increment=built_on[0])
+    return None

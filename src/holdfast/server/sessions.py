@@ -179,11 +179,16 @@ def _set_task_session(connection: Connection, row: Row[Any], **values: Any) -> N
     publish_task_session(connection, row.uid)
 
 
+def _is_noted(task: Row[Any]) -> bool:
+    # That of a success says how the machine was backed up.
+    return bool(task.reason) and task.result != Result.SUCCESS
+
+
 def _summary(tasks: Sequence[Row[Any]], warnings: Sequence[str]) -> str | None:
     """Given the ended task sessions, return why the session is not a plain success, shortly."""
     failed = [task for task in tasks if task.result == Result.FAILED]
     if failed:
         count = f"{len(failed)} of {len(tasks)} machines failed. " if len(tasks) > 1 else ""
         return f"{count}{failed[0].display_name}: {failed[0].reason}"
-    noted = [f"{task.display_name}: {task.reason}" for task in tasks if task.reason]
+    noted = [f"{task.display_name}: {task.reason}" for task in tasks if _is_noted(task)]
     return next(iter([*noted, *warnings]), None)

@@ -26,11 +26,14 @@ from holdfast.server.journal import (
     ForgetSnapshots,
     Intent,
     MakeImage,
+    MakeMachine,
     MakeSnapshot,
     MergeImages,
+    RemoveFiles,
     RemoveImage,
 )
 from holdfast.server.manifest import recorded_manifest, remove_manifest, write_manifest
+from holdfast.server.points import holds
 from holdfast.server.publish import row_of
 from holdfast.server.repositories import BackupPlace, Repositories
 from holdfast.server.store import Store
@@ -60,6 +63,11 @@ class Settlement:
         match intent.work:
             case MakeImage():
                 await self._undo_image(intent, intent.work, place)
+            case MakeMachine():
+                await self._undo_machine(intent, intent.work, place)
+            case RemoveFiles():
+                async with self._locks.files.hold(intent.key):
+                    await self._remove_files(intent, intent.work, place)
             case MakeSnapshot():
                 await self._undo_snapshots(intent, place)
             case RemoveImage():
@@ -111,6 +119,28 @@ class Settlement:
         await remove_manifest(image)
         for leftover in await asyncio.to_thread(_partials_of, image):
             await remove_image(leftover)
+        await self._strike(intent)
+
+    async def _undo_machine(self, intent: Intent, work: MakeMachine, place: BackupPlace) -> None:
+        point = tables.machine_point
+        recorded = await self._store.read(
+            lambda connection: connection.execute(
+                select(point.c.uid).where(point.c.uid == work.point)
+            ).first()
+        )
+        if recorded is not None:
+            raise JournalError(f"{work.path} is recorded, and yet it is noted as being made.")
+        beginnings = [place.path(work.path)]
+        if work.staging is not None:
+            beginnings.append(Path(work.staging) / beginnings[0].name)
+        for beginning in beginnings:
+            for leftover in await asyncio.to_thread(_beginning_with, beginning):
+                await remove_image(leftover)
+        await self._strike(intent)
+
+    async def _remove_files(self, intent: Intent, work: RemoveFiles, place: BackupPlace) -> None:
+        for path in work.paths:
+            await remove_image(place.path(path))
         await self._strike(intent)
 
     async def _undo_snapshots(self, intent: Intent, place: BackupPlace) -> None:
@@ -193,11 +223,15 @@ def _partials_of(image: Path) -> list[Path]:
     return list(image.parent.glob(f"{glob.escape(image.name)}*{PARTIAL_SUFFIX}"))
 
 
+def _beginning_with(path: Path) -> list[Path]:
+    return list(path.parent.glob(f"{glob.escape(path.name)}.*"))
+
+
 def _unneeded_file(connection: Connection, uid: UUID) -> Row[Any]:
     """Return the row of a backup file that may go; JournalError if anything is built on it."""
     point, file = tables.machine_point, tables.backup_file
     row = row_of(connection, file, uid)
-    needed = select(point.c.uid).where(point.c.backup_file_uid == uid)
+    needed = select(point.c.uid).where(holds(uid))
     built_on = select(file.c.uid).where(file.c.parent_uid == uid)
     if connection.execute(needed.union(built_on)).first() is not None:
         raise JournalError(f"{row.path} is noted to be removed, and yet it is needed.")
@@ -208,7 +242,7 @@ def _mergeable(connection: Connection, work: MergeImages) -> tuple[Row[Any], Row
     """Return the rows of full and increment; JournalError if anything else needs the full."""
     point, file = tables.machine_point, tables.backup_file
     full, increment = row_of(connection, file, work.full), row_of(connection, file, work.increment)
-    shown = select(point.c.uid).where(point.c.backup_file_uid == work.full)
+    shown = select(point.c.uid).where(holds(work.full))
     others = select(file.c.uid).where(file.c.parent_uid == work.full, file.c.uid != work.increment)
     if connection.execute(shown.union(others)).first() is not None:
         raise JournalError(f"{full.path} is noted to be merged away, and yet it is needed.")

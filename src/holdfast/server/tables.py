@@ -97,8 +97,8 @@ job = Table(
 )
 
 #: A host of virtual machines, reached by libvirt under its `uri`. `facts` are those of the last
-#: probe that succeeded, as JSON; `reason` says why it is not available. Times of the last scan that
-#: succeeded.
+#: probe that succeeded, as JSON; `reason` says why it is not available. `scanned` is when a scan
+#: last succeeded. `staging` is a folder that QEMU there can write to, under the same path here.
 host = Table(
     "host",
     metadata,
@@ -107,6 +107,7 @@ host = Table(
     Column("uri", String, nullable=False, unique=True),
     Column("description", String, nullable=False),
     Column("credentials_uid", ForeignKey("credentials.uid")),
+    Column("staging", String),
     Column("state", String, nullable=False),
     Column("reason", Text, nullable=False),
     Column("facts", Text),
@@ -257,7 +258,9 @@ backup_file = Table(
 
 #: The point of one machine or directory: what can be restored. A machine has a backup file, a
 #: directory a snapshot. `reference` tells which points belong to the same machine; `copied_from`
-#: names the point that a copy was made of, also after that is gone.
+#: names the point that a copy was made of, also after that is gone. A machine of a host has a disk
+#: or more (`machine_disk`), of which the first is its backup file, and in `detail`, as JSON, what
+#: the engine needs to know of the point.
 machine_point = Table(
     "machine_point",
     metadata,
@@ -273,8 +276,19 @@ machine_point = Table(
     Column("backup_file_uid", ForeignKey("backup_file.uid"), unique=True),
     Column("snapshot_id", String),
     Column("copied_from", Uuid),
+    Column("detail", Text),
     Index("ix_machine_point_chain", "backup_uid", "reference", "created"),
     CheckConstraint("(backup_file_uid IS NULL) <> (snapshot_id IS NULL)", name="one_place"),
+)
+
+#: A disk of a machine of a host in a point: its backup file, and where the guest has it.
+machine_disk = Table(
+    "machine_disk",
+    metadata,
+    Column("backup_file_uid", ForeignKey("backup_file.uid"), primary_key=True),
+    Column("point_uid", ForeignKey("machine_point.uid"), nullable=False, index=True),
+    Column("target", String, nullable=False),
+    Column("position", Integer, nullable=False),
 )
 
 #: The journal: what is about to be done to a repository, written before it is done.

@@ -49,6 +49,10 @@ def add(
     credentials: Annotated[
         str | None, typer.Option(metavar="UID", help="Credentials, where the host asks for them.")
     ] = None,
+    staging: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Folder both QEMU there and Holdfast can write to."),
+    ] = None,
     server: Annotated[
         str | None, typer.Option(metavar="UID", help="Backup server, where there are several.")
     ] = None,
@@ -60,7 +64,7 @@ def add(
 ) -> None:
     """Add the host at URI, if it answers."""
     wanted = {"uri": uri, "name": name, "description": description}
-    optional = {"credentials": credentials, "server": server}
+    optional = {"credentials": credentials, "staging": staging, "server": server}
     body = wanted | {key: value for key, value in optional.items() if value is not None}
     with logged_on(_settings(context), user) as api:
         before = {host["uid"] for host in _hosts(api)}

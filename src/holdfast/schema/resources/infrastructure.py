@@ -148,6 +148,7 @@ MANAGED_SERVER = ResourceType(
         Element("State", Enumeration(("Available", "Unavailable")), optional=True),
         Element("Reason", STRING, optional=True),
         Element("CredentialsUid", Uid("Credentials"), optional=True),
+        Element("Staging", STRING, optional=True),
         Element("LastScan", DATE_TIME, optional=True),
         Element("HostName", STRING, optional=True),
         Element("HypervisorVersion", STRING, optional=True),

@@ -8,7 +8,7 @@ from alembic import op
 revision = "0007"
 down_revision = "0006"
 
-_TEXTS = ("uri", "reason", "host_name", "hypervisor_version", "library_version")
+_TEXTS = ("uri", "reason", "host_name", "hypervisor_version", "library_version", "staging")
 
 
 def upgrade() -> None:

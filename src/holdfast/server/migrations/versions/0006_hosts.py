@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("uri", sa.String(), nullable=False),
         sa.Column("description", sa.String(), nullable=False),
         sa.Column("credentials_uid", sa.Uuid(), nullable=True),
+        sa.Column("staging", sa.String(), nullable=True),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("facts", sa.Text(), nullable=True),
@@ -47,3 +48,19 @@ def upgrade() -> None:
         "job_object",
         sa.Column("role", sa.String(), server_default="Included", nullable=False),
     )
+    op.add_column("machine_point", sa.Column("detail", sa.Text(), nullable=True))
+    op.create_table(
+        "machine_disk",
+        sa.Column("backup_file_uid", sa.Uuid(), nullable=False),
+        sa.Column("point_uid", sa.Uuid(), nullable=False),
+        sa.Column("target", sa.String(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["backup_file_uid"], ["backup_file.uid"], name=op.f("fk_machine_disk_backup_file_uid")
+        ),
+        sa.ForeignKeyConstraint(
+            ["point_uid"], ["machine_point.uid"], name=op.f("fk_machine_disk_point_uid")
+        ),
+        sa.PrimaryKeyConstraint("backup_file_uid", name=op.f("pk_machine_disk")),
+    )
+    op.create_index("ix_machine_disk_point_uid", "machine_disk", ["point_uid"])

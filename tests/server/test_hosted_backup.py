@@ -1,0 +1,191 @@
+"""Machines of a real libvirt daemon: found, backed up, kept to a number of points, restored."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import libvirt
+import pytest
+
+from engine.vm.lab import Guest, Host, libvirt_daemon
+from holdfast.server import tables
+from holdfast.server.libvirt_references import host_reference, machine_reference, tag_reference
+
+from .lab import HandClock, Lab, running_lab
+
+pytestmark = pytest.mark.vm
+
+libvirt.registerErrorHandler(lambda _context, _error: None, None)
+_TAGS = "<metadata><h:tags xmlns:h='urn:example:tags'><h:tag>gold</h:tag></h:tags></metadata>"
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Host]:
+    with libvirt_daemon() as running:
+        yield running
+
+
+@pytest.fixture
+def make_guest(daemon: Host, tmp_path: Path) -> Iterator[Callable[..., Guest]]:
+    """Make a machine, powered on but paused, and take all machines away in the end."""
+    direct = libvirt.open(daemon.uri)
+    disks = tmp_path / "disks"
+    disks.mkdir()
+    made: list[Guest] = []
+
+    def make(*targets: str, **more: str) -> Guest:
+        guest = Guest(daemon, f"hosted{next(_numbers)}", disks, direct, **more)
+        made.append(guest)
+        for target in targets or ("vda",):
+            guest.add_disk(target)
+        guest.define()
+        guest.start()
+        return guest
+
+    yield make
+    for guest in made:
+        with suppress(libvirt.libvirtError):
+            guest.discard()
+    direct.close()
+
+
+@pytest.fixture
+async def lab(tmp_path: Path, clock: HandClock) -> AsyncIterator[Lab]:
+    async with running_lab(tmp_path, clock) as lab:
+        yield lab
+
+
+async def add_host(lab: Lab, daemon: Host) -> UUID:
+    outcome = await lab.command("add-host", uri=daemon.uri, name="kvm1")
+    assert outcome.made is not None, outcome.message
+    return outcome.made.uid
+
+
+async def make_job(lab: Lab, *objects: str, **more: Any) -> UUID:
+    outcome = await lab.command(
+        "create-job",
+        name="Nightly",
+        objects=[{"reference": each} for each in objects],
+        repository=str(lab.repository),
+        **more,
+    )
+    assert outcome.made is not None, outcome.message
+    return outcome.made.uid
+
+
+async def restored(lab: Lab, point: UUID) -> dict[str, bytes]:
+    """Restore a machine's point to files; return the content of each disk."""
+    target = lab.folder / f"restored-{point}"
+    await lab.server.restore.point(point, target)
+    assert len(list(target.glob("*.xml"))) == 1
+    found = {file.stem: file.read_bytes() for file in target.glob("*.raw")}
+    shutil.rmtree(target)
+    return found
+
+
+async def test_a_machine_is_backed_up_by_what_changed_and_restored(
+    lab: Lab, daemon: Host, make_guest: Callable[..., Guest]
+) -> None:
+    guest = make_guest("vda", "vdb", metadata=_TAGS)
+    uid = await add_host(lab, daemon)
+    host = await lab.resource("ManagedServer", uid)
+    assert host.values["HypervisorVersion"].count(".") == 2
+    assert host.values["AccelerationNote"]
+    job = await make_job(lab, tag_reference(uid, "gold"), retention=2)
+    contents = []
+    for number in range(3):
+        guest.write_something(number)
+        contents.append(guest.contents())
+        session = await lab.run(job)
+        task = (await lab.tasks(session.uid))[guest.name]
+        assert task.values["Result"] == "Success", task.values["Reason"]
+        assert session.values.get("FailureMessage") is None
+        wanted = "Full" if number == 0 else "Changed blocks"
+        assert task.values["Reason"].startswith(f"{wanted}, crash-consistent.")
+        assert task.values["VmUid"] == machine_reference(uid, guest.uuid)
+        assert task.values["TotalSize"] == 16 * 1024 * 1024
+    points = await lab.points(guest.name)
+    assert [point.values["PointType"] for point in points] == ["Full", "Increment"]
+    for point, content in zip(points, contents[1:], strict=True):
+        assert await restored(lab, point.uid) == content
+    # What retention took away is gone: two points of two disks, a definition, manifests.
+    folder = next(path for path in lab.repository_path.iterdir() if path.is_dir())
+    endings = sorted(path.suffix for path in folder.iterdir())
+    assert endings == [".json"] * 4 + [".qcow2"] * 4 + [".xml"] * 2
+    assert await lab.rows(tables.intent) == []
+    guest.ensure_untouched()
+
+
+async def test_points_survive_a_start_and_what_is_lost_is_shown_no_more(
+    tmp_path: Path, clock: HandClock, daemon: Host, make_guest: Callable[..., Guest]
+) -> None:
+    guest = make_guest("vda", "vdb")
+    async with running_lab(tmp_path, clock) as lab:
+        uid = await add_host(lab, daemon)
+        job = await make_job(lab, host_reference(uid))
+        await lab.run(job)
+        guest.write_something(1)
+        await lab.run(job)
+        assert len(await lab.points(guest.name)) == 2
+    async with running_lab(tmp_path, clock) as lab:
+        points = await lab.points(guest.name)
+        assert len(points) == 2
+        assert (await restored(lab, points[1].uid)) == guest.contents()
+    lost = sorted((tmp_path / "repository").glob("*/*.vdb.qcow2"))[-1]
+    lost.unlink()
+    async with running_lab(tmp_path, clock) as lab:
+        assert len(await lab.points(guest.name)) == 1
+        # The next point is built on the one that is left.
+        guest.write_something(2)
+        session = await lab.run(job)
+        assert session.values["Result"] in ("Success", "Warning"), session.values
+        points = await lab.points(guest.name)
+        assert (await restored(lab, points[-1].uid)) == guest.contents()
+
+
+async def test_a_failed_backup_leaves_nothing(
+    lab: Lab, daemon: Host, make_guest: Callable[..., Guest]
+) -> None:
+    guest = make_guest()
+    uid = await add_host(lab, daemon)
+    job = await make_job(lab, machine_reference(uid, guest.uuid))
+    assert (await lab.command("edit-host", uid, staging="/nowhere/at/all")).success
+    session = await lab.run(job)
+    assert session.values["Result"] == "Failed"
+    assert "/nowhere/at/all" in session.values["FailureMessage"]
+    assert (await lab.command("edit-host", uid, staging=None)).success
+    assert await lab.points(guest.name) == []
+    assert await lab.rows(tables.intent) == []
+    await lab.run(job)
+    assert len(await lab.points(guest.name)) == 1
+
+
+async def test_a_one_off_backup_of_a_machine_expires_whole(
+    lab: Lab, clock: HandClock, daemon: Host, make_guest: Callable[..., Guest]
+) -> None:
+    guest = make_guest("vda", "vdb")
+    uid = await add_host(lab, daemon)
+    outcome = await lab.command(
+        "one-off-backup",
+        machines=[machine_reference(uid, guest.uuid)],
+        repository=str(lab.repository),
+        remove="In3days",
+    )
+    assert outcome.made is not None, outcome.message
+    await lab.server.wait_until_idle()
+    assert len(await lab.points(guest.name)) == 1
+    clock.advance(timedelta(days=4))
+
+    async def gone() -> bool:
+        return not [path for path in lab.repository_path.iterdir() if path.is_dir()]
+
+    await lab.until(gone)
+    assert await lab.rows(tables.backup_file) == []
