@@ -35,6 +35,7 @@ BASE = f"{HOST}/api"
 #: What is in the point of a row without a backup server cannot be asked.
 OF_NO_SERVER = 503
 OWN_JOBS = "/holdfast/v1/jobs"
+OWN_HOSTS = "/holdfast/v1/hosts"
 Running = tuple[EnterpriseManager, httpx.AsyncClient]
 
 
@@ -166,6 +167,8 @@ async def test_our_own_specification_is_what_is_described(document: dict[str, An
     copy = {"name": "a", "repository": "b", "kind": "BackupCopy", "linked_jobs": ["urn:c"]}
     for right in (least, whole, least | {"schedule": None}, copy):
         assert problems(document, described, right) == []
+    hosts = {"objects": [{"reference": "urn:Libvirt:Host:b"}], "excludes": []}
+    assert problems(document, described, {"name": "a", "repository": "b"} | hosts) == []
     for wrong in ({}, least | {"sources": []}, least | {"schedule": {"type": "Hourly"}}):
         assert problems(document, described, wrong) != []
     content = document["paths"][OWN_JOBS]["post"]["requestBody"]["content"]
@@ -193,7 +196,7 @@ async def hrefs(client: httpx.AsyncClient, path: str) -> list[str]:
         return []
     document = json_of(answer)
     [items] = [value for name, value in document.items() if name != "PagingInfo"]
-    if path == OWN_JOBS:
+    if path in (OWN_JOBS, OWN_HOSTS):
         return [f"{path}/{item['uid']}" for item in items]
     return [item["Href"].removeprefix(BASE).partition("?")[0] for item in items]
 

@@ -17,6 +17,7 @@ import queue
 import re
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from holdfast.engine.errors import (
@@ -125,9 +126,17 @@ class LibvirtConnection:
         self._worker.stop()
 
 
+@dataclass(frozen=True)
+class Account:
+    """What to log on with, where a host asks for a name and a password (SASL)."""
+
+    username: str
+    password: str = field(repr=False)
+
+
 @contextlib.asynccontextmanager
 async def connected(
-    uri: str, *, time_limit: float = TIME_LIMIT
+    uri: str, *, account: Account | None = None, time_limit: float = TIME_LIMIT
 ) -> AsyncIterator[LibvirtConnection]:
     """Open a connection for the time of a block.
 
@@ -140,7 +149,7 @@ async def connected(
     connection = LibvirtConnection(checked, library, None, worker)
     try:
         connection._connect = await connection.call(
-            lambda library, _none: _open(library, checked),
+            lambda library, _none: _open(library, checked, account),
             doing="connecting",
             time_limit=time_limit,
         )
@@ -183,10 +192,31 @@ def _run_events(library: Any) -> None:
         library.virEventRunDefaultImpl()
 
 
-def _open(library: Any, uri: str) -> Any:
-    connect = library.open(uri)
+def _open(library: Any, uri: str, account: Account | None) -> Any:
+    connect = _logged_on(library, uri, account)
     connect.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_MISSED)
     return connect
+
+
+def _logged_on(library: Any, uri: str, account: Account | None) -> Any:
+    answers = {}
+    if account is not None:
+        answers = {
+            library.VIR_CRED_AUTHNAME: account.username,
+            library.VIR_CRED_USERNAME: account.username,
+            library.VIR_CRED_PASSPHRASE: account.password,
+        }
+
+    def answer(questions: list[list[Any]], _data: object) -> int:
+        """Fill in what is asked: of each question the kind is the first, the answer the last."""
+        for question in questions:
+            if question[0] not in answers:
+                return -1
+            question[4] = answers[question[0]]
+        return 0
+
+    # Without an account, nothing can be answered: nobody sits at a terminal to be asked.
+    return library.openAuth(uri, [list(answers), answer, None], 0)
 
 
 def _failure(library: Any, error: Any, doing: str) -> EngineError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
-from holdfast.engine.libvirt_connection import LibvirtConnection, connected
+from holdfast.engine.libvirt_connection import Account, LibvirtConnection, connected
 from holdfast.engine.libvirt_host import list_machines, probe_host
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
@@ -24,7 +24,7 @@ class LibvirtPlatform:
 
     async def probe(self, access: HostAccess) -> HostFacts:
         """Return what a host is. Only on this machine a guest can be booted to see about KVM."""
-        async with connected(access.uri) as connection:
+        async with connected(access.uri, account=_account(access)) as connection:
             if urlsplit(access.uri).scheme not in _LOCAL:
                 return await _facts(connection, None)
             with tempfile.TemporaryDirectory(prefix="holdfast-probe-") as scratch:
@@ -34,7 +34,7 @@ class LibvirtPlatform:
 
     async def machines(self, access: HostAccess) -> Sequence[HostMachine]:
         """Return all machines of a host, running or not."""
-        async with connected(access.uri) as connection:
+        async with connected(access.uri, account=_account(access)) as connection:
             found = await list_machines(connection)
         return [HostMachine(each.uuid.lower(), each.name, each.tags) for each in found]
 
@@ -42,8 +42,14 @@ class LibvirtPlatform:
         self, access: HostAccess, plan: MachinePlan, on_progress: ProgressCallback
     ) -> MachineResult:
         """Make a restore point of a machine."""
-        async with connected(access.uri) as connection:
+        async with connected(access.uri, account=_account(access)) as connection:
             return await back_up_machine(connection, plan, on_progress)
+
+
+def _account(access: HostAccess) -> Account | None:
+    if access.username is None:
+        return None
+    return Account(access.username, access.password or "")
 
 
 async def _facts(connection: LibvirtConnection, scratch: Path | None) -> HostFacts:
