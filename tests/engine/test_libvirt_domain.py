@@ -30,7 +30,8 @@ DEFINITION = """
     <disk type='file' device='disk'><source file='/s.raw'/><target dev='vdd'/><shareable/></disk>
     <disk type='file' device='cdrom'><source file='/iso'/><target dev='sda'/><readonly/></disk>
     <interface type='network'><mac address='52:54:00:00:00:01'/></interface>
-    <channel type='unix'><source mode='bind' path='/run/7-web1/agent'/><target type='virtio'/></channel>
+    <channel type='unix'>
+      <source mode='bind' path='/run/7-web1/agent'/><target type='virtio'/></channel>
     <tpm model='tpm-crb'/>
   </devices>
 </domain>

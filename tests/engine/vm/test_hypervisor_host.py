@@ -1,5 +1,7 @@
 """What a host is, whether its KVM truly runs, and which machines it has."""
 
+# ruff: noqa: ASYNC240 - a test has the event loop for itself
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +46,7 @@ async def test_machine_that_boots_and_one_that_does_not_are_told_apart(
 
 
 async def test_machines_are_listed_with_disks_and_tags(
-    connection: LibvirtConnection, make_guest: Callable[..., Guest], tmp_path: Path
+    connection: LibvirtConnection, make_guest: Callable[..., Guest]
 ) -> None:
     medium = "<disk type='file' device='cdrom'><target dev='hda' bus='ide'/></disk>"
     tags = (
