@@ -62,7 +62,7 @@ def add_routes(router: Router, schema: Schema) -> None:
     router.add("/query", {"GET": query}, describe=describe_query(schema))
     for resource in schema:
         for view in resource.views:
-            viewed = {"GET": Place(resource, view=view).collection}
+            viewed: Methods = {"GET": Place(resource, view=view).collection}
             router.add(view.path, viewed, describe=describe_collection(resource, view=view))
         if resource.parent is not None or not resource.addressed:
             continue
