@@ -17,6 +17,7 @@ from holdfast.api import (
     resources,
     security,
     services,
+    system_sessions,
     unbuilt,
 )
 from holdfast.api.answers import refusal
@@ -44,6 +45,7 @@ def router_for(manager: EnterpriseManager, settings: ApiSettings) -> Router:
     resources.add_routes(router, manager.schema)
     reports.add_routes(router)
     security.add_routes(router)
+    system_sessions.add_routes(router)
     services.add_routes(router)
     own.add_routes(router)
     own_accounts.add_routes(router)

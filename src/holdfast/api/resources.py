@@ -175,7 +175,14 @@ class Place:
 
     async def expect(self, call: Call) -> UUID:
         """Return the UID of the item that the address names. Raises NotFound."""
-        return UUID((await self._row(call, entities=False))["UID"])
+        return UUID((await self.expected(call))["UID"])
+
+    async def expected(self, call: Call) -> Row:
+        """Return the row of the item that the address names, as for a reference to it.
+
+        Raises NotFound.
+        """
+        return await self._row(call, entities=False)
 
     def _action(self, call: Call) -> Action:
         resource = self.resource

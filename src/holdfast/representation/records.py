@@ -1,4 +1,4 @@
-"""Documents that are one structure: figures without an address of their own."""
+"""Documents that are one structure and no row: figures, events."""
 
 from __future__ import annotations
 
@@ -25,5 +25,6 @@ class Record:
 
     def to_json(self) -> Any:
         members = json.value_writer(self.root)(self.values, self.base)
-        # Every object of the API has these, although a record has nothing to say in them.
-        return {**members, "Links": [], "Href": None, "Type": None}
+        # Every object of the API has these last, although most records have nothing to say in them.
+        nothing: dict[str, Any] = {"Links": [], "Href": None, "Type": None}
+        return members | {name: members.pop(name, value) for name, value in nothing.items()}

@@ -16,7 +16,13 @@ from holdfast.schema import types
 from holdfast.schema.naming import XML_NAMESPACE, urn_prefix
 from holdfast.schema.resource import ResourceType, Schema
 from holdfast.schema.resources.reports import FRAMES
-from holdfast.schema.services import ERROR, LINKS, PAGING_INFO, SERVICES
+from holdfast.schema.services import (
+    ERROR,
+    LINKS,
+    PAGING_INFO,
+    SERVICES,
+    SYSTEM_SESSION_EVENTS,
+)
 
 _XS = "http://www.w3.org/2001/XMLSchema"
 _GUID_PATTERN = "-".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12))
@@ -91,7 +97,7 @@ def _query_result(root: etree._Element, schema: Schema) -> None:
 
 
 def _other_roots(root: etree._Element) -> None:
-    for element in (ERROR, *(frame.root for frame in FRAMES)):
+    for element in (ERROR, SYSTEM_SESSION_EVENTS, *(frame.root for frame in FRAMES)):
         _complex(_add(_add(root, "element", name=element.name), "complexType"), element.type)
     for service in SERVICES:
         _complex(_add(root, "complexType", name=service.root), service.element.type)
