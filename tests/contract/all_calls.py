@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from contract.expected_calls import CALLS
+from holdfast.schema.calls import ApiCall, all_calls
 from holdfast.schema.roles import Role
 from support.documents import json_of
 from support.managers import JSON
@@ -48,6 +49,15 @@ def _read(line: str) -> Documented:
 
 
 DOCUMENTED = [_read(line) for line in CALLS.splitlines() if line and not line.startswith("#")]
+
+
+def product_call(documented: Documented) -> ApiCall:
+    """Given a documented call, return the product's own line for it."""
+    path, _, query = documented.address.partition("?")
+    parameters = dict([query.split("=")] if query else [])
+    found = all_calls().find(documented.method, path, parameters)
+    assert found is not None, documented.name
+    return found
 
 
 class Addresses:

@@ -11,12 +11,12 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from contract.all_calls import DOCUMENTED, Addresses, Documented
+from contract.all_calls import DOCUMENTED, Addresses, Documented, product_call
 from holdfast.api import unbuilt
 from holdfast.api.app import create_app
 from holdfast.manager.account import NewAccount
 from holdfast.manager.enterprise_manager import EnterpriseManager
-from holdfast.schema.calls import ApiCall, Calls, all_calls, read_area
+from holdfast.schema.calls import Calls, all_calls, read_area
 from holdfast.schema.core import CORE
 from holdfast.schema.resources.security import ROLE_UIDS
 from holdfast.schema.roles import Role
@@ -94,15 +94,6 @@ def _without_generated_accounts(connection) -> None:
         resource = CORE[name]
         uid = row_of(resource).uid.bytes
         connection.execute(f"DELETE FROM {resource.table} WHERE uid = ?", (uid,))  # noqa: S608
-
-
-def product_call(documented: Documented) -> ApiCall:
-    """Given a documented call, return the product's own line for it."""
-    path, _, query = documented.address.partition("?")
-    parameters = dict([query.split("=")] if query else [])
-    found = all_calls().find(documented.method, path, parameters)
-    assert found is not None, documented.name
-    return found
 
 
 async def test_table_is_that_of_the_documentation() -> None:

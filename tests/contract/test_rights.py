@@ -10,8 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from contract.all_calls import DOCUMENTED
-from contract.test_calls import product_call
+from contract.all_calls import DOCUMENTED, product_call
 from holdfast.api.app import create_app
 from holdfast.manager.account import NewAccount
 from holdfast.manager.enterprise_manager import EnterpriseManager

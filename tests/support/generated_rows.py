@@ -41,7 +41,7 @@ def value_of(value_type: types.Type, *, bare: bool) -> Any:
         case types.HierarchyRef():
             return "urn:VMware:Vm:7a1b2c3d-1111-4111-8111-111111111111.vm-1"
         case types.Href():
-            return "/jobs"
+            return "/tasks"  # what everybody may read
         case types.Boolean():
             return not bare
         case types.Integer():
@@ -92,6 +92,8 @@ def _row(
             columns[f"{link.any_of}_uid"] = None if bare else uid("Job").bytes
             values |= {f"{words}Type": "Job"}
     name = f'{resource.name} {kind} & <"é">' if resource.key else ""
+    if resource.named and not bare:
+        name += " 100% a/b?c=%2F%3F%25#d;e+f"  # it stands in addresses
     return RowState(uid(resource.name, kind), name, values, relations, columns)
 
 

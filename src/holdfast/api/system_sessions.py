@@ -29,7 +29,7 @@ def add_routes(router: Router) -> None:
 
 async def events(call: Call) -> Response:
     """Answer with the events of a session: none, for backup servers report no such events."""
-    session = await Place(SYSTEM_SESSION).expected(call)
+    session = await Place(SYSTEM_SESSION).row(call)
     address = f"{SYSTEM_SESSION.collection}/{session['UID']}"
     up = {
         "Rel": "Up",
