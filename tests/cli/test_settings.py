@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.cli.commands.manager import manager
+from holdfast.cli.commands.server import server
 from holdfast.cli.commands.up import up
 from holdfast.cli.errors import BadInput
 from holdfast.cli.settings import NOT_IN_FILE, Settings
@@ -100,14 +102,15 @@ def test_sample_names_every_setting_and_says_what_no_file_says(tmp_path: Path) -
     changed = load({"data": tmp_path}).model_dump(exclude_defaults=True)
     assert changed.keys() == {
         *("data", "public_url", "ready_file", "password_file"),
-        *("certificate_file", "key_file", "logon_program"),
+        *("certificate_file", "key_file", "logon_program", "server_name"),
     }
 
 
 def test_every_setting_has_a_flag() -> None:
-    flags = set(inspect.signature(up).parameters) - {"context"}
+    commands = (up, manager, server)
+    flags = {name for command in commands for name in inspect.signature(command).parameters}
     # A password among the arguments could be read by every user of the machine.
-    assert flags == Settings.model_fields.keys() - {"password"}
+    assert flags - {"context"} == Settings.model_fields.keys() - {"password"}
 
 
 def test_password_is_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

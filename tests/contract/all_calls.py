@@ -50,6 +50,11 @@ def _read(line: str) -> Documented:
 
 DOCUMENTED = [_read(line) for line in CALLS.splitlines() if line and not line.startswith("#")]
 
+#: What a call needs in its query beyond what tells it from others.
+QUERIES = {
+    "GET /lookup": "?hierarchyRef=urn:VMware:Vm:7a1b2c3d-1111-4111-8111-111111111111.vm-1",
+}
+
 
 def product_call(documented: Documented) -> ApiCall:
     """Given a documented call, return the product's own line for it."""

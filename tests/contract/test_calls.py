@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
+from uuid import UUID
 
 import httpx
 import pytest
 import pytest_asyncio
 
-from contract.all_calls import DOCUMENTED, Addresses, Documented, product_call
+from contract.all_calls import DOCUMENTED, QUERIES, Addresses, Documented, product_call
 from holdfast.api import unbuilt
 from holdfast.api.app import create_app
 from holdfast.manager.account import NewAccount
@@ -22,6 +24,7 @@ from holdfast.schema.resources.security import ROLE_UIDS
 from holdfast.schema.roles import Role
 from schema.generated_rows import fill, row_of
 from support.documents import error_message, local, parsed
+from support.fake_backup_server import FakeBackupServer, served_over_tls
 from support.managers import ADMINISTRATOR, XML, administrator_client, log_on
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,7 +36,22 @@ _SCOPE_ITEM = (
     "</HierarchyObjRef></HierarchyScopeItem>"
 )
 _VM_REF = "<VmRef>urn:VMware:Vm:7a1b2c3d-1111-4111-8111-111111111111.vm-1</VmRef>"
+_PASSWORD = (
+    "<PasswordKeyInfoSpec><Hint>a hint</Hint><Password>secret</Password></PasswordKeyInfoSpec>"
+)
 BODIES = {
+    "PUT /backupServers/{id}": (
+        "<BackupServerSpec><Description>Described anew</Description></BackupServerSpec>"
+    ),
+    "POST /backupServers/{id}/credentials?action=create": (
+        "<CredentialsInfoSpec><Username>root</Username><Password>secret</Password>"
+        "</CredentialsInfoSpec>"
+    ),
+    "PUT /backupServers/{id}/credentials/{item}": (
+        "<CredentialsInfo><Username>admin</Username></CredentialsInfo>"
+    ),
+    "POST /backupServers/{id}/passwords?action=create": _PASSWORD,
+    "PUT /backupServers/{id}/passwords/{item}": _PASSWORD,
     "POST /backupServers/{id}?action=quickbackup": (
         f"<QuickBackupStartupSpec>{_VM_REF}</QuickBackupStartupSpec>"
     ),
@@ -65,14 +83,39 @@ BODIES = {
 }
 
 
+@dataclass
+class Running:
+    """A manager, a client that is logged on to it, and bodies for its calls by their names."""
+
+    manager: EnterpriseManager
+    client: httpx.AsyncClient
+    bodies: dict[str, str]
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[tuple[EnterpriseManager, httpx.AsyncClient]]:
-    """A manager with a row of every type, and a client that is logged on to it."""
+) -> AsyncIterator[Running]:
+    """A manager with a row of every type, and a client that is logged on to it.
+
+    Its backup server carries out everything, and so does a second one, yet to be connected.
+    """
     directory = tmp_path_factory.mktemp("manager")
-    async with administrator_client(directory) as (manager, client):
+    server = FakeBackupServer(row_of(CORE["BackupServer"]).uid, "BackupServer 1")
+    second = FakeBackupServer(UUID(int=2), "the second")
+    async with (
+        served_over_tls(server, directory / "tls") as details,
+        served_over_tls(second, directory / "tls") as further,
+        administrator_client(directory / "data") as (manager, client),
+    ):
         await manager.store.write(fill)
+        await manager.servers.add(details)
+        connect = (
+            "<BackupServerSpec><DnsNameOrIpAddress>127.0.0.1</DnsNameOrIpAddress>"
+            f"<Port>{further.port}</Port><Password>a-token</Password>"
+            f"<VbrCertificateThumbprint>{further.fingerprint}</VbrCertificateThumbprint>"
+            "</BackupServerSpec>"
+        )
         # Of accounts only real ones can be changed; the first by name is the one that is taken.
         await manager.store.write(_without_generated_accounts)
         new = NewAccount(
@@ -81,7 +124,8 @@ async def running(
             scopes=("urn:VMware:Vc:7a1b2c3d-1111-4111-8111-111111111111.vc",),
         )
         await manager.accounts.add(new)
-        yield manager, client
+        bodies = {**BODIES, "POST /backupServers?action=create": connect}
+        yield Running(manager, client, bodies)
 
 
 def _without_generated_accounts(connection) -> None:
@@ -107,17 +151,21 @@ async def test_table_is_that_of_the_documentation() -> None:
 
 
 async def test_every_call_is_carried_out_or_says_that_it_is_not_built(
-    running: tuple[EnterpriseManager, httpx.AsyncClient],
+    running: Running,
 ) -> None:
-    _, client = running
+    client = running.client
     addresses = Addresses(client)
     live, refused, absent, wrong = [], [], [], []
     for documented in sorted(DOCUMENTED, key=_turn):
         path, exists = await addresses.of(documented.address)
-        answer = await _ask(client, documented, path)
+        path += QUERIES.get(documented.name, "")
+        body = running.bodies.get(documented.name)
+        answer = await _ask(client, documented, path, body)
         if product_call(documented).built:
             live.append(documented.name)
             given = (exists, answer.status_code, _root(answer))
+            if answer.status_code >= 400:
+                print(documented.name, path, answer.text)
             if given != (True, documented.status, documented.root):
                 wrong.append((documented.name, given))
             if documented.name == "DELETE /logonSessions/{id}":
@@ -131,7 +179,7 @@ async def test_every_call_is_carried_out_or_says_that_it_is_not_built(
             assert "Cannot find [1] in " in error_message(answer, 404)
         assert "There is nothing at" not in answer.text, documented.name
 
-    assert not wrong, wrong
+    assert not wrong, "\n".join(map(str, wrong))
     unbuilt_calls = len(refused) + len(absent)
     print(f"{len(live)} calls are carried out, {unbuilt_calls} are not built yet.")
     assert len(live) == sum(call.built for call in all_calls())
@@ -139,10 +187,10 @@ async def test_every_call_is_carried_out_or_says_that_it_is_not_built(
 
 
 def _turn(documented: Documented) -> tuple[bool, int, bool]:
-    """What is deleted comes last, the innermost first, and logging off after all else."""
+    """What is deleted comes last, the innermost first, then the server and the logon session."""
     deletes = documented.method == "DELETE"
     depth = documented.address.count("/") if deletes else 0
-    return deletes, -depth, "logonSessions" in documented.address
+    return deletes, -depth, documented.address in ("/backupServers/{id}", "/logonSessions/{id}")
 
 
 def _root(answer: httpx.Response) -> str:
@@ -150,14 +198,15 @@ def _root(answer: httpx.Response) -> str:
     return local(parsed(answer)) if answer.content else "-"
 
 
-async def _ask(client: httpx.AsyncClient, documented: Documented, path: str) -> httpx.Response:
+async def _ask(
+    client: httpx.AsyncClient, documented: Documented, path: str, body: str | None
+) -> httpx.Response:
     if documented.name == "POST /sessionMngr":
         async with httpx.AsyncClient(
             transport=client._transport, base_url=client.base_url
         ) as stranger:
             return await stranger.post(f"/api{path}", auth=ADMINISTRATOR)
     headers = {**XML, "Content-Type": "application/xml"}
-    body = BODIES.get(documented.name)
     return await client.request(documented.method, f"/api{path}", headers=headers, content=body)
 
 
@@ -170,13 +219,13 @@ async def test_readme_tells_how_many_calls_are_carried_out() -> None:
 
 
 async def test_unknown_item_of_an_unbuilt_call_is_not_found(
-    running: tuple[EnterpriseManager, httpx.AsyncClient],
+    running: Running,
 ) -> None:
     nobody = "5cc81d1c-79e9-4b12-a4e9-1a7a10abe55b"
     for documented in DOCUMENTED:
         if "{id}" in documented.address and not product_call(documented).built:
             path = documented.address.replace("{id}", nobody).replace("{item}", nobody)
-            answer = await running[1].request(documented.method, f"/api{path}")
+            answer = await running.client.request(documented.method, f"/api{path}")
             assert nobody in error_message(answer, 404), documented.name
 
 
@@ -193,14 +242,14 @@ async def test_unknown_item_of_an_unbuilt_call_is_not_found(
     ],
 )
 async def test_api_does_not_start_when_the_table_is_wrong(
-    running: tuple[EnterpriseManager, httpx.AsyncClient], lines: str, fault: str
+    running: Running, lines: str, fault: str
 ) -> None:
     wrong = Calls(read_area("test", lines))
     with (
         mock.patch.object(unbuilt, "all_calls", return_value=wrong),
         pytest.raises(unbuilt.WrongCalls, match=re.escape(fault)),
     ):
-        create_app(running[0])
+        create_app(running.manager)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from holdfast.schema.roles import Role
 from schema.expected_further_types import FURTHER_DECLARED
 from schema.expected_types import DECLARED
 from support.crawler import Crawl, FoundLink, calls_at, root_of
-from support.generated_rows import fill, uid
-from support.managers import FORMATS, HOST, client_of, running_manager
+from support.generated_rows import fill, give, uid
+from support.managers import FORMATS, HOST, TOKEN, client_of, running_manager
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,7 +36,13 @@ async def manager(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ent
 async def crawl(manager: EnterpriseManager, role: Role, form: str) -> Crawl:
     """Given a role and a format, return the crawl of an account that has it, when it has ended."""
     async with client_of(manager) as client:
-        crawled = Crawl(client, BASE, form, frozenset({role}))
+
+        async def get_tasks() -> None:
+            session = await manager.logon_sessions.authenticate(client.headers[TOKEN])
+            assert session is not None
+            await manager.store.write(lambda c: give(c, manager.schema, session.uid))
+
+        crawled = Crawl(client, BASE, form, frozenset({role}), get_tasks)
         await crawled.run(role.value, "secret")
     return crawled
 
@@ -80,6 +86,7 @@ def _expect_everything(crawled: Crawl) -> None:
     types = DECLARED | FURTHER_DECLARED
     roots = {document.root for document in crawled.documents.values()}
     assert {declared.root for declared in types.values() if declared.key} - roots == UNLINKED
+    assert any("/tasks/" in href for href in crawled.documents)
     assert len(crawled.documents) > 800
     assert len(crawled.actions) > 50
     rels = {link.rel for document in crawled.documents.values() for link in document.links}

@@ -40,6 +40,8 @@ def _routes() -> dict[str, set[str]]:
         f"/logonSessions/{NOBODYS}": READ | {"DELETE"},
         "/querySvc": READ,
         "/query": READ,
+        "/lookupSvc": READ,
+        "/lookup": READ,
         "/holdfast/v1/jobs": READ | {"POST"},
         f"/holdfast/v1/jobs/{NOBODYS}": READ | {"PUT"},
         "/holdfast/v1/accounts": {"POST"},

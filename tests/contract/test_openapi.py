@@ -12,6 +12,7 @@ import pytest_asyncio
 from lxml import html
 from openapi_spec_validator import validate
 
+from contract.all_calls import QUERIES
 from holdfast.api.app import router_for
 from holdfast.api.bodies import body_schemas
 from holdfast.api.call import ApiSettings
@@ -247,7 +248,8 @@ async def test_every_json_answer_is_what_is_described(
             continue
         schema = answer_schema(document, path)
         names = {parameter["name"] for parameter in operation["parameters"]}
-        queries = ["", *(["?format=Entity"] if "format" in names else [])]
+        given = QUERIES.get(f"GET {path}", "")
+        queries = [given, *(["?format=Entity"] if "format" in names else [])]
         queries += [f"{query}{'&' if query else '?'}page=1" for query in queries if "page" in names]
         found_there = await addresses(client, path)
         assert found_there, path

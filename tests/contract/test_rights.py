@@ -10,7 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from contract.all_calls import DOCUMENTED, product_call
+from contract.all_calls import DOCUMENTED, QUERIES, product_call
 from holdfast.api.app import create_app
 from holdfast.manager.account import NewAccount
 from holdfast.manager.enterprise_manager import EnterpriseManager
@@ -111,7 +111,7 @@ async def test_role_sees_only_links_that_lead_somewhere(
     client: httpx.AsyncClient, role: Role
 ) -> None:
     pages = [
-        documented.address
+        documented.address + QUERIES.get(documented.name, "")
         for documented in DOCUMENTED
         if documented.method == "GET"
         and role in documented.roles

@@ -99,6 +99,13 @@ DECLARED = {
         links="Up:BackupServerReference Alternate:HierarchyRootReference Related:ManagedServer",
         reference_links="Up:BackupServerReference Alternate:HierarchyRoot",
     ),
+    "HierarchyItem": Declared(
+        "/lookup",
+        "HierarchyItem",
+        "HierarchyItems",
+        elements="ObjectRef ObjectType ObjectName",
+        key=False,
+    ),
     "Repository": Declared(
         "/repositories",
         "Repository",

@@ -32,6 +32,8 @@ PUBLISHED = {
     "BackupFile",
     "BackupJobSession",
     "BackupTaskSession",
+    "HierarchyItem",
+    "HierarchyRoot",
     "Job",
     "ManagedServer",
     "ObjectInJob",
@@ -75,7 +77,6 @@ def _check(change: Change) -> None:
     assert absent <= {
         "restore_point",
         "point",
-        "hierarchy_root",
         "external_repository",
         "parent_backup",
         "parent_session",

@@ -84,7 +84,7 @@ async def test_the_folder_and_its_secrets_are_private(lab: Lab) -> None:
     folder = lab.folder / "server"
     assert folder.stat().st_mode & 0o777 == 0o700
     secrets = list((folder / "keys").iterdir())
-    assert len(secrets) == 2
+    assert len(secrets) == 3
     assert {path.stat().st_mode & 0o777 for path in secrets} == {0o600}
 
 

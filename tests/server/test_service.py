@@ -76,7 +76,8 @@ async def test_what_happens_after_a_cursor_is_told_after_it(
     cursor = (await changes(client, after=0)).cursor
     outcome = await lab.command("delete-job", job)
     told = await changes(client, after=cursor)
-    assert {(c.type, c.removed) for c in told.changes} == {("Job", True), ("ObjectInJob", True)}
+    gone = {"Job", "ObjectInJob", "HierarchyItem"}
+    assert {(c.type, c.removed) for c in told.changes} == {(name, True) for name in gone}
     assert told.cursor == outcome.cursor
 
 
@@ -89,7 +90,7 @@ async def test_a_long_poll_is_answered_when_something_happens(
     assert not waiting.done()
     await lab.create_job("a.raw")
     answer = await asyncio.wait_for(waiting, 2)
-    assert {c.type for c in answer.changes} == {"Job", "ObjectInJob"}
+    assert {c.type for c in answer.changes} == {"Job", "ObjectInJob", "HierarchyItem"}
 
 
 async def test_a_long_poll_ends_empty_when_its_time_is_over(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -76,7 +76,10 @@ NAMELESS = {
     *("EnterpriseRole", "EnterpriseRoleReference"),
 }
 #: Types of links that delete and have a Type.
-TYPED_DELETES = {"EnterpriseAccountHierarchyScope"}
+TYPED_DELETES = {
+    *("BackupServerReference", "Credentials", "PasswordKey"),
+    "EnterpriseAccountHierarchyScope",
+}
 #: What the query service leads to although no list of queries has it, and whose readers may ask.
 UNLISTED_QUERIES = {"/query?type=ExternalRepository": "/externalRepositories"}
 FRAMES = {
@@ -119,13 +122,15 @@ class Document:
 class Crawl:
     """The crawl of one account in one format.
 
-    `session` is the address of its logon session. `faults` are sentences; none is what is wanted.
+    `logged_on` is called when it has logged on. `session` is the address of its logon session.
+    `faults` are sentences; none is what is wanted.
     """
 
     client: httpx.AsyncClient
     base: str
     form: str
     roles: frozenset[Role]
+    logged_on: Callable[[], Awaitable[None]] | None = None
     session: str = ""
     documents: dict[str, Document] = field(default_factory=dict)
     actions: set[tuple[str, str]] = field(default_factory=set)
@@ -144,6 +149,8 @@ class Crawl:
         assert answer.status_code == 201, answer.text
         self.client.cookies.clear()
         self.client.headers[TOKEN] = answer.headers[TOKEN]
+        if self.logged_on is not None:
+            await self.logged_on()
         session = self._read(answer)
         assert session.root == "LogonSession"
         [self.session] = {link.href for link in session.links if link.rel == "Delete"}

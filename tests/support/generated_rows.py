@@ -6,7 +6,7 @@ Of each type there are two: one with every value and relation, one with what mus
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from sqlite3 import Connection
 from typing import Any
 from uuid import UUID, uuid5
@@ -65,6 +65,10 @@ def values_of(parts: Sequence[types.Element], *, bare: bool) -> dict[str, Any]:
     return made
 
 
+def _name(type_name: str, kind: str) -> str:
+    return f'{type_name} {kind} & <"é">'
+
+
 def _row(
     schema: Schema, resource: ResourceType, logon_session: UUID, number: int, *, bare: bool
 ) -> RowState:
@@ -90,8 +94,8 @@ def _row(
         if link.any_of is not None:
             words = link.any_of.title().replace("_", "")
             columns[f"{link.any_of}_uid"] = None if bare else uid("Job").bytes
-            values |= {f"{words}Type": "Job"}
-    name = f'{resource.name} {kind} & <"é">' if resource.key else ""
+            values |= {f"{words}Type": "Job", f"{words}Name": _name("Job", "full")}
+    name = _name(resource.name, kind) if resource.key else ""
     if resource.named and not bare:
         name += " 100% a/b?c=%2F%3F%25#d;e+f"  # it stands in addresses
     return RowState(uid(resource.name, kind), name, values, relations, columns)
@@ -99,7 +103,19 @@ def _row(
 
 def fill(connection: Connection, schema: Schema, logon_session: UUID) -> None:
     """Given an empty catalog, put the rows; those of a logon session are of the given one."""
-    for resource in schema:
+    _put_rows(connection, schema, schema, logon_session)
+
+
+def give(connection: Connection, schema: Schema, logon_session: UUID) -> None:
+    """Given a filled catalog, make the rows of a logon session those of the given one."""
+    own = [resource for resource in schema if resource.private_to_logon]
+    _put_rows(connection, schema, own, logon_session)
+
+
+def _put_rows(
+    connection: Connection, schema: Schema, types: Iterable[ResourceType], logon_session: UUID
+) -> None:
+    for resource in types:
         for number, bare in enumerate((False, True)):
             row = _row(schema, resource, logon_session, number, bare=bare)
             put(connection, resource, row)

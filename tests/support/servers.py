@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from holdfast.cli.certificate import Certificate
+
 
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
@@ -20,8 +22,11 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[int]:
-    """Given an application, serve it over HTTP/1.1 on a free port of loopback; give the port."""
+async def served(app: ASGIApp, tls: Certificate | None = None) -> AsyncIterator[int]:
+    """Given an application, serve it over HTTP/1.1 on a free port of loopback; give the port.
+
+    With a certificate, over TLS.
+    """
     bound = socket.create_server(("127.0.0.1", 0), backlog=512)
     configuration = uvicorn.Config(
         app,
@@ -33,6 +38,8 @@ async def served(app: ASGIApp) -> AsyncIterator[int]:
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=5,
+        ssl_certfile=tls and tls.certificate,
+        ssl_keyfile=tls and tls.key,
     )
     server = _Server(configuration)
     serving = asyncio.create_task(server.serve(sockets=[bound]))

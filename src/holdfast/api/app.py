@@ -9,13 +9,16 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from holdfast.api import (
+    backup_servers,
     documentation,
     entry,
+    lookup,
     own,
     own_accounts,
     reports,
     resources,
     security,
+    server_secrets,
     services,
     system_sessions,
     unbuilt,
@@ -43,6 +46,9 @@ def router_for(manager: EnterpriseManager, settings: ApiSettings) -> Router:
     router = Router(manager, settings)
     entry.add_routes(router)
     resources.add_routes(router, manager.schema)
+    backup_servers.add_routes(router)
+    server_secrets.add_routes(router)
+    lookup.add_routes(router)
     reports.add_routes(router)
     security.add_routes(router)
     system_sessions.add_routes(router)

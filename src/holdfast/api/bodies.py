@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from holdfast.api.backup_server_descriptions import CREDENTIALS_CHANGES
 from holdfast.api.call import Call
 from holdfast.api.errors import BadRequest
 from holdfast.api.negotiation import sends_json
@@ -15,6 +16,12 @@ from holdfast.representation.json_schema import (
 )
 from holdfast.representation.requests import read_body
 from holdfast.schema.resource import NAME, Action, ResourceType, Schema
+from holdfast.schema.resources.credentials import (
+    CREDENTIALS_CHANGE,
+    CREDENTIALS_SPEC,
+    PASSWORD_KEY_SPEC,
+)
+from holdfast.schema.resources.infrastructure import BACKUP_SERVER_SPEC
 from holdfast.schema.resources.job_requests import (
     CREATE_OBJECT_IN_JOB_SPEC,
     QUICK_BACKUP_STARTUP_SPEC,
@@ -29,20 +36,24 @@ from holdfast.schema.resources.security import (
 )
 from holdfast.schema.types import Element, Structure, Uid
 
-#: The declarations of bodies that are no documents of a type, by the name of their root.
+#: The declarations of bodies that are no documents of a type, by the name of their root or
+#: component.
 BODIES: dict[str, Element] = {
     body.name: body
     for body in (
         ACCOUNT_CREATE_SPEC,
         ACCOUNT_IN_ROLE_CREATE_SPEC,
+        BACKUP_SERVER_SPEC,
         CREATE_OBJECT_IN_JOB_SPEC,
+        CREDENTIALS_SPEC,
         HIERARCHY_SCOPE_CREATE_SPEC,
         JOB_CLONE_SPEC,
+        PASSWORD_KEY_SPEC,
         QUICK_BACKUP_STARTUP_SPEC,
         REBUILD_SCOPE_JOB_SPEC,
         VEEAM_ZIP_STARTUP_SPEC,
     )
-}
+} | {CREDENTIALS_CHANGES: CREDENTIALS_CHANGE}
 
 
 async def body_of(call: Call, resource: ResourceType, action: Action) -> dict[str, Any]:

@@ -66,7 +66,7 @@ async def log_on(call: Call) -> Response:
     session = await call.manager.logon_sessions.open(await account_of(call))
     call.session = session
     token = token_for(session.public_id)
-    location = {"Location": _address(call, session)}
+    location = {"Location": session_address(call, session)}
     response = answer(call.request, _document(call, session), 201, location)
     secure = "; Secure" if call.request.url.scheme == "https" else ""
     cookie = f"{TOKEN_NAME}={token}; Path=/api; HttpOnly; SameSite=Lax{secure}"
@@ -110,7 +110,7 @@ async def query_service(call: Call) -> Response:
         if resource.queryable and resource.readers & call.session.roles
         if call.rights("GET", f"/query?type={resource.name}")
     ]
-    up = LinkValue("Up", _address(call, call.session), type="LogonSession")
+    up = LinkValue("Up", session_address(call, call.session), type="LogonSession")
     document = Service("QuerySvc", [up, *down], type="QueryService", href=call.address("/querySvc"))
     return answer(call.request, document)
 
@@ -134,12 +134,13 @@ async def _found(call: Call) -> LogonSession:
     raise NotFound(f"Cannot find LogonSession [{written}].")
 
 
-def _address(call: Call, session: LogonSession) -> str:
+def session_address(call: Call, session: LogonSession) -> str:
+    """Given a logon session, return its address."""
     return call.address(f"/logonSessions/{session.public_id}")
 
 
 def _document(call: Call, session: LogonSession) -> Service:
-    address = _address(call, session)
+    address = session_address(call, session)
     links = [
         LinkValue("Up", call.address("/"), type="EnterpriseManager"),
         *shown(call, LOGON_SESSION),

@@ -58,6 +58,12 @@ class Overloaded(ApiError):
         super().__init__(message, {"Retry-After": "60"})
 
 
+class BackupServerDown(ApiError):
+    """What was asked for needs a backup server, and that does not answer."""
+
+    status = 503
+
+
 class MethodNotAllowed(ApiError):
     """The resource is there, but not for this method."""
 

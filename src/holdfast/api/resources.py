@@ -66,7 +66,7 @@ def add_routes(router: Router, schema: Schema) -> None:
     """Given a router and a schema, add the routes of every type, and the query's."""
     router.add("/query", {"GET": query}, describe=describe_query(schema))
     for resource in schema:
-        if resource.parent is not None:
+        if resource.parent is not None or not resource.addressed:
             continue
         place = Place(resource)
         described = describe_collection(resource)

@@ -73,12 +73,6 @@ class CatalogReader:
         found = await self._store.read(lambda c: c.execute(text, (uid.bytes,)).fetchone())
         return UUID(bytes=found[0]) if found and found[0] else None
 
-    async def exists(self, resource: ResourceType, uid: UUID) -> bool:
-        """Given a type and a UID, say whether there is such a row."""
-        text = f"SELECT 1 FROM {quoted(resource.table)} WHERE uid = ?"
-        found = await self._store.read(lambda c: c.execute(text, (uid.bytes,)).fetchone())
-        return found is not None
-
 
 def _is_slow(connection: Connection, query: Query, selection: Selection) -> bool:
     """Say whether a query reads or sorts all of a table that is not small."""

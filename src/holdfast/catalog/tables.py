@@ -156,3 +156,14 @@ def _manager_tables(metadata: MetaData) -> None:
         Column("command", Text, nullable=False),
         Column("carried_out", Boolean, nullable=False),
     )
+    Table(
+        "backup_server_connection",
+        metadata,
+        Column("server_uid", UidColumn, primary_key=True),
+        Column("address", Text, nullable=False),
+        Column("port", Integer, nullable=False),
+        Column("fingerprint", Text, nullable=False),
+        Column("token", LargeBinary, nullable=False),
+        Column("description", Text, nullable=False),
+        Column("leaving", Boolean, nullable=False),
+    )

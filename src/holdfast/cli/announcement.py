@@ -40,6 +40,22 @@ class Announcement:
         reset = f"holdfast password --data {shlex.quote(str(data))}"
         self._entry("", f"for a new one, stop Holdfast and run: {reset}")
 
+    def server(self, address: str, fingerprint: str) -> None:
+        """Given a backup server's address and fingerprint, say where managers reach it."""
+        self._line("")
+        self._entry("Server", address, "bold")
+        self._entry("Certificate", f"SHA-256 {fingerprint}")
+
+    def token(self, token: str | None, data: Path) -> None:
+        """Given a token that was drawn just now, show it; given None, say how to see it."""
+        if token is not None:
+            self._entry("Token", token, "bold")
+        again = f"holdfast server token --data {shlex.quote(str(data))}"
+        self._entry("" if token is not None else "Token", f"shown again by: {again}")
+        self._line("")
+        self._line("A manager connects this backup server with these three.")
+        self._line("Holdfast is ready. Ctrl-C stops it.")
+
     def running_samples(self) -> None:
         """Say that the sample jobs are running for the first time."""
         self._line("Running the first jobs ...")

@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from holdfast import __version__
-from holdfast.cli.commands import password, points, restore, settings, up
+from holdfast.cli.commands import manager, password, points, restore, server, settings, up
 from holdfast.cli.errors import CommandError
 from holdfast.engine.errors import EngineError
 from holdfast.manager.connection import BackupServerUnavailable
@@ -31,6 +31,8 @@ application = typer.Typer(
     pretty_exceptions_enable=False,
 )
 application.command("up")(up.up)
+application.command("manager")(manager.manager)
+application.add_typer(server.application, name="server")
 application.command("password")(password.password)
 application.command("points")(points.points)
 application.command("restore")(restore.restore)

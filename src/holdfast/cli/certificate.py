@@ -2,7 +2,8 @@
 
 The key is made once and kept. The certificate is valid for 825 days, the most that every client
 accepts, and is renewed over the same key at a start within its last 30 days: who pins the key
-sees no change. It is no certificate authority, so its key can vouch for nothing else.
+sees no change. That of a backup server's private service is pinned as a whole, by its fingerprint,
+and so is made to last. It is no certificate authority, so its key can vouch for nothing else.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from holdfast.cli.errors import BadInput, Failure
 from holdfast.cli.whole_file import write_whole
 
 VALID_FOR = timedelta(days=825)
+VALID_WHEN_PINNED = timedelta(days=36500)
 RENEWED_BEFORE = timedelta(days=30)
 _CLOCK_DIFFERENCE = timedelta(hours=1)
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -40,7 +42,12 @@ class Certificate:
     key: Path
 
 
-def ensure(directory: Path, names: Iterable[str] = (), now: datetime | None = None) -> Certificate:
+def ensure(
+    directory: Path,
+    names: Iterable[str] = (),
+    now: datetime | None = None,
+    valid_for: timedelta = VALID_FOR,
+) -> Certificate:
     """Given a directory, return the certificate in it; make or renew it where needed.
 
     `names` are host names and addresses it shall be valid for, beyond those of this machine; they
@@ -52,7 +59,7 @@ def ensure(directory: Path, names: Iterable[str] = (), now: datetime | None = No
         directory.mkdir(mode=0o700, exist_ok=True)
         key = _kept_key(files.key) or _new_key(files.key)
         if not _serves(files.certificate, key, now):
-            made = _self_signed(key, [*_LOCAL_NAMES, socket.gethostname(), *names], now)
+            made = _self_signed(key, [*_LOCAL_NAMES, socket.gethostname(), *names], now, valid_for)
             write_whole(files.certificate, made.public_bytes(serialization.Encoding.PEM), 0o644)
     except OSError as error:
         raise Failure(f"{error.filename}: {error.strerror}") from None
@@ -122,7 +129,7 @@ def _serves(path: Path, key: ec.EllipticCurvePrivateKey, now: datetime) -> bool:
 
 
 def _self_signed(
-    key: ec.EllipticCurvePrivateKey, names: list[str], now: datetime
+    key: ec.EllipticCurvePrivateKey, names: list[str], now: datetime, valid_for: timedelta
 ) -> x509.Certificate:
     # The common name is for people; clients compare the alternative names.
     common_name = x509.Name(
@@ -147,7 +154,7 @@ def _self_signed(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCK_DIFFERENCE)
-        .not_valid_after(now - _CLOCK_DIFFERENCE + VALID_FOR)
+        .not_valid_after(now - _CLOCK_DIFFERENCE + valid_for)
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)

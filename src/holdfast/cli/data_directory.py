@@ -53,6 +53,11 @@ class DataDirectory:
         """The certificate and its key."""
         return self.path / "tls"
 
+    @property
+    def server_tls(self) -> Path:
+        """The certificate, and its key, of a backup server's private service."""
+        return self.path / "server-tls"
+
     def create(self) -> None:
         """Make the directory, readable by its owner alone. Raise Failure when it cannot be."""
         try:
@@ -63,7 +68,18 @@ class DataDirectory:
 
     def expect(self) -> None:
         """Raise Failure unless a Holdfast has been started here before."""
-        if not (self.server.is_dir() and self.manager.is_dir()):
+        self._expect(self.server.is_dir() or self.manager.is_dir())
+
+    def expect_server(self) -> None:
+        """Raise Failure unless a backup server has been started here before."""
+        self._expect(self.server.is_dir())
+
+    def expect_manager(self) -> None:
+        """Raise Failure unless a manager has been started here before."""
+        self._expect(self.manager.is_dir())
+
+    def _expect(self, started: bool) -> None:
+        if not started:
             raise Failure(f"{self.path}: no Holdfast has been started with this data directory")
 
     @contextlib.contextmanager

@@ -45,6 +45,7 @@ async def started(
         try:
             transport = httpx.ASGITransport(app=server.app)
             await manager.connect(_SERVER_URL, server.token, transport)
+            await manager.servers.open()
             await manager.resume()
             yield Installation(manager, server)
         finally:

@@ -39,14 +39,20 @@ class Listener:
     @property
     def base(self) -> str:
         """The base of the API as reached from this machine."""
+        return f"{self.origin}/api"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port as reached from this machine."""
         host = _EVERYWHERE.get(self.host, self.host)
-        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/api"
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
-def bind(scheme: str, host: str, port: int) -> Listener:
+def bind(scheme: str, host: str, port: int, settings: str | None = None) -> Listener:
     """Given a scheme, an address and a port (0: any free one), bind it.
 
-    Nothing is accepted before it is served. Raise Failure naming the flag that is in the way.
+    Nothing is accepted before it is served. Raise Failure naming the flag that is in the way;
+    `settings` is how the two settings begin, where that is not the scheme.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -63,7 +69,7 @@ def bind(scheme: str, host: str, port: int) -> Listener:
             raise
     except OSError as error:
         part = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
-        flag = flag_of(f"{scheme}_{part}")
+        flag = flag_of(f"{settings or scheme}_{part}")
         reason = error.strerror or str(error)
         raise Failure(f"{flag}: cannot listen on port {port} of {host}: {reason}") from None
     bound.setblocking(False)

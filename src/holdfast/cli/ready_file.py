@@ -25,6 +25,15 @@ class Readiness:
     pid: int
 
 
+@dataclass(frozen=True)
+class ServerReadiness:
+    """What the ready file of a backup server says: its address and certificate; never its token."""
+
+    server: str
+    fingerprint: str
+    pid: int
+
+
 class ReadyFile:
     """A ready file at the path that the settings name, or none at all."""
 
@@ -47,7 +56,7 @@ class ReadyFile:
         except OSError as error:
             raise self._failure(error) from None
 
-    def write(self, readiness: Readiness) -> None:
+    def write(self, readiness: Readiness | ServerReadiness) -> None:
         """Write the file whole, readable by its owner alone. Raise Failure."""
         if self._path is None:
             return

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import AsyncExitStack
-from urllib.parse import urlsplit
 from uuid import UUID
 
-from holdfast.api.app import create_app
-from holdfast.api.call import ApiSettings
 from holdfast.cli import administrator, certificate, installation, sample_jobs, samples
 from holdfast.cli.announcement import Announcement
-from holdfast.cli.certificate import Certificate
+from holdfast.cli.api_ports import bound, certificate_of, frontend
 from holdfast.cli.data_directory import DataDirectory
 from holdfast.cli.errors import Failure
 from holdfast.cli.installation import REPOSITORY_NAME, Installation
-from holdfast.cli.listeners import Frontend, Listener, bind
 from holdfast.cli.passwords import supplied
 from holdfast.cli.ready_file import Readiness, ReadyFile
 from holdfast.cli.samples import Samples
@@ -33,9 +29,9 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
     ready_file.remove()
     password = supplied(settings)
     async with AsyncExitStack() as stack:
-        listeners = _bound(settings, stack)
+        listeners = bound(settings, stack)
         https, http = (listener.base for listener in listeners)
-        tls = _certificate(settings, directory)
+        tls = certificate_of(settings, directory)
         announcement.starting(directory.path)
         input_of_jobs = await _input_of_jobs(settings, directory)
         here = await stack.enter_async_context(
@@ -43,7 +39,7 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
         )
         repository = await here.server.add_repository(REPOSITORY_NAME, directory.repository)
         account = await administrator.ensure(here.manager, password)
-        frontend = await _frontend(here, settings, listeners, tls, stack)
+        served = await frontend(here.manager, settings, listeners, tls, stack)
         announcement.address(https, http, certificate.fingerprint(tls.certificate))
         announcement.account(account, directory.path)
         if input_of_jobs is not None:
@@ -52,46 +48,8 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
         stack.callback(ready_file.remove)
         ready_file.write(Readiness(https, http, account.user, account.password, os.getpid()))
         announcement.ready(https, account.user, tls.certificate)
-        await frontend.wait()
+        await served.wait()
         raise Failure("a port is no longer served; the log says why")
-
-
-def _bound(settings: Settings, stack: AsyncExitStack) -> list[Listener]:
-    """Bind the ports first: one that is taken is told before anything is changed."""
-    wanted = (
-        ("https", settings.https_host, settings.https_port),
-        ("http", settings.http_host, settings.http_port),
-    )
-    listeners = []
-    for address in wanted:
-        listeners.append(bind(*address))
-        stack.callback(listeners[-1].socket.close)
-    return listeners
-
-
-def _certificate(settings: Settings, directory: DataDirectory) -> Certificate:
-    own = certificate.brought(settings.certificate_file, settings.key_file)
-    return own or certificate.ensure(directory.tls, _certified_names(settings))
-
-
-async def _frontend(
-    here: Installation,
-    settings: Settings,
-    listeners: list[Listener],
-    tls: Certificate,
-    stack: AsyncExitStack,
-) -> Frontend:
-    api = ApiSettings(settings.public_url, frozenset(settings.allowed_hosts))
-    frontend = Frontend(create_app(here.manager, api), listeners, tls)
-    stack.push_async_callback(frontend.stop)
-    await frontend.start()
-    return frontend
-
-
-def _certified_names(settings: Settings) -> list[str]:
-    """Return the names beyond this machine's own that clients may reach it by."""
-    public = urlsplit(settings.public_url).hostname if settings.public_url else None
-    return [settings.https_host, *settings.allowed_hosts, *([public] if public else [])]
 
 
 async def _input_of_jobs(settings: Settings, directory: DataDirectory) -> Samples | None:

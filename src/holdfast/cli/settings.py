@@ -74,6 +74,20 @@ class Settings(BaseSettings):
         description="Address the HTTP port listens on; passwords travel there in the clear.",
     )
     http_port: Port = Field(9399, description="Port of the API over HTTP; 0 takes a free one.")
+    server_host: Host = Field(
+        "0.0.0.0",  # noqa: S104 - a manager on another machine is what it is for
+        description="Address a backup server of its own listens on, for managers.",
+    )
+    server_port: Port = Field(
+        9392, description="Port of a backup server of its own, over HTTPS; 0 takes a free one."
+    )
+    server_name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=255,
+        description="Name of a backup server of its own; without one, the machine's.",
+        examples=["Berlin 1"],
+    )
     public_url: PublicUrl | None = Field(
         None,
         description="Address at which clients reach Holdfast, when a proxy is in between.",

@@ -16,10 +16,9 @@ from holdfast.catalog.reader import CatalogReader
 from holdfast.catalog.store import CatalogStore
 from holdfast.catalog.writer import OWNER
 from holdfast.manager.accounts import Accounts
+from holdfast.manager.backup_servers import BackupServers
 from holdfast.manager.clock import Clock, system_clock
-from holdfast.manager.collection import Collector
 from holdfast.manager.commands import COMMANDS
-from holdfast.manager.connection import BackupServerConnection
 from holdfast.manager.errors import ResourceGone
 from holdfast.manager.logon_sessions import LogonLimits, LogonSession, LogonSessions
 from holdfast.manager.reports import Reports
@@ -37,9 +36,9 @@ _CLEANING_INTERVAL = 60.0
 class EnterpriseManager:
     """One manager: its catalog, accounts, logon sessions, tasks and backup servers.
 
-    `directory` holds its database and nothing else. With `from_schema` the catalog's tables are
-    made straight from `schema` instead of by migrations. `logon_program` proves accounts that
-    have no local password.
+    `directory` holds its database and its keys, nothing else. With `from_schema` the catalog's
+    tables are made straight from `schema` instead of by migrations. `logon_program` proves
+    accounts that have no local password.
     """
 
     def __init__(
@@ -62,12 +61,12 @@ class EnterpriseManager:
         self.accounts = Accounts(self.store, clock, logon_program)
         self.scopes = Scopes(self.store)
         self.logon_sessions = LogonSessions(self.store, clock, logon_limits or LogonLimits())
-        self._collectors: dict[UUID, Collector] = {}
+        self.servers = BackupServers(self.store, directory / "keys" / "secrets.key")
         self._background: set[asyncio.Task[None]] = set()
-        self.tasks = Tasks(self.store, self._collectors.get)
+        self.tasks = Tasks(self.store, self.servers.get)
 
     async def start(self) -> None:
-        """Open the catalog. Connect the backup servers next, then `resume`."""
+        """Open the catalog. Connect the backup servers next (`servers`), then `resume`."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self.store.open(from_schema=self._from_schema)
         await self.accounts.show_all()
@@ -77,20 +76,11 @@ class EnterpriseManager:
     async def connect(
         self, url: str, token: str, transport: httpx.AsyncBaseTransport | None = None
     ) -> UUID:
-        """Given a backup server's address and token, start collecting from it; return its UID.
+        """Given a backup server's line and token, collect from it until the manager stops.
 
-        Raises BackupServerUnavailable.
+        Returns its UID. Raises BackupServerUnavailable.
         """
-        connection = BackupServerConnection(url, token, transport)
-        try:
-            collector = Collector(self.store, connection, await connection.information())
-            await collector.prepare()
-        except BaseException:
-            await connection.close()
-            raise
-        self._collectors[collector.server_uid] = collector
-        self._in_background(collector.follow())
-        return collector.server_uid
+        return await self.servers.connect(url, token, transport)
 
     async def resume(self) -> None:
         """Go on with the tasks of before the last stop."""
@@ -103,14 +93,12 @@ class EnterpriseManager:
             task.cancel()
         if self._background:
             await asyncio.wait(self._background)
-        for collector in self._collectors.values():
-            await collector.connection.close()
+        await self.servers.stop()
         await self.store.close()
 
     async def collected(self) -> None:
-        """Return when the catalog holds all that the backup servers have published by now."""
-        for collector in self._collectors.values():
-            await collector.collect()
+        """Return when the catalog holds all that the servers handed in have published by now."""
+        await self.servers.collected()
 
     async def act(
         self,

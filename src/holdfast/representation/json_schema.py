@@ -111,10 +111,11 @@ def _partial(described: JsonSchema) -> JsonSchema:
 
 def _entity(resource: ResourceType) -> JsonSchema:
     described = _structure(shapes.entity(resource).type, answer=True)
-    if not resource.typed:
-        # The member is there all the same, and null.
-        described["properties"]["Type"] = _NULL
-        described["required"].append("Type")
+    # A member for what such documents do not have is there all the same, and null.
+    for name, missing in (("Type", not resource.typed), ("Href", not resource.addressed)):
+        if missing:
+            described["properties"][name] = _NULL
+            described["required"].append(name)
     return described
 
 

@@ -91,7 +91,7 @@ def _from_xml(element: etree._Element, structure: types.Structure, at: str) -> d
         if name not in order:
             raise RequestError(f"Element {at}: {name} is not expected; known are {_list(order)}.")
         position = order.index(name)
-        if position < reached:
+        if position < reached and not structure.unordered:
             raise RequestError(
                 f"Element {at}: {name} must come before {order[reached]};"
                 f" the order is {_list(order)}."

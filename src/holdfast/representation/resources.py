@@ -58,8 +58,10 @@ class ResourceWriter:
         """
         name = root or self.resource.element_name
         typed = f' Type="{self._type}"' if self.resource.typed else ""
-        href = xml.attribute(f"{base}{self._address(row)}{self._suffix}")
-        start = [f'<{name}{head}{typed} Href="{href}"']
+        start = [f"<{name}{head}{typed}"]
+        if self.resource.addressed:
+            href = xml.attribute(f"{base}{self._address(row)}{self._suffix}")
+            start.append(f' Href="{href}"')
         if self.resource.key:
             start.append(f' Name="{xml.attribute(row["Name"] or "")}"')
         start += [write(row[key], base) for key, write in self._xml_attributes]
@@ -74,7 +76,7 @@ class ResourceWriter:
         """Given a row and the base address, return its JSON object."""
         members = {member: write(row[key], base) for key, member, write in self._json_members}
         links = json.links(self.links(row, base))
-        href = f"{base}{self._address(row)}{self._suffix}"
+        href = f"{base}{self._address(row)}{self._suffix}" if self.resource.addressed else None
         if not self.resource.key:
             shown = self._type if self.resource.typed else None
             return {**members, "Links": links, "Href": href, "Type": shown}

@@ -41,9 +41,11 @@ def may_be_missing(element: Element) -> bool:
 
 def entity(resource: ResourceType) -> Element:
     """Given a type, return the element of its entities, or of the one form it has."""
-    attributes = [Element("Href", HREF)]
+    attributes = []
     if resource.typed:
-        attributes.insert(0, Element("Type", Enumeration((resource.document_type,))))
+        attributes.append(Element("Type", Enumeration((resource.document_type,))))
+    if resource.addressed:
+        attributes.append(Element("Href", HREF))
     if resource.key:
         attributes += [Element("Name", STRING), _uid(resource)]
     structure = Structure((LINKS, *resource.elements), (*attributes, *resource.attributes))

@@ -129,6 +129,7 @@ class ResourceType:
     around them in a query's answer; `collection` is the path, `views` are further collections.
     Not all types are `queryable`. `key` resources have a Name, a UID and two representations
     (reference and entity); others have one form, without the Type attribute unless `typed`.
+    Items that are not `addressed` have no address of their own: a service answers with them.
     An item is known by `identifier` (its UID, its Name or one of its values) and lives below
     `parent` where that names a relation. `stored` are values that a row keeps but no document
     shows. `recent_days` limits the plain collection (never a query) to rows created since.
@@ -143,6 +144,7 @@ class ResourceType:
     type_name: str = ""
     typed: bool = True
     queryable: bool = True
+    addressed: bool = True
     elements: tuple[Element, ...] = ()
     attributes: tuple[Element, ...] = ()
     relations: tuple[Relation, ...] = ()

@@ -138,12 +138,14 @@ LOGON_SESSION = ServiceType(
     plural="LogonSessions",
 )
 QUERY_SERVICE = ServiceType("QuerySvc", "QueryService")
+LOOKUP_SERVICE = ServiceType("LookupSvc", "LookupService")
 SUMMARY_REPORT = ServiceType(SUMMARY_ROOT)
 
 SERVICES = (
     ENTERPRISE_MANAGER,
     LOGON_SESSION,
     QUERY_SERVICE,
+    LOOKUP_SERVICE,
     SUMMARY_REPORT,
     *(ServiceType(s.root, s.type, addressed=s.href) for s in link_lists.SERVICES),
 )

@@ -121,7 +121,8 @@ class Structure:
     """An element with parts of its own: attributes first, then children in sequence order.
 
     `text` names the key of a structure's text content, for elements such as
-    ``<Day Name="Sunday">1,1,…</Day>``. A `flat` structure, such as a list of ``Path`` elements,
+    ``<Day Name="Sunday">1,1,…</Day>``. The children of an `unordered` one may come in any order in
+    a request. A `flat` structure, such as a list of ``Path`` elements,
     is in JSON the plain list of its one child; in rows it is a ``dict`` like any other.
     """
 
@@ -129,6 +130,7 @@ class Structure:
     attributes: tuple[Element, ...] = ()
     text: str | None = None
     flat: bool = False
+    unordered: bool = False
 
 
 Scalar = (

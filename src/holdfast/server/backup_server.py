@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp
 
+from holdfast.sealing import Seal
 from holdfast.server import identity
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, SystemClock
@@ -23,10 +24,12 @@ from holdfast.server.expiry import Expiry
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.keys import Keys
 from holdfast.server.messages import Command, Information, Outcome
+from holdfast.server.operations import OPERATIONS
 from holdfast.server.recovery import recover
 from holdfast.server.repositories import Repositories
 from holdfast.server.restore import Restore
 from holdfast.server.scheduler import Scheduler
+from holdfast.server.secrets_at_rest import SecretsAtRest
 from holdfast.server.service import make_service
 from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
@@ -56,6 +59,7 @@ class BackupServer:
     token: str
     repositories: Repositories
     restore: Restore
+    secrets: SecretsAtRest
 
     def __init__(
         self,
@@ -87,7 +91,7 @@ class BackupServer:
             self._store = await Store.open(self._database_url)
             resources.push_async_callback(self._store.close)
             await self._store.write(lambda c: identity.introduce(c, self._name))
-            await self._assemble(keys)
+            await self._assemble(keys, await asyncio.to_thread(keys.seal))
             self._resources = resources.pop_all()
 
     async def stop(self) -> None:
@@ -98,6 +102,10 @@ class BackupServer:
         await self._commands.close()
         await self._runner.stop_all(SHUT_DOWN)
         await self._resources.aclose()
+
+    async def release(self) -> None:
+        """Answer at once, from now on, whoever waits for news: the service is about to end."""
+        await self._store.release()
 
     async def information(self) -> Information:
         """Return who this server is, and where its feed ends."""
@@ -119,7 +127,7 @@ class BackupServer:
         await self._settled_once.wait()
         await self._runner.wait_until_idle()
 
-    async def _assemble(self, keys: Keys) -> None:
+    async def _assemble(self, keys: Keys, seal: Seal) -> None:
         """Put the parts together, what was interrupted being put right before any of them runs."""
         store, locks = self._store, ChainLocks()
         self.repositories = Repositories(store, keys)
@@ -132,7 +140,9 @@ class BackupServer:
         expiry = Expiry(store, self._clock, self.repositories, locks, settlement)
         self._runner.when_ended(expiry.wake)
         wakers = (scheduler.wake, expiry.wake)
-        self._commands = Commands(store, self._clock, self._runner, wakers)
+        self.secrets = SecretsAtRest(seal)
+        operations = {**OPERATIONS, **self.secrets.operations}
+        self._commands = Commands(store, self._clock, self._runner, wakers, operations)
         self.restore = Restore(store, self.repositories, locks)
         self.app = make_service(store, self._commands, self.token)
         self._settled_once = asyncio.Event()

@@ -7,7 +7,7 @@ answer to a request id is there exactly when its effect is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from uuid import UUID
 
 import msgspec
@@ -17,7 +17,7 @@ from holdfast.server import outbox, tables
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.messages import Command, Outcome
-from holdfast.server.operations import Done, operation
+from holdfast.server.operations import Done, Operation
 from holdfast.server.refusal import RefusedError
 from holdfast.server.store import Store
 
@@ -26,9 +26,15 @@ class Commands:
     """Where commands arrive."""
 
     def __init__(
-        self, store: Store, clock: Clock, runner: JobRunner, wake: Iterable[Callable[[], None]]
+        self,
+        store: Store,
+        clock: Clock,
+        runner: JobRunner,
+        wake: Iterable[Callable[[], None]],
+        operations: Mapping[str, Operation],
     ) -> None:
         """`wake` are called after each command: something may be due at another time now."""
+        self._operations = operations
         self._store = store
         self._clock = clock
         self._runner = runner
@@ -76,7 +82,7 @@ class Commands:
         try:
             # What was written before a refusal is taken back; the refusal itself is kept.
             with connection.begin_nested():
-                done = operation(command.operation)(connection, command, now)
+                done = self._operation(command.operation)(connection, command, now)
         except RefusedError as refusal:
             done, success = Done(str(refusal)), False
         outcome = Outcome(
@@ -95,6 +101,11 @@ class Commands:
             )
         )
         return done, outcome
+
+    def _operation(self, name: str) -> Operation:
+        if name not in self._operations:
+            raise RefusedError(f'The backup server knows no operation "{name}".')
+        return self._operations[name]
 
 
 def _known_outcome(connection: Connection, request_id: UUID) -> Outcome | None:

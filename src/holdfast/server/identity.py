@@ -9,23 +9,22 @@ from sqlalchemy import Connection, insert, select, update
 
 import holdfast
 from holdfast.server import outbox, tables
+from holdfast.server.hierarchy import publish_hierarchy
 from holdfast.server.messages import Information
-from holdfast.server.publish import publish_managed_server
 
 
 def introduce(connection: Connection, name: str) -> None:
     """Write down who the server is, on its first start; its name may change later."""
     if connection.scalar(select(tables.server.c.uid)) is not None:
         connection.execute(update(tables.server).values(name=name))
-        return
-    connection.execute(insert(tables.server).values(uid=uuid4(), epoch=uuid4(), name=name))
-    host = uuid4()
-    connection.execute(
-        insert(tables.managed_server).values(
-            uid=host, name=socket.gethostname(), kind="Local", description="This server"
+    else:
+        connection.execute(insert(tables.server).values(uid=uuid4(), epoch=uuid4(), name=name))
+        connection.execute(
+            insert(tables.managed_server).values(
+                uid=uuid4(), name=socket.gethostname(), kind="Local", description="This server"
+            )
         )
-    )
-    publish_managed_server(connection, host)
+    publish_hierarchy(connection)
 
 
 def information(connection: Connection) -> Information:

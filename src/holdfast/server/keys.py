@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 from holdfast.engine.durability import synchronise
+from holdfast.sealing import Seal
 
 _SECRET_BYTES = 32
 
@@ -29,6 +30,10 @@ class Keys:
         if not path.exists():
             _write_secret(path)
         return path.read_text("ascii").strip()
+
+    def seal(self) -> Seal:
+        """Return what seals the secrets in the database; raise SealBroken if its key is damaged."""
+        return Seal(self._folder / "secrets.key")
 
     def repository_password(self, repository: UUID) -> Path:
         """Return the file that holds the password of a repository's file backups."""

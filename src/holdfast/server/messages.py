@@ -109,6 +109,12 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     remove-object       object in job
     quick-backup        -             machine: its hierarchy reference
     one-off-backup      -             machines (references), repository (UUID), remove (when)
+    create-credentials  -             username, description, password
+    edit-credentials    credentials   the same; what is left out stays as it is
+    delete-credentials  credentials
+    create-password     -             hint, password
+    edit-password       password      the same; what is left out stays as it is
+    delete-password     password
     =================== ============= ==============================================================
 
     `asked_by` is the account, for the records and for reasons shown to people.

@@ -29,6 +29,11 @@ def clone_name(moment: datetime) -> str:
     return f"Cloned job ({moment.month}/{moment.day}/{moment.year} {hour}:{moment:%M:%S} {half})"
 
 
+def host_reference(managed_server: UUID) -> str:
+    """Given a host's UID, return its own hierarchy reference."""
+    return f"urn:Qemu:Host:{managed_server}.{managed_server}"
+
+
 def image_reference(managed_server: UUID, path: str) -> str:
     """Given a host's UID and the path of a disk image on it, return its hierarchy reference."""
     return f"urn:Qemu:Vm:{managed_server}.{uuid5(managed_server, path)}"

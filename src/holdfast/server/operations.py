@@ -42,17 +42,14 @@ class Done:
     interrupt: UUID | None = None
 
 
+#: What a command does to the rows, in a writing transaction, at a moment. May refuse.
+Operation = Callable[[Connection, Command, datetime], Done]
+
+
 class _Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A machine, by its hierarchy reference."""
 
     machine: str
-
-
-def operation(name: str) -> Callable[[Connection, Command, datetime], Done]:
-    """Given an operation's name, return the function that does it; refuse an unknown one."""
-    if name not in OPERATIONS:
-        raise RefusedError(f'The backup server knows no operation "{name}".')
-    return OPERATIONS[name]
 
 
 def _start_job(connection: Connection, command: Command, now: datetime) -> Done:
@@ -64,12 +61,12 @@ def _retry_job(connection: Connection, command: Command, now: datetime) -> Done:
 
 
 def _quick_backup(connection: Connection, command: Command, now: datetime) -> Done:
-    wanted = _read(command, _Machine)
+    wanted = read_arguments(command, _Machine)
     return _launched(connection, begin_quick_backup(connection, wanted.machine, now))
 
 
 def _one_off_backup(connection: Connection, command: Command, now: datetime) -> Done:
-    specification = _read(command, OneOffSpecification)
+    specification = read_arguments(command, OneOffSpecification)
     return _launched(connection, begin_one_off(connection, specification, now))
 
 
@@ -105,7 +102,7 @@ def _stop(connection: Connection, session: UUID, command: Command) -> Done:
 
 
 def _clone_job(connection: Connection, command: Command, now: datetime) -> Done:
-    specification = _read(command, CloneSpecification)
+    specification = read_arguments(command, CloneSpecification)
     uid, name = jobs.clone_job(connection, command.target, specification, now)
     return Done(made=Made(type="Job", uid=uid, name=name))
 
@@ -121,18 +118,18 @@ def _delete_job(connection: Connection, command: Command, _now: datetime) -> Don
 
 
 def _create_job(connection: Connection, command: Command, now: datetime) -> Done:
-    specification = _read(command, JobSpecification)
+    specification = read_arguments(command, JobSpecification)
     uid = jobs.create_job(connection, specification, now)
     return Done(made=Made(type="Job", uid=uid, name=specification.name.strip()))
 
 
 def _edit_job(connection: Connection, command: Command, now: datetime) -> Done:
-    job_edit.edit_job(connection, command.target, _read(command, JobEdit), now)
+    job_edit.edit_job(connection, command.target, read_arguments(command, JobEdit), now)
     return Done()
 
 
 def _add_object(connection: Connection, command: Command, _now: datetime) -> Done:
-    job_edit.add_object(connection, command.target, _read(command, Included))
+    job_edit.add_object(connection, command.target, read_arguments(command, Included))
     return Done()
 
 
@@ -141,7 +138,7 @@ def _remove_object(connection: Connection, command: Command, _now: datetime) -> 
     return Done()
 
 
-def _read(command: Command, wanted: type[T]) -> T:
+def read_arguments(command: Command, wanted: type[T]) -> T:
     """Return a command's arguments as the type they should have; refuse what does not fit."""
     try:
         return msgspec.convert(command.arguments, wanted)
@@ -151,7 +148,8 @@ def _read(command: Command, wanted: type[T]) -> T:
         ) from error
 
 
-OPERATIONS: Mapping[str, Callable[[Connection, Command, datetime], Done]] = {
+#: The operations of jobs and job sessions.
+OPERATIONS: Mapping[str, Operation] = {
     "start-job": _start_job,
     "stop-job": _stop_job,
     "retry-job": _retry_job,

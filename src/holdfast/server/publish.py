@@ -46,7 +46,9 @@ def publish_managed_server(connection: Connection, uid: UUID) -> None:
     """Show a host."""
     row = row_of(connection, tables.managed_server, uid)
     values = {"Description": row.description, "ManagedServerType": row.kind}
-    publish(connection, Resource("ManagedServer", uid, row.name, values))
+    # The host of this server is a root itself; see `hierarchy`.
+    relations = {"hierarchy_root": uid} if row.kind == "Local" else {}
+    publish(connection, Resource("ManagedServer", uid, row.name, values, relations))
 
 
 def publish_job_session(connection: Connection, uid: UUID) -> None:

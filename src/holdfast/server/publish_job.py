@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, select
 
 from holdfast.server import tables
+from holdfast.server.hierarchy import publish_item
 from holdfast.server.outbox import Resource, publish, withdraw
 from holdfast.server.publish import row_of
 from holdfast.server.publish_schedule import schedule_options
@@ -26,6 +27,7 @@ def publish_job(connection: Connection, uid: UUID) -> None:
     for row in rows:
         if row not in objects:
             withdraw(connection, "ObjectInJob", row.uid)
+            publish_item(connection, row.reference)
     if job.deleted:
         withdraw(connection, "Job", uid)
         return
@@ -35,6 +37,7 @@ def publish_job(connection: Connection, uid: UUID) -> None:
             connection,
             Resource("ObjectInJob", row.uid, row.name, _object_values(row), {"job": uid}),
         )
+        publish_item(connection, row.reference)
 
 
 def _job_values(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Store:
         self._published = asyncio.Condition()
         self._cursor = 0
         self._closed = False
+        self._released = False
 
     @classmethod
     async def open(cls, url: str) -> Store:
@@ -52,6 +53,11 @@ class Store:
         await loop.run_in_executor(None, self._writer.shutdown)
         await loop.run_in_executor(None, self._readers.shutdown)
         self._engine.dispose()
+
+    async def release(self) -> None:
+        """Let nobody wait for changes any more."""
+        self._released = True
+        await self._wake()
 
     @property
     def closed(self) -> bool:
@@ -100,7 +106,9 @@ class Store:
         """Return when something beyond the cursor `after` is published, or the time is over."""
         try:
             async with asyncio.timeout(seconds), self._published:
-                await self._published.wait_for(lambda: self._closed or self._cursor > after)
+                await self._published.wait_for(
+                    lambda: self._released or self._closed or self._cursor > after
+                )
         except TimeoutError:
             return
 

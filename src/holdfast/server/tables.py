@@ -16,6 +16,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -232,6 +233,26 @@ intent = Table(
     Column("created", BigInteger, nullable=False),
     Column("work", Text, nullable=False),
     Index("ix_intent_backup_uid_chain", "backup_uid", "chain"),
+)
+
+#: What to log on with elsewhere. `secret` is sealed, here and below.
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("username", String, nullable=False),
+    Column("description", String, nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+)
+
+#: A password for encryption, by the hint that people know it by.
+password_key = Table(
+    "password_key",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("hint", String, nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("modified", BigInteger, nullable=False),
 )
 
 #: The outbox: the newest state of each resource, written with the rows it describes.

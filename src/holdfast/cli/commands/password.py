@@ -28,7 +28,7 @@ def password(
     """
     settings = load({name: value for name, value in context.params.items() if name != "user"})
     directory = DataDirectory.at(settings.data)
-    directory.expect()
+    directory.expect_manager()
     given = supplied(settings)
     new = given or generate()
     with directory.locked():

@@ -36,7 +36,7 @@ def restore(
     or a directory; a restore point of the API with several machines makes a directory of them.
     """
     directory = DataDirectory.at(load({"data": data}).data)
-    directory.expect()
+    directory.expect_server()
     restored = asyncio.run(
         _restore(directory, _uid(point), target.expanduser().absolute(), image_format)
     )

@@ -14,26 +14,26 @@ GET    /backups/{id}/backupFiles                       users
 GET    /backups/{id}/childbackups                      restorers
 GET    /backups/{id}/restorePoints                     restorers
 GET    /backupServers                                  users
-POST   /backupServers[action=create]                   administrator  unbuilt
+POST   /backupServers[action=create]                   administrator
 GET    /backupServers/{id}                             users
 POST   /backupServers/{id}?action=collect              users
 POST   /backupServers/{id}?action=quickbackup          users
 POST   /backupServers/{id}?action=veeamzip             users
-PUT    /backupServers/{id}                             administrator  unbuilt
-DELETE /backupServers/{id}                             administrator  unbuilt
+PUT    /backupServers/{id}                             administrator
+DELETE /backupServers/{id}                             administrator
 GET    /backupServers/{id}/credentials                 users
-POST   /backupServers/{id}/credentials[action=create]  administrator  unbuilt
+POST   /backupServers/{id}/credentials[action=create]  administrator
 GET    /backupServers/{id}/credentials/{item}          users
-PUT    /backupServers/{id}/credentials/{item}          administrator  unbuilt
-DELETE /backupServers/{id}/credentials/{item}          administrator  unbuilt
+PUT    /backupServers/{id}/credentials/{item}          administrator
+DELETE /backupServers/{id}/credentials/{item}          administrator
 GET    /backupServers/{id}/externalRepositories        users
 GET    /backupServers/{id}/jobs                        administrator
 GET    /backupServers/{id}/managedServers              users
 GET    /backupServers/{id}/passwords                   users
-POST   /backupServers/{id}/passwords[action=create]    administrator  unbuilt
+POST   /backupServers/{id}/passwords[action=create]    administrator
 GET    /backupServers/{id}/passwords/{item}            users
-PUT    /backupServers/{id}/passwords/{item}            administrator  unbuilt
-DELETE /backupServers/{id}/passwords/{item}            administrator  unbuilt
+PUT    /backupServers/{id}/passwords/{item}            administrator
+DELETE /backupServers/{id}/passwords/{item}            administrator
 GET    /backupServers/{id}/repositories                users
 GET    /externalRepositories                           users
 GET    /externalRepositories/{id}                      users

@@ -12,6 +12,6 @@ GET    /reports/summary/vms_overview    users
 """
 
 LOOKUP = """
-GET    /lookup     users  unbuilt
-GET    /lookupSvc  users  unbuilt
+GET    /lookup     users
+GET    /lookupSvc  users
 """

@@ -13,7 +13,7 @@ from holdfast.schema.resource import (
 )
 from holdfast.schema.resources.links import UP_TO_SERVER, down, to_entity, to_reference
 from holdfast.schema.roles import USERS
-from holdfast.schema.types import BOOLEAN, INTEGER, STRING, Element, Enumeration
+from holdfast.schema.types import BOOLEAN, INTEGER, STRING, Element, Enumeration, Structure
 
 _JOBS = down("JobReferenceList", "/jobs")
 _MANAGED_SERVERS = down("ManagedServerReferenceList", "/managedServers")
@@ -39,12 +39,16 @@ BACKUP_SERVER = ResourceType(
     fields=(Field("IpOrDnsName", "IpOrDnsName"),),
     links=(
         to_reference("BackupServer"),
+        Link("Edit", "BackupServerReference", path=""),
+        Link("Delete", "BackupServerReference", path=""),
         _JOBS,
         _MANAGED_SERVERS,
         _REPOSITORIES,
         _EXTERNAL_REPOSITORIES,
         _CREDENTIALS,
+        Link("Create", path="/credentials?action=create"),
         _PASSWORDS,
+        Link("Create", path="/passwords?action=create"),
         Link("VeeamZip", path="?action=veeamzip"),
         Link("QuickBackup", path="?action=quickbackup"),
         Link("Start", path="?action=collect"),
@@ -70,6 +74,23 @@ BACKUP_SERVER = ResourceType(
         Action("collect", "CollectingBackupServer", USERS),
         Action("quickbackup", "QuickBackup", USERS, body="QuickBackupStartupSpec"),
         Action("veeamzip", "VeeamZip", USERS, body="VeeamZipStartupSpec"),
+    ),
+)
+
+#: How to reach a backup server. The older documents put Port before Username.
+BACKUP_SERVER_SPEC = Element(
+    "BackupServerSpec",
+    Structure(
+        children=(
+            Element("Description", STRING, optional=True),
+            Element("DnsNameOrIpAddress", STRING, optional=True),
+            Element("Username", STRING, optional=True),
+            Element("Port", INTEGER, optional=True),
+            Element("Password", STRING, optional=True),
+            Element("WcfPort", INTEGER, optional=True),
+            Element("VbrCertificateThumbprint", STRING, optional=True),
+        ),
+        unordered=True,
     ),
 )
 
