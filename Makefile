@@ -14,8 +14,10 @@ SOAK_FILTERS ?= 20000
 SOAK_CRASHES ?= 200
 SOAK_REQUESTS ?= 100000
 
-# Programs Holdfast and its tests call, and the Debian package each comes in.
-PROGRAMS := qemu-img:qemu-utils restic:restic mke2fs:e2fsprogs curl:curl
+# Programs Holdfast calls, and those its tests call, too; with the Debian package each comes in.
+PROGRAMS := qemu-img:qemu-utils qemu-nbd:qemu-utils restic:restic mke2fs:e2fsprogs curl:curl
+TEST_PROGRAMS := mkfs.xfs:xfsprogs mkntfs:ntfs-3g ntfscp:ntfs-3g mkfs.fat:dosfstools mcopy:mtools \
+	sfdisk:fdisk
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -37,11 +39,11 @@ run: setup ## Start Holdfast with its data under ./var (flags: HOLDFAST_ARGS)
 	@exec $(BIN)/holdfast up --data $(DATA) $(HOLDFAST_ARGS)
 
 .PHONY: test
-test: setup ## Run every test
+test: tools ## Run every test
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 .PHONY: soak
-soak: setup ## Run every test, the randomised ones longer (SOAK_FILTERS, SOAK_CRASHES, SOAK_REQUESTS)
+soak: tools ## Run every test, the randomised ones longer (SOAK_FILTERS, SOAK_CRASHES, SOAK_REQUESTS)
 	@HOLDFAST_FILTERS=$(SOAK_FILTERS) HOLDFAST_CRASHES=$(SOAK_CRASHES) \
 		HOLDFAST_REQUESTS=$(SOAK_REQUESTS) $(BIN)/pytest $(PYTEST_ARGS)
 
@@ -85,6 +87,10 @@ $(STAMP): requirements.lock pyproject.toml | debian
 	@$(BIN)/pip install -qq --require-hashes --requirement requirements.lock
 	@$(BIN)/pip install -qq --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
+
+.PHONY: tools
+tools: setup
+	@$(MAKE) --no-print-directory debian PROGRAMS='$(TEST_PROGRAMS)'
 
 # Quiet when nothing is missing. /usr/sbin is where mke2fs is, and not in every user's PATH.
 .PHONY: debian

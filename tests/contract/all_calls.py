@@ -83,7 +83,7 @@ class Addresses:
             item = await self._first(collection)
             found = found and item is not None
             path = f"{item or f'{collection}/1'}{below}"
-        return path.replace("{path}", "C%3A/a%20folder") + question + rest, found
+        return path.replace("{path}", "volume1/a%20file") + question + rest, found
 
     async def _first(self, collection: str) -> str | None:
         if collection not in self._known:

@@ -67,6 +67,9 @@ BODIES = {
         "urn:VMware:Vm:7a1b2c3d-1111-4111-8111-111111111111.vm-1"
         "</HierarchyObjRef></CreateObjectInJobSpec>"
     ),
+    "POST /vmRestorePoints/{id}/mounts/{item}/{path}?action=restore": (
+        "<FileRestoreSpec><ForDirectDownload/></FileRestoreSpec>"
+    ),
     "POST /security/accounts": (
         "<EnterpriseAccountCreateSpec><AccountType>User</AccountType>"
         "<AccountName>someone</AccountName><Roles><EnterpriseRole><EnterpriseRoleUid>"
@@ -195,7 +198,8 @@ def _turn(documented: Documented) -> tuple[bool, int, bool]:
 
 def _root(answer: httpx.Response) -> str:
     """Given an answer, return the root of its document; ``-`` when it has none."""
-    return local(parsed(answer)) if answer.content else "-"
+    is_document = "xml" in answer.headers.get("Content-Type", "")
+    return local(parsed(answer)) if is_document else "-"
 
 
 async def _ask(

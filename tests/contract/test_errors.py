@@ -45,6 +45,7 @@ def _routes() -> dict[str, set[str]]:
         "/holdfast/v1/jobs": READ | {"POST"},
         f"/holdfast/v1/jobs/{NOBODYS}": READ | {"PUT"},
         "/holdfast/v1/accounts": {"POST"},
+        f"/holdfast/v1/restoreSessions/{NOBODYS}/stop": {"POST"},
         f"/holdfast/v1/accounts/{NOBODYS}/password": {"POST"},
         "/reports/summary": READ,
         "/openapi.json": READ,
@@ -332,7 +333,7 @@ async def test_exception_inside_is_told_without_its_traceback(
     async def fail(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("the secret reason")
 
-    for method in ("rows", "first", "exists"):
+    for method in ("rows", "first"):
         monkeypatch.setattr(manager.reader, method, fail)
     with caplog.at_level(logging.ERROR):
         answer = await client.get(f"/api{path}", headers=FORMATS[form])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import AsyncIterator
+from sqlite3 import Connection
 from typing import Any
+from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 import pytest
@@ -24,11 +28,14 @@ from holdfast.schema.calls import all_calls, place_of
 from holdfast.schema.core import CORE
 from holdfast.schema.roles import Role
 from support.documents import error_message, json_of
+from support.fake_backup_server import FILE, FakeBackupServer
 from support.generated_rows import fill
 from support.managers import HOST, JSON, TOKEN, administrator_client, client_of, log_on
 from support.openapi import answer_schema, problems
 
 BASE = f"{HOST}/api"
+#: What is in the point of a row without a backup server cannot be asked.
+OF_NO_SERVER = 503
 OWN_JOBS = "/holdfast/v1/jobs"
 Running = tuple[EnterpriseManager, httpx.AsyncClient]
 
@@ -41,7 +48,14 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
         session = await manager.logon_sessions.authenticate(client.headers[TOKEN])
         assert session is not None
         await manager.store.write(lambda c: fill(c, manager.schema, session.uid))
+        for uid in await manager.store.read(_servers):
+            transport = httpx.ASGITransport(app=FakeBackupServer(uid, "a server").app)
+            await manager.connect("http://backup-server.local", "a-token", transport)
         yield manager, client
+
+
+def _servers(connection: Connection) -> list[UUID]:
+    return [UUID(bytes=uid) for (uid,) in connection.execute("SELECT uid FROM backup_server")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -91,11 +105,12 @@ async def test_every_call_of_the_table_is_described(document: dict[str, Any]) ->
         operation = paths[place_of(call.path)][call.method.lower()]
         if call.parameter is not None:
             described = {p["name"]: p for p in operation["parameters"]}
+            assert call.parameter in described, call
             schema = described[call.parameter]["schema"]
             known = [value.casefold() for value in schema.get("enum", ())]
             for value in call.values:
                 pattern = schema.get("pattern", "$^")
-                assert value.casefold() in known or re.search(pattern, value), call.name
+                assert fnmatch.filter(known, value.casefold()) or re.search(pattern, value), call
         roles = set(operation.get("x-roles", [role.value for role in Role]))
         assert {role.value for role in call.roles} <= roles, call.name
         alone = len(all_calls().at(call.method, call.path)) == 1
@@ -214,7 +229,10 @@ async def test_query_tells_every_type(document: dict[str, Any]) -> None:
 
 async def hrefs(client: httpx.AsyncClient, path: str) -> list[str]:
     """Given a collection's path, return the paths of its items."""
-    document = json_of(await client.get(f"/api{path}", headers=JSON))
+    answer = await client.get(f"/api{path}", headers=JSON)
+    if answer.status_code == OF_NO_SERVER:
+        return []
+    document = json_of(answer)
     [items] = [value for name, value in document.items() if name != "PagingInfo"]
     if path == OWN_JOBS:
         return [f"{path}/{item['uid']}" for item in items]
@@ -226,6 +244,8 @@ async def addresses(client: httpx.AsyncClient, path: str) -> list[str]:
     if "{" not in path:
         return [path]
     above, _, below = path.rpartition("/{")
+    if below == "path}":
+        return [f"{item}/volume1/{quote(FILE.name)}" for item in await addresses(client, above)]
     ending = below.partition("}")[2]
     return [
         f"{item}{ending}"
@@ -257,6 +277,8 @@ async def test_every_json_answer_is_what_is_described(
             for query in queries:
                 # The XML is held to the XML schema by the client itself.
                 answer = await client.get(f"/api{address}{query}")
+                if answer.status_code == OF_NO_SERVER:
+                    continue
                 assert answer.status_code == 200, (address, query, answer.text)
                 answer = await client.get(f"/api{address}{query}", headers=JSON)
                 assert answer.status_code == 200, (address, query, answer.text)

@@ -17,8 +17,9 @@ from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.schema.calls import all_calls, place_of
 from holdfast.schema.core import CORE
 from holdfast.schema.roles import Role
-from schema.generated_rows import fill
+from schema.generated_rows import fill, row_of
 from support.documents import error_message, links_of, parsed
+from support.fake_backup_server import FakeBackupServer
 from support.managers import HOST, TOKEN, add_administrator, client_of, log_on, running_manager
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -31,6 +32,10 @@ OWN = {
     ("GET", "/holdfast/v1/jobs"): {Role.PORTAL_ADMINISTRATOR},
     ("GET", f"/holdfast/v1/jobs/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
     ("PUT", f"/holdfast/v1/jobs/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
+    ("POST", f"/holdfast/v1/restoreSessions/{NOBODYS}/stop"): {
+        Role.PORTAL_ADMINISTRATOR,
+        Role.VM_RESTORE_OPERATOR,
+    },
     ("POST", "/holdfast/v1/accounts"): {Role.PORTAL_ADMINISTRATOR},
     ("POST", f"/holdfast/v1/accounts/{NOBODYS}/password"): {Role.PORTAL_ADMINISTRATOR},
 }
@@ -47,6 +52,9 @@ async def manager(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ent
     async with running_manager(tmp_path_factory.mktemp("manager")) as manager:
         await add_administrator(manager)
         await manager.store.write(fill)
+        server = FakeBackupServer(row_of(CORE["BackupServer"]).uid, "BackupServer 1")
+        transport = httpx.ASGITransport(app=server.app)
+        await manager.connect("http://backup-server.local", "a-token", transport)
         for role in Role:
             await manager.accounts.create(role.value, "secret", role)
         yield manager

@@ -20,6 +20,12 @@ from support.managers import client_of, running_manager
 from support.xsd import validator
 
 ROOTS = {
+    "FileSystemEntry",
+    "FileSystemEntries",
+    "VmReplicaPointMount",
+    "VmReplicaPointMounts",
+    "VmRestorePointMount",
+    "VmRestorePointMounts",
     "EntityRef",
     "EntityReferences",
     "QueryResult",

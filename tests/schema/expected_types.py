@@ -372,7 +372,7 @@ DECLARED = {
         attributes="VmDisplayName",
         links=(
             "Up:BackupServerReference Up:RestorePointReference Up:BackupFileReference "
-            "Alternate:VmRestorePointReference"
+            "Alternate:VmRestorePointReference Down:VmRestorePointMountList"
         ),
         reference_links=(
             "Up:BackupServerReference Up:RestorePointReference Up:BackupFileReference "

@@ -66,7 +66,7 @@ def link_shape(resource: ResourceType, links: Iterable[Link]) -> str:
     """Given a type and links of it, return those that are followed as the tables write them."""
     found = []
     for link in links:
-        if link.rel not in FOLLOWED or link.any_of:
+        if link.rel not in FOLLOWED or link.any_of or link.kept:
             continue
         link_type = link.type
         if link_type is None and link.relation is not None:
@@ -285,7 +285,9 @@ async def test_links_that_are_followed_lead_somewhere(client: httpx.AsyncClient,
         for link in document["Links"]:
             if link["Rel"] in FOLLOWED:
                 answer = await client.get(link["Href"])
-                assert answer.status_code == 200, link
+                # Mounts are the backup server's to tell, and there is none here.
+                expected = 503 if link["Href"].endswith("/mounts") else 200
+                assert answer.status_code == expected, link
 
 
 @module_loop

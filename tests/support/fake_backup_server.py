@@ -16,14 +16,28 @@ from starlette.routing import Route
 
 from holdfast.cli import certificate
 from holdfast.manager.stored_connections import ConnectionDetails
-from holdfast.server.messages import Changes, Command, Information, Made, Outcome
+from holdfast.server.messages import (
+    Changes,
+    Command,
+    Entry,
+    Information,
+    Listing,
+    Made,
+    MountedPoint,
+    Outcome,
+)
 from support.servers import served
+
+FILE = Entry(name="a file", kind="file", size=7, owner="0")
 
 _MADE = {"create-credentials": "Credentials", "create-password": "Passwords"}
 
 
 class FakeBackupServer:
-    """Says yes to every command, does nothing, and has nothing new to tell."""
+    """Says yes to every command, does nothing, and has nothing new to tell.
+
+    Of every restore point there is one mount, with one volume and one file in it.
+    """
 
     def __init__(self, uid: UUID, name: str) -> None:
         self.commands: list[Command] = []
@@ -35,6 +49,11 @@ class FakeBackupServer:
                 Route("/information", self._information),
                 Route("/changes", self._changes),
                 Route("/commands", self._command, methods=["POST"]),
+                Route("/mounts", self._mounts),
+                Route("/mounts/{uid}", self._release, methods=["DELETE"]),
+                Route("/{where}/{uid}/entry", self._entry),
+                Route("/{where}/{uid}/entries", self._entries),
+                Route("/{where}/{uid}/content", self._content),
             ]
         )
 
@@ -60,6 +79,25 @@ class FakeBackupServer:
         kind = _MADE.get(command.operation)
         made = Made(type=kind, uid=uuid4(), name="made") if kind else None
         return _answer(Outcome(success=True, message="Ok", cursor=0, made=made))
+
+    async def _mounts(self, request: Request) -> Response:
+        point = UUID(request.query_params["point"])
+        return _answer([MountedPoint(uid=point, point=point, number=1)])
+
+    async def _release(self, _request: Request) -> Response:
+        return Response(status_code=204)
+
+    async def _entry(self, request: Request) -> Response:
+        name = request.query_params["path"].rpartition("/")[2]
+        return _answer(FILE if name == FILE.name else Entry(name=name, kind="directory"))
+
+    async def _entries(self, request: Request) -> Response:
+        if request.query_params["path"]:
+            return _answer(Listing(entries=[FILE], total=1))
+        return _answer(Listing(entries=[Entry(name="volume1", kind="directory")], total=1))
+
+    async def _content(self, _request: Request) -> Response:
+        return Response(b"content", media_type="application/octet-stream")
 
 
 @asynccontextmanager

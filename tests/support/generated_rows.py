@@ -19,6 +19,8 @@ from holdfast.schema.resource import ResourceType, Schema
 AWKWARD = "a & b <c> \"d\" 'e' é 日本 ]]> &amp;\n\x01"
 #: Of now, because some collections show what is recent alone; with a fraction of a second.
 MOMENT = time.time_ns() // 1_000_000 // 1000 * 1000 + 560
+#: What is below these, only their backup server can tell: even a bare row has one.
+_ON_A_SERVER = {"VmRestorePoint"}
 _NAMESPACE = UUID("0c1b2c3d-0000-4000-8000-000000000000")
 
 
@@ -82,6 +84,8 @@ def _row(
             for relation in resource.relations
             if relation.target in schema
         }
+    elif resource.name in _ON_A_SERVER:
+        relations = {"server": uid("BackupServer")}
     elif resource.parent is not None:
         relations = {resource.parent: uid(resource.relation(resource.parent).target)}
     if not resource.key and resource.identifier != "UID":

@@ -10,11 +10,14 @@ from starlette.types import ASGIApp
 
 from holdfast.api import (
     backup_servers,
+    catalog,
     documentation,
     entry,
     lookup,
+    mounts,
     own,
     own_accounts,
+    own_restores,
     reports,
     resources,
     security,
@@ -46,6 +49,8 @@ def router_for(manager: EnterpriseManager, settings: ApiSettings) -> Router:
     router = Router(manager, settings)
     entry.add_routes(router)
     resources.add_routes(router, manager.schema)
+    catalog.add_routes(router, manager.schema)
+    mounts.add_routes(router)
     backup_servers.add_routes(router)
     server_secrets.add_routes(router)
     lookup.add_routes(router)
@@ -55,6 +60,7 @@ def router_for(manager: EnterpriseManager, settings: ApiSettings) -> Router:
     services.add_routes(router)
     own.add_routes(router)
     own_accounts.add_routes(router)
+    own_restores.add_routes(router)
     unbuilt.add_routes(router, manager.schema)
     # It describes the routes that are there, so it comes last.
     documentation.add_routes(router, manager.schema)

@@ -28,6 +28,7 @@ from holdfast.schema.resources.job_requests import (
     VEEAM_ZIP_STARTUP_SPEC,
 )
 from holdfast.schema.resources.jobs import JOB_CLONE_SPEC
+from holdfast.schema.resources.restore_specs import FILE_RESTORE_SPEC, RESTORE_SPEC
 from holdfast.schema.resources.security import (
     ACCOUNT_CREATE_SPEC,
     ACCOUNT_IN_ROLE_CREATE_SPEC,
@@ -46,11 +47,13 @@ BODIES: dict[str, Element] = {
         BACKUP_SERVER_SPEC,
         CREATE_OBJECT_IN_JOB_SPEC,
         CREDENTIALS_SPEC,
+        FILE_RESTORE_SPEC,
         HIERARCHY_SCOPE_CREATE_SPEC,
         JOB_CLONE_SPEC,
         PASSWORD_KEY_SPEC,
         QUICK_BACKUP_STARTUP_SPEC,
         REBUILD_SCOPE_JOB_SPEC,
+        RESTORE_SPEC,
         VEEAM_ZIP_STARTUP_SPEC,
     )
 } | {CREDENTIALS_CHANGES: CREDENTIALS_CHANGE}

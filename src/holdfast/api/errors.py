@@ -64,6 +64,12 @@ class BackupServerDown(ApiError):
     status = 503
 
 
+class Unreadable(ApiError):
+    """What is asked for is there, but cannot be read."""
+
+    status = 500
+
+
 class MethodNotAllowed(ApiError):
     """The resource is there, but not for this method."""
 

@@ -12,6 +12,8 @@ from urllib.parse import unquote_to_bytes
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _ENCODED_QUESTION_MARK = re.compile(rb"%3f", re.IGNORECASE)
+# Below here are names of files, and a question mark is as good a sign as any in them.
+_FILE_NAMES = re.compile(rb"/(?:mounts/[0-9]+|guestfs)/", re.IGNORECASE)
 _ORIGIN = re.compile(rb"^https?://[^/]*", re.IGNORECASE)
 _SLASHES = re.compile("/{2,}")
 
@@ -34,7 +36,8 @@ def _plain(scope: Scope) -> Scope:
     # A proxy's way of asking: the whole address in place of the path.
     raw = _ORIGIN.sub(b"", raw)
     path: str = unquote_to_bytes(raw).decode("utf-8", "replace")
-    if (split := _ENCODED_QUESTION_MARK.search(raw)) is not None:
+    split = _ENCODED_QUESTION_MARK.search(raw)
+    if split is not None and _FILE_NAMES.search(raw[: split.start()]) is None:
         path = unquote_to_bytes(raw[: split.start()]).decode("utf-8", "replace")
         hidden = unquote_to_bytes(raw[split.end() :])
         query: bytes = scope["query_string"]

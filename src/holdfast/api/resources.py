@@ -182,10 +182,6 @@ class Place:
         """Return the UID of the item that the address names. Raises NotFound."""
         return UUID((await self.row(call))["UID"])
 
-    async def row(self, call: Call) -> Row:
-        """Return the reference of the item that the address names. Raises NotFound."""
-        return await self._row(call, entities=False)
-
     def _action(self, call: Call) -> Action:
         resource = self.resource
         method, written = call.request.method, call.parameter("action")
@@ -197,6 +193,10 @@ class Place:
             names = ", ".join(action.name for action in known)
             raise BadRequest(f"Parameter action: expected one of {names}.")
         return found
+
+    async def row(self, call: Call) -> Row:
+        """Return the reference of the item that the address names. Raises NotFound."""
+        return await self._row(call, entities=False)
 
     async def _row(self, call: Call, *, entities: bool) -> Row:
         """The row that the address names. Raises NotFound."""

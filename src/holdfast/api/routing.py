@@ -99,7 +99,9 @@ class Router:
         A path that is there already gets these handlers beside the ones it has.
         """
         known = self._served_at(path)
-        served = ServedPath(path, tuple(methods), _with_rights(path, describe or {}))
+        # How much of an address a placeholder takes is of no use to readers.
+        shown = path.replace(":path}", "}")
+        served = ServedPath(shown, tuple(methods), _with_rights(path, describe or {}))
         if known is None:
             self.served.append(served)
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.responses import Response
 
 from holdfast.api.answers import answer
@@ -9,7 +11,8 @@ from holdfast.api.call import Call
 from holdfast.api.description import Operation, area_of, document
 from holdfast.api.resources import Place
 from holdfast.api.routing import Router
-from holdfast.representation.records import Record
+from holdfast.representation.links import LinkValue
+from holdfast.representation.records import Record, links_value
 from holdfast.schema.resources.sessions import SYSTEM_SESSION
 from holdfast.schema.roles import ADMINISTRATOR
 from holdfast.schema.services import SYSTEM_SESSION_EVENTS
@@ -31,15 +34,10 @@ async def events(call: Call) -> Response:
     """Answer with the events of a session: none, for backup servers report no such events."""
     session = await Place(SYSTEM_SESSION).row(call)
     address = f"{SYSTEM_SESSION.collection}/{session['UID']}"
-    up = {
-        "Rel": "Up",
-        "Href": f"{address}?format=Entity",
-        "Name": session["Name"],
-        # Typed so in the API.
-        "Type": "BackupJobSession",
-    }
-    values = {
-        "Links": {"Link": [up]},
+    # Typed so in the API.
+    up = LinkValue("Up", f"{address}?format=Entity", session["Name"], "BackupJobSession")
+    values: dict[str, Any] = {
+        "Links": links_value([up]),
         "Events": [],
         "Type": SYSTEM_SESSION_EVENTS.name,
         "Href": f"{address}/events",

@@ -17,6 +17,7 @@ from holdfast.api.resources import Place
 from holdfast.api.routing import Handler, Router
 from holdfast.api.unbuilt_descriptions import describe_unbuilt, with_unbuilt
 from holdfast.schema.calls import ApiCall, all_calls
+from holdfast.schema.file_system import MOUNTS
 from holdfast.schema.resource import ResourceType, Schema
 
 
@@ -104,7 +105,8 @@ async def _expect_items(call: Call, path: str) -> None:
         raise NotFound(f"Cannot find [{parameters['id']}] in {collection}.")
     await Place(above).expect(call)
     below, named, _ = rest.strip("/").partition("/{item}")
-    if not named:
+    if not named or (below == "mounts" and above.name in MOUNTS):
+        # What is mounted is known to the backup server alone.
         return
     child = next((c for c in above.children if c.path.casefold() == below.casefold()), None)
     if child is None:

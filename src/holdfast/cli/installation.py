@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from holdfast.cli.data_directory import DataDirectory
+from holdfast.cli.settings import Settings
 from holdfast.manager.enterprise_manager import EnterpriseManager
+from holdfast.manager.in_process import InProcessTransport
 from holdfast.server.backup_server import BackupServer
+from holdfast.server.mounts import MountLimits
 
 #: The name of the backup server that comes with a manager, and of its repository.
 SERVER_NAME = "Local Backup Server"
@@ -29,21 +30,28 @@ class Installation:
     server: BackupServer
 
 
+def mount_limits_of(settings: Settings) -> MountLimits:
+    """Given the settings, return how long restore points stay mounted."""
+    return MountLimits(idle_seconds=60.0 * settings.mount_idle_minutes)
+
+
 @contextlib.asynccontextmanager
 async def started(
-    directory: DataDirectory, logon_program: Path | None = None
+    directory: DataDirectory,
+    logon_program: Path | None = None,
+    mount_limits: MountLimits | None = None,
 ) -> AsyncIterator[Installation]:
     """Start the backup server and the manager of a data directory, connected; stop both after.
 
     `logon_program` checks the accounts that have no local password.
     """
-    server = BackupServer(directory.server, SERVER_NAME)
+    server = BackupServer(directory.server, SERVER_NAME, mount_limits=mount_limits)
     await server.start()
     try:
         manager = EnterpriseManager(directory.manager, logon_program=logon_program)
         await manager.start()
         try:
-            transport = httpx.ASGITransport(app=server.app)
+            transport = InProcessTransport(server.app)
             await manager.connect(_SERVER_URL, server.token, transport)
             await manager.servers.open()
             await manager.resume()

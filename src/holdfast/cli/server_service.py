@@ -11,7 +11,7 @@ from holdfast.cli.announcement import Announcement
 from holdfast.cli.certificate import VALID_WHEN_PINNED
 from holdfast.cli.data_directory import DataDirectory
 from holdfast.cli.errors import Failure
-from holdfast.cli.installation import REPOSITORY_NAME
+from holdfast.cli.installation import REPOSITORY_NAME, mount_limits_of
 from holdfast.cli.listeners import Frontend, bind
 from holdfast.cli.ready_file import ReadyFile, ServerReadiness
 from holdfast.cli.settings import Settings
@@ -36,7 +36,11 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
         )
         announcement.starting(directory.path)
         first_start = not directory.server.exists()
-        server = BackupServer(directory.server, settings.server_name or socket.gethostname())
+        server = BackupServer(
+            directory.server,
+            settings.server_name or socket.gethostname(),
+            mount_limits=mount_limits_of(settings),
+        )
         await server.start()
         stack.push_async_callback(server.stop)
         await server.add_repository(REPOSITORY_NAME, directory.repository)

@@ -11,7 +11,7 @@ from holdfast.cli.announcement import Announcement
 from holdfast.cli.api_ports import bound, certificate_of, frontend
 from holdfast.cli.data_directory import DataDirectory
 from holdfast.cli.errors import Failure
-from holdfast.cli.installation import REPOSITORY_NAME, Installation
+from holdfast.cli.installation import REPOSITORY_NAME, Installation, mount_limits_of
 from holdfast.cli.passwords import supplied
 from holdfast.cli.ready_file import Readiness, ReadyFile
 from holdfast.cli.samples import Samples
@@ -34,9 +34,8 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
         tls = certificate_of(settings, directory)
         announcement.starting(directory.path)
         input_of_jobs = await _input_of_jobs(settings, directory)
-        here = await stack.enter_async_context(
-            installation.started(directory, settings.logon_program)
-        )
+        started = installation.started(directory, settings.logon_program, mount_limits_of(settings))
+        here = await stack.enter_async_context(started)
         repository = await here.server.add_repository(REPOSITORY_NAME, directory.repository)
         account = await administrator.ensure(here.manager, password)
         served = await frontend(here.manager, settings, listeners, tls, stack)

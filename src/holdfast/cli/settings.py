@@ -130,6 +130,9 @@ class Settings(BaseSettings):
     samples: bool = Field(
         True, description="At the very first start, make two sample jobs and run them."
     )
+    mount_idle_minutes: Annotated[int, Field(ge=1, le=1440)] = Field(
+        10, description="Minutes after which a mounted restore point nobody uses is released."
+    )
     verbose: bool = Field(False, description="Log more.")
 
     @classmethod

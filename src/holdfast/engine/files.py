@@ -7,7 +7,7 @@ itself and a restore puts it directly below its target, wherever the source was.
 import asyncio
 import contextlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,6 +191,51 @@ class ResticRepository:
         except BaseException:  # cancellation too: half a tree must not look like a whole one
             await asyncio.to_thread(files_folder.empty, target)
             raise
+
+    async def list_folder(
+        self, snapshot_id: str, folder: str | None, on_line: Callable[[str], None]
+    ) -> None:
+        """Hand out what is in a folder of a snapshot (None: in all), a JSON line for each entry.
+
+        Raise ChainBroken when the snapshot is missing or damaged.
+        """
+        await self._restic.call(
+            "ls",
+            "--json",
+            snapshot_id,
+            *([] if folder is None else [folder]),
+            doing=f"Looking into {snapshot_id}",
+            on_line=on_line,
+            otherwise=ChainBroken,
+        )
+
+    def dump(self, snapshot_id: str, path: str) -> AsyncIterator[bytes]:
+        """Return a file's content, piece by piece; raise ChainBroken when it cannot be read."""
+        return self._restic.output(
+            "dump",
+            snapshot_id,
+            path,
+            doing=f"Reading {path} from {snapshot_id}",
+            otherwise=ChainBroken,
+        )
+
+    async def restore_part(self, snapshot_id: str, path: str, target: Path) -> None:
+        """Put one file or folder of a snapshot below ``target``, with the folders that lead to it.
+
+        Raise ChainBroken when the snapshot is damaged. What a failure leaves is the caller's.
+        """
+        await self._restic.call(
+            "restore",
+            snapshot_id,
+            "--target",
+            os.fspath(target),
+            "--include",
+            files_folder.pattern_of(path),
+            doing=f"Restoring {path} from {snapshot_id}",
+            writing=target,
+            otherwise=ChainBroken,
+        )
+        await _synchronise_tree(target)
 
     async def check(self, *, read_data: bool = False) -> None:
         """Check the structure of the repository and, if asked, every byte of its data.

@@ -104,6 +104,11 @@ def prepare_target(target: Path) -> Path:
     return target.resolve()
 
 
+def pattern_of(path: str) -> str:
+    """Given a path in a snapshot, return the pattern by which restic takes it alone."""
+    return re.sub(r"([\\*?\[])", r"\\\1", path)
+
+
 def empty(folder: Path) -> None:
     """Remove all that is in a folder, following no link; what cannot be removed stays."""
     for entry in folder.iterdir():

@@ -64,19 +64,7 @@ async def run(
     Raise ToolMissing when the program is not installed, ToolFailed when the time limit passes,
     OSError when ``cwd`` cannot be entered. An exit code other than 0 raises nothing.
     """
-    full_environment = _environment(environment)
-    program = _program(argv[0], full_environment["PATH"])
-    process = await asyncio.create_subprocess_exec(
-        *_dying_with_us(full_environment["PATH"]),
-        program,
-        *argv[1:],
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=full_environment,
-        cwd=cwd,
-        start_new_session=True,
-    )
+    process = await spawn(argv, environment=environment, cwd=cwd)
     assert process.stdout is not None  # noqa: S101 - both were asked for as pipes
     assert process.stderr is not None  # noqa: S101
     collectors = [
@@ -90,9 +78,39 @@ async def run(
     except TimeoutError as error:
         raise ToolFailed(f"{argv[0]} was stopped: it ran longer than {time_limit} s.") from error
     finally:
-        await _end(process)
+        await end(process)
         await _read_out(process, collectors)
     return Completed(exit_code, stdout, stderr)
+
+
+async def spawn(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    input_wanted: bool = False,
+    unprivileged: bool = False,
+) -> asyncio.subprocess.Process:
+    """Start a program as `run` does, and return it with its output as pipes.
+
+    With ``input_wanted`` its standard input is a pipe too; ``unprivileged`` lets it gain no rights
+    by what it executes. Whoever starts it must `end` it. Raise ToolMissing, or OSError when ``cwd``
+    cannot be entered.
+    """
+    full_environment = _environment(environment)
+    program = _program(argv[0], full_environment["PATH"])
+    standard_input = asyncio.subprocess.PIPE if input_wanted else asyncio.subprocess.DEVNULL
+    return await asyncio.create_subprocess_exec(
+        *_dying_with_us(full_environment["PATH"], unprivileged=unprivileged),
+        program,
+        *argv[1:],
+        stdin=standard_input,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=full_environment,
+        cwd=cwd,
+        start_new_session=True,
+    )
 
 
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
@@ -114,12 +132,14 @@ def _program(name: str, search_path: str) -> str:
     return found
 
 
-def _dying_with_us(search_path: str) -> list[str]:
+def _dying_with_us(search_path: str, *, unprivileged: bool) -> list[str]:
     """Return the prefix that makes a child die when Holdfast is killed with SIGKILL."""
     # The kernel sends the signal when the *thread* that started the child ends. asyncio starts
     # children from the thread of the event loop, which lives as long as the work does.
     setpriv = shutil.which("setpriv", path=search_path)
-    return [] if setpriv is None else [setpriv, "--pdeathsig", "KILL", "--"]
+    if setpriv is None:
+        return []
+    return [setpriv, "--pdeathsig", "KILL", *["--no-new-privs"] * unprivileged, "--"]
 
 
 async def _collect(stream: asyncio.StreamReader, on_line: LineCallback | None) -> str:
@@ -147,7 +167,7 @@ def _hand_out(line: bytes, on_line: LineCallback) -> None:
         on_line(line.decode(errors="replace"))
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def end(process: asyncio.subprocess.Process) -> None:
     """See to it that nothing of the program is left: SIGTERM, a grace, then SIGKILL."""
     if process.returncode is not None:
         return

@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +19,7 @@ from holdfast.engine.errors import (
     ToolFailed,
 )
 from holdfast.engine.failures import last_words, tool_failure
-from holdfast.engine.process import Completed, LineCallback, run
+from holdfast.engine.process import Completed, LineCallback, end, run, spawn
 from holdfast.engine.progress import Progress, ProgressCallback
 
 #: Seconds to wait for another restic to end its work, before a lock counts as a failure.
@@ -28,6 +28,7 @@ _LOCK_PAUSE = 1.0
 
 INCOMPLETE = 3  # exit code of a backup that left out files it could not read
 _REPORTS_PER_SECOND = "4"
+_PIECE = 64 * 1024
 _FAILURES: tuple[tuple[re.Pattern[str], type[EngineError], str], ...] = (
     (
         re.compile(r"wrong password|no key found", re.IGNORECASE),
@@ -189,6 +190,37 @@ class Restic:
                 await self._call_once("unlock", doing=f"Removing stale locks in {self.folder}")
                 await asyncio.sleep(_LOCK_PAUSE)
 
+    async def output(
+        self, *arguments: str, doing: str, otherwise: type[EngineError] = ToolFailed
+    ) -> AsyncIterator[bytes]:
+        """Run a restic command and return what it writes, piece by piece.
+
+        Raise the engine error its failure means, at the end. Nothing is kept in memory.
+        """
+        process = await spawn(self._command(*arguments), environment=self._environment())
+        assert process.stdout is not None  # noqa: S101 - both are pipes
+        assert process.stderr is not None  # noqa: S101
+        words = asyncio.create_task(_last_of(process.stderr))
+        try:
+            while piece := await process.stdout.read(_PIECE):
+                yield piece
+            completed = Completed(await process.wait(), "", await words)
+            if completed.exit_code != 0:
+                raise self._failure(completed, doing, self.folder, otherwise)
+        finally:
+            await end(process)
+            words.cancel()
+            await asyncio.gather(words, return_exceptions=True)
+
+    def _command(self, *arguments: str) -> list[str]:
+        return ["restic", "--no-cache", "--repo", os.fspath(self.folder), *arguments]
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "RESTIC_PASSWORD_FILE": os.fspath(self.password_file),
+            "RESTIC_PROGRESS_FPS": _REPORTS_PER_SECOND,
+        }
+
     async def _call_once(
         self,
         *arguments: str,
@@ -200,11 +232,8 @@ class Restic:
         otherwise: type[EngineError] = ToolFailed,
     ) -> Completed:
         completed = await run(
-            ["restic", "--no-cache", "--repo", os.fspath(self.folder), *arguments],
-            environment={
-                "RESTIC_PASSWORD_FILE": os.fspath(self.password_file),
-                "RESTIC_PROGRESS_FPS": _REPORTS_PER_SECOND,
-            },
+            self._command(*arguments),
+            environment=self._environment(),
             cwd=cwd,
             on_line=self._watching(on_line),
         )
@@ -250,3 +279,12 @@ class Restic:
         if type(failure) is ToolFailed and completed.exit_code > 0:
             return otherwise(str(failure))
         return failure
+
+
+async def _last_of(stream: asyncio.StreamReader) -> str:
+    """Read a stream to its end; return its last words."""
+    kept = bytearray()
+    while chunk := await stream.read(_PIECE):
+        kept += chunk
+        del kept[:-_PIECE]
+    return kept.decode(errors="replace")

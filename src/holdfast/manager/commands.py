@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.manager.job_documents import job_edit, refuse_guest_processing
+from holdfast.manager.restore_requests import machine_restore
 from holdfast.representation.requests import RequestError
 
 Arguments = dict[str, Any]
@@ -91,5 +92,6 @@ COMMANDS: dict[tuple[str, str], CommandKind] = {
     ("ObjectInJob", "delete"): CommandKind("remove-object"),
     ("BackupServer", "quickbackup"): CommandKind("quick-backup", _quick_backup),
     ("BackupServer", "veeamzip"): CommandKind("one-off-backup", _one_off),
+    ("VmRestorePoint", "restore"): CommandKind("restore-machine", machine_restore),
     ("BackupJobSession", "stop"): CommandKind("stop-session"),
 }

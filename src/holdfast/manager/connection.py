@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 from uuid import UUID
 
@@ -12,7 +12,14 @@ import httpx
 import msgspec
 
 from holdfast.manager.pinning import caused_by_certificate, pinned_context
-from holdfast.server.messages import Changes, Command, Information, Outcome
+from holdfast.server.messages import (
+    Changes,
+    Command,
+    Information,
+    MountedPoint,
+    Outcome,
+    Refusal,
+)
 
 Message = TypeVar("Message")
 
@@ -32,6 +39,18 @@ class BackupServerUnavailable(Exception):
 
 class BackupServerNotTrusted(BackupServerUnavailable):
     """The backup server and the manager do not trust each other: certificate or token is wrong."""
+
+
+class BackupServerRefused(Exception):
+    """The backup server says no; `status` is 400, 404 or 422, the message is for people."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+#: A request that makes no sense, something that is not there, something that cannot be read.
+_REFUSALS = (400, 404, 422)
 
 
 class BackupServerConnection:
@@ -107,13 +126,47 @@ class BackupServerConnection:
         answer = await self._request("GET", path)
         return None if answer.status_code == _NOT_FOUND else _read(answer, path, Outcome)
 
+    async def mounts(self, point: UUID) -> list[MountedPoint]:
+        """Given a point, ask for its mounts. Raises BackupServerUnavailable."""
+        return await self._ask(
+            "GET", "/mounts", list[MountedPoint], parameters={"point": str(point)}
+        )
+
+    async def release(self, mount: UUID) -> None:
+        """Given a mount, have it released. Raises BackupServerRefused, BackupServerUnavailable."""
+        path = f"/mounts/{mount}"
+        _ensure_done(await self._request("DELETE", path), path)
+
+    async def look(
+        self, path: str, expected: type[Message], parameters: dict[str, str | int]
+    ) -> Message:
+        """Ask about the inside of a restore point. Raises as `release` does."""
+        return await self._ask("GET", path, expected, parameters=parameters)
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, parameters: dict[str, str | int]
+    ) -> AsyncIterator[httpx.Response]:
+        """Ask for a file's content, to be read piece by piece. Raises as `release` does."""
+        with _told():
+            request = self._client.build_request("GET", path, params=parameters)
+            answer = await self._client.send(request, stream=True)
+        try:
+            with _told():
+                if answer.status_code != httpx.codes.OK:
+                    await answer.aread()
+                _ensure_done(answer, path)
+                yield answer
+        finally:
+            await answer.aclose()
+
     async def _ask(
         self,
         method: str,
         path: str,
         expected: type[Message],
         *,
-        parameters: dict[str, int] | None = None,
+        parameters: Mapping[str, str | int] | None = None,
         body: bytes | None = None,
         limit: float = _ANSWER_LIMIT,
     ) -> Message:
@@ -123,13 +176,17 @@ class BackupServerConnection:
         self,
         method: str,
         path: str,
-        parameters: dict[str, int] | None = None,
+        parameters: Mapping[str, str | int] | None = None,
         body: bytes | None = None,
         limit: float = _ANSWER_LIMIT,
     ) -> httpx.Response:
         with _told():
             return await self._client.request(
-                method, path, params=parameters, content=body, timeout=_timeout(limit)
+                method,
+                path,
+                params=dict(parameters or {}),
+                content=body,
+                timeout=_timeout(limit),
             )
 
 
@@ -158,9 +215,17 @@ def _read(answer: httpx.Response, path: str, expected: type[Message]) -> Message
 
 
 def _ensure_done(answer: httpx.Response, path: str) -> None:
-    """Raise BackupServerUnavailable unless a request was answered well."""
+    """Raise BackupServerRefused or BackupServerUnavailable unless a request was answered well."""
     if answer.is_success:
         return
-    if answer.status_code == _TOKEN_REFUSED:
+    status = answer.status_code
+    if status == _TOKEN_REFUSED:
         raise BackupServerNotTrusted("it does not accept the token")
-    raise BackupServerUnavailable(f"it answered {path} with status {answer.status_code}")
+    if status in _REFUSALS:
+        try:
+            refusal = msgspec.json.decode(answer.content, type=Refusal)
+        except msgspec.DecodeError:
+            pass  # not one of the refusals that the protocol has
+        else:
+            raise BackupServerRefused(status, refusal.message)
+    raise BackupServerUnavailable(f"it answered {path} with status {status}")

@@ -19,6 +19,7 @@ from holdfast.manager.accounts import Accounts
 from holdfast.manager.backup_servers import BackupServers
 from holdfast.manager.clock import Clock, system_clock
 from holdfast.manager.commands import COMMANDS
+from holdfast.manager.connection import BackupServerConnection, BackupServerUnavailable
 from holdfast.manager.errors import ResourceGone
 from holdfast.manager.logon_sessions import LogonLimits, LogonSession, LogonSessions
 from holdfast.manager.reports import Reports
@@ -99,6 +100,13 @@ class EnterpriseManager:
     async def collected(self) -> None:
         """Return when the catalog holds all that the servers handed in have published by now."""
         await self.servers.collected()
+
+    def connection_to(self, server: UUID | None) -> BackupServerConnection:
+        """Given a backup server, return the line to it. Raises BackupServerUnavailable."""
+        collector = None if server is None else self.servers.get(server)
+        if collector is None:
+            raise BackupServerUnavailable("it is not connected")
+        return collector.connection
 
     async def act(
         self,

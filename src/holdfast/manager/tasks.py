@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from sqlite3 import Connection
+from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -19,6 +20,7 @@ from holdfast.manager.collection import Collector
 from holdfast.manager.connection import BackupServerUnavailable
 from holdfast.manager.errors import LogonSessionOver
 from holdfast.manager.logon_sessions import LogonSession
+from holdfast.manager.task_links import link_of
 from holdfast.server.messages import Command, Made, Outcome
 
 _log = logging.getLogger(__name__)
@@ -177,7 +179,8 @@ class Tasks:
 
     async def _carry_out(self, task: _Task, server: UUID, command: Command) -> None:
         collector = self._collector(server)
-        await self._conclude(task, collector, await collector.connection.execute(command))
+        outcome = await collector.connection.execute(command)
+        await self._conclude(task, collector, command, outcome)
 
     async def _learn(self, task: _Task, server: UUID, command: Command) -> None:
         collector = self._collector(server)
@@ -185,15 +188,18 @@ class Tasks:
         if outcome is None:
             await self._finish(task, success=False, message=_INTERRUPTED)
         else:
-            await self._conclude(task, collector, outcome)
+            await self._conclude(task, collector, command, outcome)
 
-    async def _conclude(self, task: _Task, collector: Collector, outcome: Outcome) -> None:
+    async def _conclude(
+        self, task: _Task, collector: Collector, command: Command, outcome: Outcome
+    ) -> None:
         if not outcome.success:
             await self._finish(task, success=False, message=outcome.message)
             return
-        await self._put(task, "OperationFinished", True, "OperationFinished", None)
+        link = link_of(command, outcome.made)
+        await self._put(task, "OperationFinished", True, "OperationFinished")
         await collector.reach(outcome.cursor)
-        await self._finish(task, success=True, message=_DONE, made=outcome.made)
+        await self._finish(task, success=True, message=_DONE, made=outcome.made, link=link)
 
     async def _do_here(self, task: _Task, work: Callable[[], Awaitable[str]]) -> None:
         await self._finish(task, success=True, message=await work())
@@ -209,11 +215,17 @@ class Tasks:
         return collector
 
     async def _finish(
-        self, task: _Task, *, success: bool, message: str, made: Made | None = None
+        self,
+        task: _Task,
+        *,
+        success: bool,
+        message: str,
+        made: Made | None = None,
+        link: dict[str, Any] | None = None,
     ) -> None:
         while True:
             try:
-                await self._put(task, "Finished", success, message, made)
+                await self._put(task, "Finished", success, message, made, link)
             except sqlite3.Error:
                 _log.exception("The end of task %s cannot be written yet.", task.number)
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -221,9 +233,15 @@ class Tasks:
                 return
 
     async def _put(
-        self, task: _Task, state: str, success: bool, message: str, made: Made | None
+        self,
+        task: _Task,
+        state: str,
+        success: bool,
+        message: str,
+        made: Made | None = None,
+        link: dict[str, Any] | None = None,
     ) -> None:
-        row = _state(task, state, {"Success": success, "Message": message}, made)
+        row = _state(task, state, {"Success": success, "Message": message}, made, link)
         present = "SELECT 1 FROM task WHERE uid = ?"
 
         def update(connection: Connection) -> None:
@@ -237,7 +255,11 @@ class Tasks:
 
 
 def _state(
-    task: _Task, state: str, result: dict[str, object] | None = None, made: Made | None = None
+    task: _Task,
+    state: str,
+    result: dict[str, object] | None = None,
+    made: Made | None = None,
+    link: dict[str, Any] | None = None,
 ) -> RowState:
     values = {
         "TaskId": f"task-{task.number}",
@@ -247,7 +269,9 @@ def _state(
         "Result": result,
     }
     columns: dict[str, object] = {"logon_session_uid": task.logon_session.bytes}
-    if made is not None:
+    if link is not None:
+        values["Link"] = link
+    elif made is not None:
         values["RelatedType"] = made.type
         # The API names what was made when it is a thing of its own, not when it is a session.
         values["RelatedName"] = None if made.type.endswith("Session") else made.name

@@ -62,7 +62,12 @@ def value_writer(element: types.Element) -> ValueWriter:
     one = _one_value(element.type)
     if element.repeated:
         return lambda value, base: [one(item, base) for item in value or ()]
-    empty = "" if isinstance(element.type, types.String) and not element.optional else None
+    empty: Any = None
+    if isinstance(element.type, types.Structure) and element.type.flat:
+        # An empty list, like any other.
+        empty = []
+    elif isinstance(element.type, types.String) and not element.optional:
+        empty = ""
     return lambda value, base: empty if value is None else one(value, base)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from holdfast.representation import shapes
 from holdfast.representation.json import member_name
-from holdfast.schema import types
+from holdfast.schema import file_system, types
 from holdfast.schema.naming import urn_prefix
 from holdfast.schema.resource import ResourceType, Schema
 from holdfast.schema.resources.reports import FRAMES
@@ -69,8 +69,10 @@ def components(schema: Schema) -> dict[str, JsonSchema]:
         if service.plural is not None:
             items = {service.plural: _list(named(service.root))}
             found[service.plural] = _object(items, required=items)
-    for frame in FRAMES:
-        found[frame.root.name] = _record(frame.root)
+    for root in (*(frame.root for frame in FRAMES), *file_system.OBJECTS):
+        found[root.name] = _record(root)
+    for root in file_system.LISTS:
+        found[root.name] = _structure(root.type, answer=True)
     return found
 
 
@@ -121,9 +123,9 @@ def _entity(resource: ResourceType) -> JsonSchema:
 
 def _record(root: types.Element) -> JsonSchema:
     described = _structure(root.type, answer=True)
-    members = {"Links": _list(named(LINK.name)), "Href": _NULL, "Type": _NULL}
-    described["properties"] |= members
-    described["required"] += members
+    members: JsonSchema = {"Links": _list(named(LINK.name)), "Href": _NULL, "Type": _NULL}
+    described["properties"] = members | described["properties"]
+    described["required"] = list(described["properties"])
     return described
 
 

@@ -103,7 +103,9 @@ def link_writers(
         _conditional(link, _writer(schema, resource, link, may))
         for link in links
         if link.relation is None or resource.relation(link.relation).target in schema
-        if link.any_of is not None or may(*_destination(schema, resource, link))
+        if link.any_of is not None
+        or link.kept is not None
+        or may(*_destination(schema, resource, link))
     )
 
 
@@ -128,6 +130,8 @@ def _writer(schema: Schema, resource: ResourceType, link: Link, may: May) -> Lin
         return _to_relation(schema, resource, link, link.relation)
     if link.any_of is not None:
         return _to_any(schema, link, link.any_of, may)
+    if link.kept is not None:
+        return _to_kept(link.kept)
     address = address_of(schema, resource)
     rel, suffix, link_type, named = link.rel, link.path or "", link.type, link.named
     return lambda row, base: LinkValue(
@@ -164,5 +168,18 @@ def _to_any(schema: Schema, link: Link, prefix: str, may: May) -> LinkWriter:
             return None
         href = f"{base}{target.collection}/{row[uid]}?format=Entity"
         return LinkValue(rel, href, row[name], target.document_type)
+
+    return write
+
+
+def _to_kept(name: str) -> LinkWriter:
+    """A link that the row itself holds, to what its one reader was allowed to have made."""
+
+    def write(row: Row, base: str) -> LinkValue | None:
+        kept = row[name]
+        if kept is None:
+            return None
+        href = f"{base}{kept['Path']}"
+        return LinkValue(kept["Rel"], href, kept.get("Name"), kept.get("Type"))
 
     return write

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from holdfast.representation import json, xml
 from holdfast.representation.links import LinkValue
+from holdfast.representation.records import links_value
 
 # Signs of the filter language that a query string may hold as they are stay readable.
 _SAFE = "=;,()!:*'/$@?-._~"
@@ -58,6 +59,15 @@ class Paging:
         pairs[at:at] = missing
         query = "&".join(f"{quote(name, _SAFE)}={quote(value, _SAFE)}" for name, value in pairs)
         return f"{self.address}?{query}"
+
+    def values(self) -> dict[str, Any]:
+        """Return the values of the element, for an `address` relative to the base."""
+        return {
+            "Links": links_value(self.links()),
+            "PageNum": self.number,
+            "PageSize": self.size,
+            "PagesCount": self.pages,
+        }
 
     def to_xml(self) -> str:
         """Return the ``PagingInfo`` element."""

@@ -52,9 +52,9 @@ def links(values: Iterable[LinkValue]) -> str:
 
 def link(value: LinkValue) -> str:
     """Given a link, return its element."""
-    link_type = f' Type="{value.type}"' if value.type is not None else ""
+    link_type = f' Type="{attribute(value.type)}"' if value.type is not None else ""
     name = f' Name="{attribute(value.name)}"' if value.name is not None else ""
-    return f'<Link Rel="{value.rel}"{link_type} Href="{attribute(value.href)}"{name} />'
+    return f'<Link Rel="{attribute(value.rel)}"{link_type} Href="{attribute(value.href)}"{name} />'
 
 
 #: Given a value (never None) and the base address, the XML text of it.

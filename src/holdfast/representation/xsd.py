@@ -12,7 +12,7 @@ from functools import lru_cache
 from lxml import etree
 
 from holdfast.representation import shapes
-from holdfast.schema import types
+from holdfast.schema import file_system, types
 from holdfast.schema.naming import XML_NAMESPACE, urn_prefix
 from holdfast.schema.resource import ResourceType, Schema
 from holdfast.schema.resources.reports import FRAMES
@@ -97,7 +97,13 @@ def _query_result(root: etree._Element, schema: Schema) -> None:
 
 
 def _other_roots(root: etree._Element) -> None:
-    for element in (ERROR, SYSTEM_SESSION_EVENTS, *(frame.root for frame in FRAMES)):
+    for element in (
+        ERROR,
+        SYSTEM_SESSION_EVENTS,
+        *(frame.root for frame in FRAMES),
+        *file_system.OBJECTS,
+        *file_system.LISTS,
+    ):
         _complex(_add(_add(root, "element", name=element.name), "complexType"), element.type)
     for service in SERVICES:
         _complex(_add(root, "complexType", name=service.root), service.element.type)

@@ -61,6 +61,8 @@ class Link:
       the row is not there.
     - `any_of`: to a row of a type that only the row knows: the columns ``<any_of>_type``,
       ``<any_of>_uid``, ``<any_of>_name`` say which.
+    - `kept`: to where the row itself says: the structure of that name holds the ``Rel`` (which
+      wins over that of the declaration), the ``Path`` and, if any, ``Type`` and ``Name``.
     - `path`: to the row's own address with this suffix (empty: the row itself).
     """
 
@@ -68,6 +70,7 @@ class Link:
     type: str | None = None
     relation: str | None = None
     any_of: str | None = None
+    kept: str | None = None
     path: str | None = None
     entity: bool = False
     named: bool = False

@@ -16,18 +16,25 @@ from starlette.types import ASGIApp
 
 from holdfast.sealing import Seal
 from holdfast.server import identity
+from holdfast.server.catalog_service import catalog_routes
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, SystemClock
 from holdfast.server.commands import Commands
 from holdfast.server.database import sqlite_url
 from holdfast.server.expiry import Expiry
+from holdfast.server.guest_catalog import GuestCatalog
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.keys import Keys
 from holdfast.server.messages import Command, Information, Outcome
+from holdfast.server.mount_service import mount_routes
+from holdfast.server.mounts import MountLimits, Mounts
 from holdfast.server.operations import OPERATIONS
+from holdfast.server.point_restore import PointRestore
 from holdfast.server.recovery import recover
 from holdfast.server.repositories import Repositories
 from holdfast.server.restore import Restore
+from holdfast.server.restore_commands import RestoreCommands
+from holdfast.server.restore_runner import RestoreRunner, end_interrupted
 from holdfast.server.scheduler import Scheduler
 from holdfast.server.secrets_at_rest import SecretsAtRest
 from holdfast.server.service import make_service
@@ -60,6 +67,8 @@ class BackupServer:
     repositories: Repositories
     restore: Restore
     secrets: SecretsAtRest
+    mounts: Mounts
+    catalog: GuestCatalog
 
     def __init__(
         self,
@@ -69,11 +78,13 @@ class BackupServer:
         clock: Clock | None = None,
         concurrency: int = 2,
         database_url: str | None = None,
+        mount_limits: MountLimits | None = None,
     ) -> None:
         self._directory = directory
         self._name = name
         self._clock = clock or SystemClock()
         self._concurrency = concurrency
+        self._mount_limits = mount_limits or MountLimits()
         self._database_url = database_url or sqlite_url(directory / "server.sqlite")
         self._background: list[asyncio.Task[None]] = []
         self._resources = contextlib.AsyncExitStack()
@@ -100,6 +111,8 @@ class BackupServer:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._commands.close()
+        await self.mounts.release_all()
+        await self._restores.stop_all(SHUT_DOWN)
         await self._runner.stop_all(SHUT_DOWN)
         await self._resources.aclose()
 
@@ -126,12 +139,14 @@ class BackupServer:
         """
         await self._settled_once.wait()
         await self._runner.wait_until_idle()
+        await self._restores.wait_until_idle()
 
     async def _assemble(self, keys: Keys, seal: Seal) -> None:
         """Put the parts together, what was interrupted being put right before any of them runs."""
         store, locks = self._store, ChainLocks()
         self.repositories = Repositories(store, keys)
         settlement = Settlement(store, self.repositories, locks)
+        await end_interrupted(store, self._clock)
         await recover(store, self._clock, self.repositories)
         self._runner = JobRunner(
             store, self._clock, self.repositories, locks, settlement, self._concurrency
@@ -139,17 +154,30 @@ class BackupServer:
         scheduler = Scheduler(store, self._clock, self._runner)
         expiry = Expiry(store, self._clock, self.repositories, locks, settlement)
         self._runner.when_ended(expiry.wake)
-        wakers = (scheduler.wake, expiry.wake)
         self.secrets = SecretsAtRest(seal)
-        operations = {**OPERATIONS, **self.secrets.operations}
-        self._commands = Commands(store, self._clock, self._runner, wakers, operations)
         self.restore = Restore(store, self.repositories, locks)
-        self.app = make_service(store, self._commands, self.token)
+        point_restore = PointRestore(store, self.repositories, locks)
+        self._restores = RestoreRunner(store, self._clock, point_restore)
+        self.mounts = Mounts(
+            store, self.repositories, locks, self._directory / "mounts", self._mount_limits
+        )
+        await self.mounts.prepare()
+        self.catalog = GuestCatalog(store, self.repositories, locks, self._directory / "catalog")
+        restoring = RestoreCommands(
+            self._restores, self.mounts, self.catalog, point_restore
+        ).preparations
+        operations = {**OPERATIONS, **self.secrets.operations}
+        wakers = (scheduler.wake, expiry.wake)
+        self._commands = Commands(store, self._clock, self._runner, wakers, operations, restoring)
+        looking = [*mount_routes(self.mounts), *catalog_routes(self.catalog)]
+        self.app = make_service(store, self._commands, self.token, looking)
         self._settled_once = asyncio.Event()
         self._in_background(self._settle(settlement), "settlement of the journal")
         self._in_background(scheduler.run(), "scheduler")
         self._in_background(expiry.run(), "expiry of backups")
         self._in_background(self._refresh(), "repository space")
+        self._in_background(self.mounts.watch(), "release of mounts")
+        self._in_background(self.catalog.run(), "catalog of files")
 
     def _in_background(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         """Run something beside everything else, until the server stops."""

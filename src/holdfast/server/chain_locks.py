@@ -1,11 +1,11 @@
-"""Who may work on a chain, and who may touch its files: one at a time each."""
+"""Who may work on a chain, and who may touch its files."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from holdfast.server.journal import ChainKey
 
@@ -31,15 +31,99 @@ class KeyedLocks:
                 del self._users[key], self._locks[key]
 
 
+class _Files:
+    """Who has the files of one chain: any number of readers, or one who changes them."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self.readers = 0
+        self.writing = False
+        self.waiting_to_write = 0
+        self.asked_to_leave: set[Callable[[], None]] = set()
+        self._changed = asyncio.Event()
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Return when the condition holds."""
+        while not condition():
+            await self._changed.wait()
+
+    def tell(self) -> None:
+        """Let whoever waits look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+class FileLocks:
+    """For each chain, many may read its files at once; who changes them is alone with them.
+
+    Who waits to change them comes before whoever wants to read them later; readers who can, are
+    asked to leave.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[ChainKey, _Files] = {}
+
+    @asynccontextmanager
+    async def share(
+        self, key: ChainKey, please_leave: Callable[[], None] | None = None
+    ) -> AsyncIterator[None]:
+        """Wait until a chain's files can be read, and keep them as they are meanwhile.
+
+        `please_leave` is called when somebody waits to change them.
+        """
+        with self._used(key) as files:
+            await files.wait_until(lambda: not (files.writing or files.waiting_to_write))
+            files.readers += 1
+            if please_leave is not None:
+                files.asked_to_leave.add(please_leave)
+            try:
+                yield
+            finally:
+                if please_leave is not None:
+                    files.asked_to_leave.discard(please_leave)
+                files.readers -= 1
+                files.tell()
+
+    @asynccontextmanager
+    async def hold(self, key: ChainKey) -> AsyncIterator[None]:
+        """Wait for a chain's files, and have them alone."""
+        with self._used(key) as files:
+            files.waiting_to_write += 1
+            try:
+                for please_leave in list(files.asked_to_leave):
+                    please_leave()
+                await files.wait_until(lambda: not (files.writing or files.readers))
+                files.writing = True
+            finally:
+                files.waiting_to_write -= 1
+                files.tell()
+            try:
+                yield
+            finally:
+                files.writing = False
+                files.tell()
+
+    @contextmanager
+    def _used(self, key: ChainKey) -> Iterator[_Files]:
+        files = self._files.setdefault(key, _Files())
+        files.users += 1
+        try:
+            yield files
+        finally:
+            files.users -= 1
+            if not files.users:
+                del self._files[key]
+
+
 class ChainLocks:
     """The locks of a server's chains.
 
     `work` is held by whoever adds to a chain or takes from it: a backup, retention, recovery.
-    `files` is held while files of points that exist are changed or removed, and while a restore
-    reads them. So a restore waits for a merge, but not for a backup. Whoever takes both takes
-    `work` first.
+    `files` is held while files of points that exist are changed or removed, and shared by restores
+    and mounts, which read them. So a restore waits for a merge, but not for a backup. Whoever
+    takes both takes `work` first.
     """
 
     def __init__(self) -> None:
         self.work = KeyedLocks()
-        self.files = KeyedLocks()
+        self.files = FileLocks()

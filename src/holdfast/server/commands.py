@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import Connection, insert, select
 
+from holdfast.engine.errors import EngineError
 from holdfast.server import outbox, tables
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.messages import Command, Outcome
-from holdfast.server.operations import Done, Operation
+from holdfast.server.operations import Done, Operation, Preparation
 from holdfast.server.refusal import RefusedError
 from holdfast.server.store import Store
 
@@ -32,9 +34,15 @@ class Commands:
         runner: JobRunner,
         wake: Iterable[Callable[[], None]],
         operations: Mapping[str, Operation],
+        prepared: Mapping[str, Preparation],
     ) -> None:
-        """`wake` are called after each command: something may be due at another time now."""
+        """`prepared` are operations that look outside the database before they know what to do.
+
+        `wake` are called after each command: something may be due at another time now.
+        """
         self._operations = operations
+        self._prepared = prepared
+        self._preparing: dict[UUID, asyncio.Future[Operation]] = {}
         self._store = store
         self._clock = clock
         self._runner = runner
@@ -65,7 +73,10 @@ class Commands:
             await asyncio.wait(list(self._running))
 
     async def _execute(self, command: Command) -> Outcome:
-        done, outcome = await self._store.write(lambda c: self._answer(c, command))
+        operation = await self._operation(command)
+        done, outcome = await self._store.write(lambda c: self._answer(c, command, operation))
+        if done.then is not None:
+            done.then()
         if done.launch is not None:
             self._runner.launch(done.launch)
         if done.interrupt is not None:
@@ -74,7 +85,29 @@ class Commands:
             wake()
         return outcome
 
-    def _answer(self, connection: Connection, command: Command) -> tuple[Done, Outcome]:
+    async def _operation(self, command: Command) -> Operation:
+        """Return what a command does. One that comes twice at once is prepared once."""
+        name = command.operation
+        prepare = self._prepared.get(name)
+        if prepare is None:
+            unknown = _refusing(f'The backup server knows no operation "{name}".')
+            return self._operations.get(name, unknown)
+        if await self.outcome(command.request_id) is not None:
+            return _nothing
+        preparing = self._preparing.get(command.request_id)
+        if preparing is None:
+            preparing = asyncio.ensure_future(prepare(command))
+            self._preparing[command.request_id] = preparing
+        try:
+            return await preparing
+        except (EngineError, RefusedError) as error:
+            return _refusing(str(error))
+        finally:
+            self._preparing.pop(command.request_id, None)
+
+    def _answer(
+        self, connection: Connection, command: Command, operation: Operation
+    ) -> tuple[Done, Outcome]:
         if (known := _known_outcome(connection, command.request_id)) is not None:
             return Done(), known
         now = self._clock.now()
@@ -82,7 +115,7 @@ class Commands:
         try:
             # What was written before a refusal is taken back; the refusal itself is kept.
             with connection.begin_nested():
-                done = self._operation(command.operation)(connection, command, now)
+                done = operation(connection, command, now)
         except RefusedError as refusal:
             done, success = Done(str(refusal)), False
         outcome = Outcome(
@@ -102,10 +135,17 @@ class Commands:
         )
         return done, outcome
 
-    def _operation(self, name: str) -> Operation:
-        if name not in self._operations:
-            raise RefusedError(f'The backup server knows no operation "{name}".')
-        return self._operations[name]
+
+def _refusing(reason: str) -> Operation:
+    def refuse(_connection: Connection, _command: Command, _now: datetime) -> Done:
+        raise RefusedError(reason)
+
+    return refuse
+
+
+def _nothing(_connection: Connection, _command: Command, _now: datetime) -> Done:
+    """What is left to do for a command that was carried out before."""
+    return Done()
 
 
 def _known_outcome(connection: Connection, request_id: UUID) -> Outcome | None:

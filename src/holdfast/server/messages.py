@@ -9,6 +9,24 @@ These are the only words between the two, also inside one process. They travel a
   asked again answers the same outcome
 - ``GET /commands/<request id>`` → the `Outcome` of a command that was carried out; 404 otherwise
 
+Restore points that are mounted are asked about where they are open; a mount lives in the backup
+server's memory, and is gone when that restarts:
+
+- ``GET /mounts?point=<uid>`` → list of `MountedPoint`
+- ``DELETE /mounts/<uid>`` → 204
+- ``GET /mounts/<uid>/entry?path=<path>`` → `Entry`; of a path inside the point, names joined by
+  slashes. Names are shown as `holdfast.engine.guest_entry.shown_name` does
+- ``GET /mounts/<uid>/entries?path=<path>&kinds=<all|directories|files>&offset=<n>&limit=<n>`` →
+  `Listing`
+- ``GET /mounts/<uid>/content?path=<path>`` → the file's bytes, as a stream; an answer that ends
+  before its Content-Length was cut short
+
+The catalog of files is asked in the same way, whether the repository is at hand or not:
+``GET /catalog/<point>/entry`` and ``GET /catalog/<point>/entries``.
+
+Refused are: 400 a request that makes no sense, 404 what is not there (any more), 422 what cannot
+be read. The answer to them is a `Refusal`.
+
 Values are those of `holdfast.schema.types`, as JSON writes them: a Uid and a Guid as text, a
 DateTime as milliseconds since 1970 UTC, an enumeration by its value.
 """
@@ -20,6 +38,7 @@ from uuid import UUID
 
 import msgspec
 
+from holdfast.engine.guest_entry import Entry, Listing
 from holdfast.server.hours import DAYS, Hours
 from holdfast.server.job_specification import Included, JobEdit, JobSpecification, Retry
 from holdfast.server.schedule import (
@@ -39,15 +58,19 @@ __all__ = [
     "Command",
     "Continuously",
     "Daily",
+    "Entry",
     "Hours",
     "Included",
     "Information",
     "JobEdit",
     "JobSpecification",
+    "Listing",
     "Made",
     "Monthly",
+    "MountedPoint",
     "Outcome",
     "Periodically",
+    "Refusal",
     "Retry",
     "Schedule",
 ]
@@ -115,6 +138,12 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     create-password     -             hint, password
     edit-password       password      the same; what is left out stays as it is
     delete-password     password
+    restore-machine     machine point new_name (beside the original) or overwrite; power_on
+    mount-point         machine point
+    restore-file        mount         path; download, or overwrite (in the original directory)
+    browse-catalog      machine point
+    restore-catalog-file machine point path (in the catalog); overwrite
+    stop-restore        restore session
     =================== ============= ==============================================================
 
     `asked_by` is the account, for the records and for reasons shown to people.
@@ -145,3 +174,17 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     cursor: int
     made: Made | None = None
+
+
+class MountedPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A mount; `number` tells the mounts of one point apart."""
+
+    uid: UUID
+    point: UUID
+    number: int
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request was refused, for people."""
+
+    message: str

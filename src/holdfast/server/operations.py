@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -40,10 +40,14 @@ class Done:
     made: Made | None = None
     launch: UUID | None = None
     interrupt: UUID | None = None
+    then: Callable[[], None] | None = None
 
 
 #: What a command does to the rows, in a writing transaction, at a moment. May refuse.
 Operation = Callable[[Connection, Command, datetime], Done]
+
+#: For a command that must look at things outside the database first: gives what it then does.
+Preparation = Callable[[Command], Awaitable[Operation]]
 
 
 class _Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -68,7 +68,7 @@ class Restore:
     ) -> Restored:
         place = await self._repositories.place_of(row.backup_uid)
         await asyncio.to_thread(place.repository.ensure_available)
-        async with self._locks.files.hold(ChainKey.of(row.backup_uid, row.kind, row.reference)):
+        async with self._locks.files.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
             # Retention may have taken it while we waited.
             await self._store.read(lambda connection: _machine_points(connection, row.uid))
             if row.snapshot_id is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -26,8 +27,11 @@ GREATEST_LIMIT = 5000
 LARGEST_BODY = 4 * 1024 * 1024
 
 
-def make_service(store: Store, commands: Commands, token: str) -> Starlette:
-    """Given what it serves, return the service as an ASGI application."""
+def make_service(
+    store: Store, commands: Commands, token: str, further: Sequence[Route] = ()
+) -> Starlette:
+    """Given what it serves, return the service as an ASGI application; `further` are its routes
+    beside the feed and the commands."""
 
     async def get_information(_request: Request) -> Response:
         return _json(await store.read(identity.information))
@@ -65,6 +69,7 @@ def make_service(store: Store, commands: Commands, token: str) -> Starlette:
             Route("/changes", get_changes, methods=["GET"]),
             Route("/commands", post_command, methods=["POST"]),
             Route("/commands/{request_id:uuid}", get_outcome, methods=["GET"]),
+            *further,
         ],
         middleware=[Middleware(_TokenRequired, token=token)],
         exception_handlers={HTTPException: _error},

@@ -255,6 +255,48 @@ password_key = Table(
     Column("modified", BigInteger, nullable=False),
 )
 
+#: Which points were indexed; those with 0 entries have no index. A point that is gone keeps its row
+#: until its index is removed.
+guest_index = Table(
+    "guest_index",
+    metadata,
+    Column("point_uid", Uuid, primary_key=True),
+    Column("display_name", String, nullable=False),
+    Column("entries", Integer, nullable=False),
+)
+
+#: A restore; `plan` is what it has to do. `machine_point_uid` names the point, also after retention
+#: has removed that. `target` is what it writes, `temporary` what a crash may leave of it: a file or
+#: a folder, never seen under its final name before it is whole.
+restore_session = Table(
+    "restore_session",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("machine_point_uid", Uuid, nullable=False),
+    Column("job_uid", ForeignKey("job.uid"), nullable=False),
+    Column("job_name", String, nullable=False),
+    Column("display_name", String, nullable=False),
+    Column("reference", String, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("ended", BigInteger),
+    Column("state", String, nullable=False),
+    Column("result", String, nullable=False),
+    Column("progress", Integer, nullable=False),
+    Column("failure_message", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("temporary", Text, nullable=False),
+    # Two restores never write to the same place at once.
+    Index(
+        "ix_restore_session_running",
+        "target",
+        unique=True,
+        sqlite_where=text("state <> 'Stopped'"),
+        postgresql_where=text("state <> 'Stopped'"),
+    ),
+)
+
 #: The outbox: the newest state of each resource, written with the rows it describes.
 change = Table(
     "change",

@@ -36,6 +36,9 @@ def server(
         Path | None, setting("certificate_file", metavar="FILE")
     ] = None,
     key_file: Annotated[Path | None, setting("key_file", metavar="FILE")] = None,  # noqa: ARG001
+    mount_idle_minutes: Annotated[  # noqa: ARG001
+        str | None, setting("mount_idle_minutes", metavar="MINUTES")
+    ] = None,
     ready_file: Annotated[Path | None, setting("ready_file", metavar="FILE")] = None,  # noqa: ARG001
     verbose: Annotated[bool | None, setting("verbose", "--verbose")] = None,  # noqa: ARG001
 ) -> None:

@@ -37,6 +37,9 @@ def up(
     samples: Annotated[  # noqa: ARG001
         bool | None, setting("samples", "--samples/--no-samples")
     ] = None,
+    mount_idle_minutes: Annotated[  # noqa: ARG001
+        str | None, setting("mount_idle_minutes", metavar="MINUTES")
+    ] = None,
     verbose: Annotated[bool | None, setting("verbose", "--verbose")] = None,  # noqa: ARG001
 ) -> None:
     """Start Holdfast: the API, a backup server and, the first time, two sample jobs."""

@@ -7,9 +7,9 @@ GET    /catalog/vms                                                          eve
 GET    /catalog/vms/{id}                                                     everyone
 GET    /catalog/vms/{id}/vmRestorePoints                                     everyone
 GET    /catalog/vms/{id}/vmRestorePoints/{item}                              everyone
-POST   /catalog/vms/{id}/vmRestorePoints/{item}?action=browse                everyone  unbuilt
-GET    /catalog/vms/{id}/vmRestorePoints/{item}/guestfs                      everyone  unbuilt
-GET    /catalog/vms/{id}/vmRestorePoints/{item}/guestfs/{path}               everyone  unbuilt
-GET    /catalog/vms/{id}/vmRestorePoints/{item}/guestfs/{path}?action=list*  everyone  unbuilt
-POST   /catalog/vms/{id}/vmRestorePoints/{item}/guestfs/{path}?action=restore everyone  unbuilt
+POST   /catalog/vms/{id}/vmRestorePoints/{item}?action=browse                everyone
+GET    /catalog/vms/{id}/vmRestorePoints/{item}/guestfs                      everyone
+GET    /catalog/vms/{id}/vmRestorePoints/{item}/guestfs/{path}               everyone
+GET    /catalog/vms/{id}/vmRestorePoints/{item}/guestfs/{path}?action=list*  everyone
+POST   /catalog/vms/{id}/vmRestorePoints/{item}/guestfs/{path}?action=restore everyone
 """

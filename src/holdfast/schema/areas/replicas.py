@@ -17,12 +17,12 @@ POST   /vAppReplicaPoints/{id}?action=failover                     restorers  un
 GET    /vmReplicaPoints                                            restorers
 GET    /vmReplicaPoints/{id}                                       restorers
 POST   /vmReplicaPoints/{id}?action=failover                       restorers  unbuilt
-GET    /vmReplicaPoints/{id}/mounts                                file-restorers  unbuilt
+GET    /vmReplicaPoints/{id}/mounts                                file-restorers
 POST   /vmReplicaPoints/{id}/mounts                                file-restorers  unbuilt
-GET    /vmReplicaPoints/{id}/mounts/{item}                         file-restorers  unbuilt
-DELETE /vmReplicaPoints/{id}/mounts/{item}                         file-restorers  unbuilt
-GET    /vmReplicaPoints/{id}/mounts/{item}/{path}                  restorers  unbuilt
-GET    /vmReplicaPoints/{id}/mounts/{item}/{path}?action=download  file-restorers  unbuilt
-GET    /vmReplicaPoints/{id}/mounts/{item}/{path}?action=list*     restorers  unbuilt
+GET    /vmReplicaPoints/{id}/mounts/{item}                         file-restorers
+DELETE /vmReplicaPoints/{id}/mounts/{item}                         file-restorers
+GET    /vmReplicaPoints/{id}/mounts/{item}/{path}                  restorers
+GET    /vmReplicaPoints/{id}/mounts/{item}/{path}?action=download  file-restorers
+GET    /vmReplicaPoints/{id}/mounts/{item}/{path}?action=list*     restorers
 POST   /vmReplicaPoints/{id}/mounts/{item}/{path}?action=restore   file-restorers  unbuilt
 """

@@ -14,13 +14,13 @@ GET    /vAppRestorePoints/{id}                                     restorers
 POST   /vAppRestorePoints/{id}?action=restore                      restorers  unbuilt
 GET    /vmRestorePoints                                            restorers
 GET    /vmRestorePoints/{id}                                       restorers
-POST   /vmRestorePoints/{id}?action=restore                        vm-restorers  unbuilt
-GET    /vmRestorePoints/{id}/mounts                                file-restorers  unbuilt
-POST   /vmRestorePoints/{id}/mounts                                file-restorers  unbuilt
-GET    /vmRestorePoints/{id}/mounts/{item}                         file-restorers  unbuilt
-DELETE /vmRestorePoints/{id}/mounts/{item}                         file-restorers  unbuilt
-GET    /vmRestorePoints/{id}/mounts/{item}/{path}                  restorers  unbuilt
-GET    /vmRestorePoints/{id}/mounts/{item}/{path}?action=download  file-restorers  unbuilt
-GET    /vmRestorePoints/{id}/mounts/{item}/{path}?action=list*     restorers  unbuilt
-POST   /vmRestorePoints/{id}/mounts/{item}/{path}?action=restore   file-restorers  unbuilt
+POST   /vmRestorePoints/{id}?action=restore                        vm-restorers
+GET    /vmRestorePoints/{id}/mounts                                file-restorers
+POST   /vmRestorePoints/{id}/mounts                                file-restorers
+GET    /vmRestorePoints/{id}/mounts/{item}                         file-restorers
+DELETE /vmRestorePoints/{id}/mounts/{item}                         file-restorers
+GET    /vmRestorePoints/{id}/mounts/{item}/{path}                  restorers
+GET    /vmRestorePoints/{id}/mounts/{item}/{path}?action=download  file-restorers
+GET    /vmRestorePoints/{id}/mounts/{item}/{path}?action=list*     restorers
+POST   /vmRestorePoints/{id}/mounts/{item}/{path}?action=restore   file-restorers
 """

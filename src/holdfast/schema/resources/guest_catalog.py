@@ -39,6 +39,7 @@ CATALOG_VM_RESTORE_POINT = ResourceType(
     links=(
         to_reference("CatalogVmRestorePoint"),
         up_to_entity("vm"),
+        Link("Browse", path="?action=browse"),
         Link("Related", relation="point", entity=True, named=True),
     ),
     reference_links=(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.schema.resource import (
+    Action,
     Field,
     Link,
     Relation,
@@ -19,7 +20,7 @@ from holdfast.schema.resources.links import (
     to_reference,
     up,
 )
-from holdfast.schema.roles import RESTORERS
+from holdfast.schema.roles import RESTORERS, VM_RESTORERS
 from holdfast.schema.types import (
     DATE_TIME,
     HIERARCHY_REF,
@@ -235,11 +236,15 @@ VM_RESTORE_POINT = ResourceType(
         *through("server", "BackupServer"),
     ),
     links=(
+        Link("Restore", path="?action=restore"),
         UP_TO_SERVER,
         UP_TO_RESTORE_POINT,
         UP_TO_BACKUP_FILE,
         to_reference("VmRestorePoint"),
+        down("VmRestorePointMountList", "/mounts"),
+        Link("Create", "VmRestorePointMount", path="/mounts"),
     ),
+    actions=(Action("restore", "StartVMRestore", VM_RESTORERS, body="RestoreSpec"),),
     reference_links=(
         UP_TO_SERVER,
         UP_TO_RESTORE_POINT,

@@ -6,11 +6,13 @@ from holdfast.schema.resource import Link, ResourceType
 from holdfast.schema.roles import EVERYONE
 from holdfast.schema.types import (
     BOOLEAN,
+    HREF,
     INTEGER,
     STRING,
     Element,
     Enumeration,
     Structure,
+    structure,
 )
 
 TASK = ResourceType(
@@ -38,10 +40,21 @@ TASK = ResourceType(
         Element("Number", INTEGER),
         Element("RelatedType", STRING, optional=True),
         Element("RelatedName", STRING, optional=True),
+        Element(
+            "Link",
+            structure(
+                Element("Rel", STRING),
+                Element("Path", HREF),
+                Element("Type", STRING),
+                Element("Name", STRING),
+            ),
+            optional=True,
+        ),
     ),
     links=(
         Link("Delete", path=""),
         Link("Related", any_of="related"),
+        Link("Related", kept="Link"),
     ),
     default_sort="TaskId",
     query_service_sort="TaskUid",

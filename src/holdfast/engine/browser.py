@@ -1,0 +1,32 @@
+"""What can be done with a restore point that is open for browsing, whatever it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from holdfast.engine.errors import EngineError
+from holdfast.engine.guest_entry import Entry, Listing
+
+
+class NoSuchEntry(EngineError):
+    """There is no such file or folder in the restore point, or it is not of the kind needed."""
+
+
+class Browser(Protocol):
+    """An open restore point. Paths are names from the root down.
+
+    Every method raises NoSuchEntry and other EngineErrors.
+    """
+
+    async def entry(self, parts: tuple[str, ...]) -> Entry:
+        """Return what is at a path."""
+
+    async def listing(self, parts: tuple[str, ...], kinds: str, offset: int, limit: int) -> Listing:
+        """Return a part of a folder's entries; ``kinds`` is all, directories or files."""
+
+    def content(self, parts: tuple[str, ...]) -> AsyncIterator[bytes]:
+        """Return a file's content, piece by piece."""
+
+    async def close(self) -> None:
+        """Let go of everything the browser holds."""

@@ -1,0 +1,178 @@
+"""A restore point of a machine, open for browsing: its disk is served by qemu-nbd to a reader.
+
+Both are processes of our own: no mount, no FUSE, no root. They end when the browser is closed,
+and with Holdfast itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from holdfast.engine.browser import NoSuchEntry
+from holdfast.engine.errors import EngineError, ToolFailed
+from holdfast.engine.guest_entry import Entry, Listing
+from holdfast.engine.guest_protocol import FRAME, LARGEST_PIECE, Request
+from holdfast.engine.image_chain import backup_files
+from holdfast.engine.process import end, spawn
+from holdfast.engine.qemu_image import absolute
+
+# The socket is named from the folder the programs run in: paths of sockets are short.
+_SOCKET = "disk"
+_OPENING_SECONDS = 15.0
+#: A disk made to keep its reader busy for ever is given up after this long.
+_ANSWER_SECONDS = 30.0
+_PAUSE = 0.02
+
+T = TypeVar("T")
+
+
+class GuestDisk:
+    """A `holdfast.engine.browser.Browser` of a disk image."""
+
+    def __init__(
+        self, server: asyncio.subprocess.Process, reader: asyncio.subprocess.Process
+    ) -> None:
+        self._server = server
+        self._reader = reader
+        self._turn = asyncio.Lock()
+        self._dead = False
+        # Nobody reads what they complain about; a full pipe must not stop them.
+        self._drains = [
+            asyncio.create_task(_drain(stream))
+            for stream in (server.stdout, server.stderr, reader.stderr)
+        ]
+
+    @classmethod
+    async def open(cls, point: Path, folder: Path) -> GuestDisk:
+        """Given a backup file and an empty folder for a socket, open the disk as it was then.
+
+        Raise ChainBroken when a file is missing, ToolMissing, or ToolFailed when the disk cannot
+        be read.
+        """
+        point = absolute(point)
+        await asyncio.to_thread(backup_files, point)  # nothing outside its folder is opened
+        arguments = ["qemu-nbd", "--read-only", "--shared=1", "--format=qcow2"]
+        arguments += [f"--socket=/proc/self/cwd/{_SOCKET}", os.fspath(point)]
+        server = await spawn(arguments, cwd=folder, unprivileged=True)
+        try:
+            await _served(server, folder / _SOCKET)
+            reader = await spawn(
+                [sys.executable, "-m", "holdfast.engine.guest_reader", _SOCKET],
+                cwd=folder,
+                environment={"PYTHONPATH": _packages(), "PYTHONSAFEPATH": "1"},
+                input_wanted=True,
+                unprivileged=True,
+            )
+        except BaseException:
+            await end(server)
+            raise
+        disk = cls(server, reader)
+        try:
+            await disk.entry(())
+        except BaseException:
+            await disk.close()
+            raise
+        return disk
+
+    async def entry(self, parts: tuple[str, ...]) -> Entry:
+        """Return what is at a path."""
+        return _decoded(await self._ask(Request(do="entry", parts=parts)), Entry)
+
+    async def listing(self, parts: tuple[str, ...], kinds: str, offset: int, limit: int) -> Listing:
+        """Return a part of a folder's entries."""
+        request = Request(do="list", parts=parts, kinds=kinds, offset=offset, limit=limit)
+        return _decoded(await self._ask(request), Listing)
+
+    async def content(self, parts: tuple[str, ...]) -> AsyncIterator[bytes]:
+        """Return a file's content, piece by piece."""
+        size, offset = (await self.entry(parts)).size, 0
+        while offset < size:
+            request = Request(do="read", parts=parts, offset=offset, limit=LARGEST_PIECE)
+            piece = await self._ask(request)
+            if not piece:
+                raise ToolFailed("The file is shorter on the disk than its folder says.")
+            offset += len(piece)
+            yield piece
+
+    async def close(self) -> None:
+        """End both processes."""
+        self._dead = True
+        await end(self._reader)
+        await end(self._server)
+        for drain in self._drains:
+            drain.cancel()
+        await asyncio.gather(*self._drains, return_exceptions=True)
+        if self._reader.stdin is not None:
+            self._reader.stdin.close()
+
+    async def _ask(self, request: Request) -> bytes:
+        # In a task of its own: an answer that nobody waits for any more must still be read, or
+        # the next one would be taken for it.
+        return await asyncio.shield(asyncio.create_task(self._exchange(request)))
+
+    async def _exchange(self, request: Request) -> bytes:
+        async with self._turn:
+            if self._dead:
+                raise ToolFailed("The restore point is not open any more.")
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    kind, content = await self._answer(request)
+            except (TimeoutError, OSError, EOFError) as error:
+                self._dead = True
+                await end(self._reader)
+                raise ToolFailed(
+                    "The file systems of this disk cannot be read: "
+                    "they are damaged, or not of a kind that is known."
+                ) from error
+        if kind == b"E":
+            raise NoSuchEntry(content.decode("utf-8", "replace"))
+        return content
+
+    async def _answer(self, request: Request) -> tuple[bytes, bytes]:
+        assert self._reader.stdin is not None  # noqa: S101 - both were asked for as pipes
+        assert self._reader.stdout is not None  # noqa: S101
+        self._reader.stdin.write(msgspec.json.encode(request) + b"\n")
+        await self._reader.stdin.drain()
+        head = await self._reader.stdout.readexactly(FRAME.size)
+        kind, length = FRAME.unpack(head)
+        return kind, await self._reader.stdout.readexactly(length)
+
+
+def _packages() -> str:
+    """Where Python finds packages here: the reader must find the same."""
+    return os.pathsep.join(path for path in sys.path if path)
+
+
+async def _served(server: asyncio.subprocess.Process, socket: Path) -> None:
+    """Return when the disk is served. Raise ToolFailed with what qemu-nbd says."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_OPENING_SECONDS):
+            while server.returncode is None:
+                if await asyncio.to_thread(socket.exists):
+                    return
+                await asyncio.sleep(_PAUSE)
+    said = b""
+    if server.returncode is not None and server.stderr is not None:
+        said = await server.stderr.read(4096)
+    reason = said.decode(errors="replace").strip() or "it does not answer"
+    raise ToolFailed(f"qemu-nbd could not open the restore point: {reason}")
+
+
+async def _drain(stream: asyncio.StreamReader | None) -> None:
+    while stream is not None and await stream.read(4096):
+        pass
+
+
+def _decoded(content: bytes, wanted: type[T]) -> T:
+    try:
+        return msgspec.json.decode(content, type=wanted)
+    except msgspec.DecodeError as error:
+        raise EngineError(f"The reader of the disk gave a wrong answer: {error}.") from error

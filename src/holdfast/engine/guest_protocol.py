@@ -1,0 +1,24 @@
+"""What `guest_disk` and the reader's process say to each other.
+
+Requests are JSON, one a line; each is answered by one frame: a byte that says what it is (J JSON,
+D data, E an error for people), the length of the content in four bytes, then the content.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+FRAME = struct.Struct(">cI")
+LARGEST_PIECE = 1024 * 1024
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked: `do` is entry, list or read; `kinds` as in `guest_entry.part_of`."""
+
+    do: str
+    parts: tuple[str, ...] = ()
+    kinds: str = "all"
+    offset: int = 0
+    limit: int = 0

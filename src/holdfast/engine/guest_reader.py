@@ -1,0 +1,83 @@
+"""A process of its own that reads the file systems of one disk, for `guest_disk`.
+
+What is on the disk was written by others, and much of the code that reads it is C: it runs apart,
+with little memory, without the right to write files, and whoever asks it gives up after a while.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from typing import BinaryIO
+
+import msgspec
+
+from holdfast.engine.file_system import NotFoundError
+from holdfast.engine.guest_entry import Entry, in_order, match, part_of
+from holdfast.engine.guest_protocol import FRAME, LARGEST_PIECE, Request
+from holdfast.engine.guest_volumes import Volume, volumes_of
+from holdfast.engine.nbd import NbdDisk
+
+_MEMORY = 1024 * 1024 * 1024
+_OPEN_FILES = 64
+
+
+class Reader:
+    """Answers requests about the volumes of a disk."""
+
+    def __init__(self, volumes: list[Volume]) -> None:
+        self._volumes = {volume.name: volume for volume in volumes}
+
+    def answer(self, request: Request) -> tuple[bytes, bytes]:
+        """Given a request, return the kind and the content of its answer."""
+        try:
+            return self._answer(request)
+        except NotFoundError as error:
+            return b"E", str(error).encode("utf-8", "replace")
+        except OSError as error:
+            return b"E", f"The disk cannot be read there: {error}".encode("utf-8", "replace")
+
+    def _answer(self, request: Request) -> tuple[bytes, bytes]:
+        if not request.parts:
+            roots = [Entry(name=name, kind="directory") for name in self._volumes]
+            if request.do == "list":
+                found = part_of(in_order(roots), request.kinds, request.offset, request.limit)
+                return b"J", msgspec.json.encode(found)
+            return b"J", msgspec.json.encode(Entry(name="", kind="directory"))
+        first, *rest = request.parts
+        name = match(first, list(self._volumes))
+        if name is None:
+            raise NotFoundError(f"There is no volume {first} on this disk.")
+        volume = self._volumes[name]
+        node = volume.find(tuple(rest))
+        if request.do == "read":
+            length = min(request.limit, LARGEST_PIECE)
+            return b"D", volume.read(node, request.offset, length)
+        if request.do == "list":
+            entries = [child.entry for child in volume.children(node)]
+            return b"J", msgspec.json.encode(
+                part_of(entries, request.kinds, request.offset, request.limit)
+            )
+        return b"J", msgspec.json.encode(node.entry)
+
+
+def serve(reader: Reader, requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests until there are no more."""
+    for line in requests:
+        kind, content = reader.answer(msgspec.json.decode(line, type=Request))
+        answers.write(FRAME.pack(kind, len(content)) + content)
+        answers.flush()
+
+
+def main() -> None:
+    """Read the disk served on the socket that the first argument names."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    reader = Reader(volumes_of(NbdDisk(sys.argv[1])))
+    serve(reader, sys.stdin.buffer, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    main()

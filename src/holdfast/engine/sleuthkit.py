@@ -1,0 +1,102 @@
+"""Partitions and file systems read by The Sleuth Kit: ext2 to ext4, NTFS, FAT, exFAT, HFS+, UFS
+and ISO 9660. Runs in the reader's process; all functions block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytsk3
+
+from holdfast.engine.disk import Disk, Window
+from holdfast.engine.file_system import Node
+from holdfast.engine.guest_entry import Entry, Kind, shown_name
+
+_NTFS_OWN_FILES = 24  # the first records of the file table: $MFT, $LogFile and so on
+
+_WINDOWS_TYPES = (
+    pytsk3.TSK_FS_TYPE_NTFS,
+    pytsk3.TSK_FS_TYPE_FAT12,
+    pytsk3.TSK_FS_TYPE_FAT16,
+    pytsk3.TSK_FS_TYPE_FAT32,
+    pytsk3.TSK_FS_TYPE_EXFAT,
+)
+_KINDS: dict[Any, Kind] = {
+    pytsk3.TSK_FS_META_TYPE_DIR: "directory",
+    pytsk3.TSK_FS_META_TYPE_REG: "file",
+    pytsk3.TSK_FS_META_TYPE_LNK: "link",
+}
+
+
+class _Image(pytsk3.Img_Info):  # type: ignore[misc]
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        super().__init__(url="", type=pytsk3.TSK_IMG_TYPE_EXTERNAL)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._disk.read(offset, length)
+
+    def get_size(self) -> int:
+        return self._disk.size
+
+    def close(self) -> None:
+        """Nothing: the disk goes with the process."""
+
+
+class SleuthKit:
+    """A `holdfast.engine.file_system.FileSystem`. Raise OSError for one that is not known."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._image = _Image(disk)  # must live as long as what reads from it
+        self._system = pytsk3.FS_Info(self._image)
+        self.root: int = self._system.info.root_inum
+        self.has_letter: bool = self._system.info.ftype in _WINDOWS_TYPES
+
+    def nodes(self, address: int) -> Iterator[Node]:
+        """Given a folder's number, return what is in it."""
+        is_ntfs_root = self._system.info.ftype == pytsk3.TSK_FS_TYPE_NTFS and address == self.root
+        for file in self._system.open_dir(inode=address):
+            name, meta = file.info.name, file.info.meta
+            if name is None or meta is None or name.name in (b"", b".", b".."):
+                continue
+            # Names of deleted files are still in the folder; what they name may be others' data.
+            if not int(name.flags) & int(pytsk3.TSK_FS_NAME_FLAG_ALLOC):
+                continue
+            if meta.type in (pytsk3.TSK_FS_META_TYPE_VIRT, pytsk3.TSK_FS_META_TYPE_VIRT_DIR):
+                continue
+            if is_ntfs_root and meta.addr < _NTFS_OWN_FILES:
+                continue
+            yield Node(_entry(name.name, meta), meta.addr)
+
+    def read(self, address: int, offset: int, length: int) -> bytes:
+        """Return a part of a file's content; zeros where the file system has lost it."""
+        content: bytes = self._system.open_meta(inode=address).read_random(offset, length)
+        return content
+
+
+def _entry(name: bytes, meta: Any) -> Entry:
+    kind = _KINDS.get(meta.type, "other")
+    return Entry(
+        name=shown_name(name),
+        kind=kind,
+        size=max(0, meta.size) if kind == "file" else 0,
+        owner=str(meta.uid),
+        modified=max(0, meta.mtime) * 1000,
+    )
+
+
+def partitions(disk: Disk) -> list[Window]:
+    """Given a disk, return its partitions; none when it has no table of them."""
+    image = _Image(disk)  # must live as long as what reads from it
+    try:
+        table = pytsk3.Volume_Info(image)
+    except OSError:
+        return []
+    allocated = int(pytsk3.TSK_VS_PART_FLAG_ALLOC)
+    sector = table.info.block_size
+    return [
+        Window(disk, part.start * sector, part.len * sector)
+        for part in table
+        if int(part.flags) & allocated
+    ]

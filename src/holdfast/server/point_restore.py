@@ -1,0 +1,146 @@
+"""Carries out the plan of a restore: a machine's disk, or files of a directory."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, select
+
+from holdfast.engine.durability import sha256_of
+from holdfast.engine.errors import ChainBroken
+from holdfast.engine.failures import reading_failure
+from holdfast.engine.guest_snapshot import GuestSnapshot
+from holdfast.engine.image import inspect, restore_image
+from holdfast.engine.image_chain import backup_files
+from holdfast.engine.progress import Phases, Progress, ProgressCallback
+from holdfast.engine.tree_restore import restore_into_tree
+from holdfast.server import tables
+from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.journal import ChainKey
+from holdfast.server.repositories import BackupPlace, Repositories
+from holdfast.server.restore_plan import Plan, RestoreFiles, RestoreMachine, point_row
+from holdfast.server.store import Store
+
+# Checking the backup files : writing the disk.
+_WEIGHTS = (30, 70)
+
+
+class PointRestore:
+    """Restores what points hold. Merges wait for it."""
+
+    def __init__(self, store: Store, repositories: Repositories, locks: ChainLocks) -> None:
+        self._store = store
+        self._repositories = repositories
+        self._locks = locks
+
+    async def run(self, session: UUID, plan: Plan, on_progress: ProgressCallback) -> str:
+        """Carry a plan out; return what is to be noted about it, if anything.
+
+        Raise RefusedError when the point is gone, EngineError with the reason for a failure; then,
+        and when cancelled, nothing of it is left.
+        """
+        row = await self._store.read(lambda c: point_row(c, plan.point))
+        place = await self._repositories.place_of(row.backup_uid)
+        await asyncio.to_thread(place.repository.ensure_available)
+        async with self._locks.files.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
+            # Retention may have taken it, or merged its file, while we waited.
+            row = await self._store.read(lambda c: point_row(c, plan.point))
+            if isinstance(plan, RestoreMachine):
+                await self._machine(place, row, plan, on_progress)
+                return plan.note
+            return await self._files(session, place, row, plan)
+
+    async def true_names(self, point: UUID, parts: tuple[str, ...]) -> tuple[str, ...]:
+        """Given a path in a directory's point as it is shown, return the names restic knows.
+
+        The path begins with the name of the directory. None for a machine's point. Refuse an
+        unknown point; raise NoSuchEntry for what is not in it.
+        """
+        row = await self._store.read(lambda c: point_row(c, point))
+        if row.kind == "image":
+            return ()
+        place = await self._repositories.place_of(row.backup_uid)
+        await asyncio.to_thread(place.repository.ensure_available)
+        async with self._locks.files.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
+            root = Path(row.source_path).name or row.display_name
+            names, _ = await GuestSnapshot(place.files(), row.snapshot_id, root).true_path(parts)
+            return names
+
+    async def _machine(
+        self,
+        place: BackupPlace,
+        row: Row[Any],
+        plan: RestoreMachine,
+        on_progress: ProgressCallback,
+    ) -> None:
+        image, target = place.path(row.path), Path(plan.target)
+        phases = Phases(on_progress, _WEIGHTS)
+        known = await self._store.read(lambda c: _recorded_files(c, row.backup_uid))
+        await _verify(
+            await asyncio.to_thread(backup_files, image),
+            {place.path(file.path): file for file in known},
+            phases,
+        )
+        written = phases.phase(1)
+
+        def advance(progress: Progress) -> None:
+            written(progress.fraction)
+
+        image_format = plan.format or await _format_of(target)
+        await restore_image(image, target, advance, format=image_format, overwrite=plan.overwrite)
+
+    async def _files(
+        self, session: UUID, place: BackupPlace, row: Row[Any], plan: RestoreFiles
+    ) -> str:
+        path = await restore_into_tree(
+            place.files(),
+            row.snapshot_id,
+            plan.names,
+            Path(plan.directory),
+            token=session.hex,
+            overwrite=plan.overwrite,
+        )
+        wanted = plan.names[-1]
+        return "" if path.name == wanted else f"{wanted} is there already; restored as {path.name}."
+
+
+async def _verify(files: list[Path], known: dict[Path, Row[Any]], phases: Phases) -> None:
+    """Compare each file that a restore reads with its checksum in the catalog.
+
+    Raise ChainBroken naming the first that is not as it was when it was written.
+    """
+    unknown = [file for file in files if file not in known]
+    if unknown:
+        raise ChainBroken(f"The backup file {unknown[0]} is not in the catalog of this server.")
+    total = sum(known[file].file_size for file in files) or 1
+    advance, done = phases.phase(0), 0
+
+    def note(read: int) -> None:
+        advance((done + read) / total)
+
+    for file in files:
+        try:
+            digest = await sha256_of(file, note)
+        except OSError as error:
+            raise reading_failure(error, file) from error
+        if digest != known[file].sha256:
+            raise ChainBroken(
+                f"The backup file {file} is damaged: its checksum is not the one it was "
+                "written with. Nothing was restored."
+            )
+        done += known[file].file_size
+
+
+async def _format_of(target: Path) -> str:
+    """Return the format that a disk image under this name is expected to have."""
+    if await asyncio.to_thread(target.is_file):
+        return (await inspect(target, None)).format
+    return "qcow2" if target.suffix.lower() == ".qcow2" else "raw"
+
+
+def _recorded_files(connection: Connection, backup: UUID) -> list[Row[Any]]:
+    file = tables.backup_file
+    return list(connection.execute(select(file).where(file.c.backup_uid == backup)))

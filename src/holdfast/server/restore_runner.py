@@ -1,0 +1,157 @@
+"""Runs restore sessions, a few at a time, each to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from holdfast.engine.durability import remove_durably
+from holdfast.engine.errors import EngineError
+from holdfast.engine.progress import Progress
+from holdfast.engine.tree_restore import remove_staging
+from holdfast.server import restore_sessions
+from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.job_runner import UNEXPECTED
+from holdfast.server.point_restore import PointRestore
+from holdfast.server.refusal import RefusedError
+from holdfast.server.store import Store
+
+_LOGGER = logging.getLogger(__name__)
+_PROGRESS_SECONDS = 1.0
+_RETRY_SECONDS = 5.0
+_AT_ONCE = 2
+STOPPED_UNEXPECTEDLY = "The backup server stopped unexpectedly while this was running."
+
+
+class RestoreRunner:
+    """The restores that are running now."""
+
+    def __init__(self, store: Store, clock: Clock, restore: PointRestore) -> None:
+        self._store = store
+        self._clock = clock
+        self._restore = restore
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._work: dict[UUID, asyncio.Task[str]] = {}
+        self._supervisors: dict[UUID, asyncio.Task[None]] = {}
+
+    def launch(self, session: UUID) -> None:
+        """Let a restore that was begun run. What becomes of it is in its row."""
+        work = asyncio.create_task(self._run(session), name=f"restore {session}")
+        self._work[session] = work
+        self._supervisors[session] = asyncio.create_task(self._supervise(session, work))
+
+    def interrupt(self, session: UUID) -> None:
+        """Let go of a restore that was asked to stop: what it is doing is cancelled at once."""
+        if (work := self._work.pop(session, None)) is not None:
+            work.cancel()
+
+    async def wait_until_idle(self) -> None:
+        """Return when no restore runs."""
+        while self._supervisors:
+            await asyncio.wait(list(self._supervisors.values()))
+
+    async def stop_all(self, reason: str) -> None:
+        """Stop every restore, for the reason given, and return when all have ended."""
+
+        def request(connection: Connection) -> None:
+            for row in restore_sessions.unfinished(connection):
+                restore_sessions.request_stop(connection, row.uid, reason)
+
+        await self._store.write(request)
+        for session in list(self._work):
+            self.interrupt(session)
+        await self.wait_until_idle()
+        # One that was begun, but never launched, has nobody else to end it.
+        for row in await self._store.read(restore_sessions.unfinished):
+            await self._end(row.uid, failure=reason)
+
+    async def _supervise(self, session: UUID, work: asyncio.Task[str]) -> None:
+        """See a restore to its end, whatever its work does. This task is never cancelled."""
+        try:
+            await asyncio.wait({work})
+            self._work.pop(session, None)
+            if work.cancelled():
+                await self._end(session, failure="The restore was stopped.")
+            elif error := work.exception():
+                known = isinstance(error, EngineError | RefusedError)
+                if not known:
+                    _LOGGER.error("Restore %s ended unexpectedly", session, exc_info=error)
+                await self._end(session, failure=str(error) if known else UNEXPECTED)
+            else:
+                await self._end(session, note=work.result())
+        finally:
+            del self._supervisors[session]
+
+    async def _end(self, session: UUID, *, failure: str | None = None, note: str = "") -> None:
+        """End a restore; try until the database takes it, since none may stay running."""
+
+        def end(connection: Connection) -> None:
+            now = milliseconds(self._clock.now())
+            restore_sessions.end(connection, session, now, failure=failure, note=note)
+
+        while True:
+            try:
+                await self._store.write(end)
+            except SQLAlchemyError:
+                _LOGGER.exception("The end of restore %s cannot be written yet", session)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    async def _run(self, session: UUID) -> str:
+        async with self._slots:
+            plan = await self._store.write(lambda c: restore_sessions.start_working(c, session))
+            if plan is None:
+                return ""
+            fractions = [0.0]
+
+            def note(progress: Progress) -> None:
+                fractions[0] = progress.fraction
+
+            publishing = asyncio.create_task(self._keep_publishing(session, fractions))
+            try:
+                return await self._restore.run(session, plan, note)
+            finally:
+                publishing.cancel()
+                await asyncio.gather(publishing, return_exceptions=True)
+
+    async def _keep_publishing(self, session: UUID, fractions: list[float]) -> None:
+        """Publish the progress while it changes, until cancelled."""
+        published = 0
+        while True:
+            await asyncio.sleep(_PROGRESS_SECONDS)
+            percent = int(100 * fractions[0])
+            if percent > published:
+                published = percent
+                await self._publish(session, percent)
+
+    async def _publish(self, session: UUID, percent: int) -> None:
+        await self._store.write(lambda c: restore_sessions.set_progress(c, session, percent))
+
+
+async def end_interrupted(store: Store, clock: Clock) -> None:
+    """End the restores that a crash interrupted, and remove what is left of them.
+
+    Run on every start, before all else. A target that is away keeps its temporary, which nobody
+    takes for the whole; the session ends all the same.
+    """
+    for row in await store.read(restore_sessions.unfinished):
+        temporary = Path(row.temporary)
+        try:
+            if row.kind == "RestoreVm":
+                await remove_durably(temporary)
+            else:
+                await asyncio.to_thread(remove_staging, temporary)
+        except OSError as error:
+            _LOGGER.warning("What a restore has left at %s cannot be removed: %s", temporary, error)
+
+        def end(connection: Connection, session: UUID = row.uid) -> None:
+            now = milliseconds(clock.now())
+            restore_sessions.end(connection, session, now, failure=STOPPED_UNEXPECTEDLY)
+
+        await store.write(end)
