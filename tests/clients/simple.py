@@ -30,14 +30,19 @@ class Script:
             self.logon = ElementTree.fromstring(answer.read())
 
     def send(
-        self, method: str, address: str, accept: str | None = None, body: bytes | None = None
+        self,
+        method: str,
+        address: str,
+        accept: str | None = None,
+        body: bytes | None = None,
+        kind: str = "application/json",
     ) -> Any:
         """Given a request, return the answer: status, headers, read."""
         headers = {"X-RestSvcSessionId": self._token}
         if accept is not None:
             headers["Accept"] = accept
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = kind
         url = address if address.startswith("http") else self.base + address
         return self._open(urllib.request.Request(url, body, headers, method=method))
 
