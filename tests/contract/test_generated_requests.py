@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
-from uuid import UUID
 from xml.sax.saxutils import escape
 
 import anyio
@@ -34,9 +33,9 @@ from holdfast.api.app import create_app
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.schema.core import CORE
 from holdfast.schema.roles import Role
+from schema.generated_rows import fill, uid_of
 from support.direct import Answered, ask
 from support.fake_backup_server import FakeBackupServer, served_over_tls
-from support.generated_rows import fill, uid
 from support.managers import HOST, TOKEN, client_of, log_on, running_manager
 from support.xsd import check_document
 
@@ -85,14 +84,14 @@ class House:
 @asynccontextmanager
 async def house(directory: Path) -> AsyncIterator[House]:
     """Given a directory, run a manager there; its one backup server says yes to everything."""
-    server = FakeBackupServer(uid("BackupServer"), "BackupServer 1")
+    server = FakeBackupServer(uid_of("BackupServer"), "BackupServer 1")
     async with (
         served_over_tls(server, directory / "tls") as details,
         running_manager(directory / "data") as manager,
     ):
         # By name this account comes last: what is done to accounts is done to others.
         await manager.accounts.create("zoe", "secret", Role.PORTAL_ADMINISTRATOR)
-        await manager.store.write(lambda c: fill(c, manager.schema, UUID(int=1)))
+        await manager.store.write(fill)
         await manager.servers.add(details)
         async with client_of(manager) as client:
             await log_on(client, "zoe", "secret")

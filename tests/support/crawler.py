@@ -154,7 +154,7 @@ class Crawl:
         self.client.headers[TOKEN] = answer.headers[TOKEN]
         if self.logged_on is not None:
             await self.logged_on()
-        session = self._read(answer)
+        session = read_document(answer)
         assert session.root == "LogonSession"
         [self.session] = {link.href for link in session.links if link.rel == "Delete"}
         self._keep(create.href, session)
@@ -176,10 +176,7 @@ class Crawl:
         if answer.status_code != 200:
             self.faults.append(f"GET {href}: {answer.status_code} {answer.text[:200]}")
             return Document(None, None, [], 0)
-        return self._read(answer)
-
-    def _read(self, answer: httpx.Response) -> Document:
-        return _read_xml(answer) if self.form == "xml" else _read_json(answer)
+        return read_document(answer)
 
     def _keep(self, href: str, document: Document) -> None:
         self.documents[href] = document
@@ -214,7 +211,7 @@ class Crawl:
         self._waiting.append(link.href)
 
     def _check_action(self, source: str, link: FoundLink) -> None:
-        method = OTHER_METHODS.get(link.rel, "POST")
+        method = method_of(link)
         self.actions.add((method, link.href))
         self._check_call(source, link, method, self._calls(method, link.href))
         typed = link.rel in ("Create", "Edit") or link.type in TYPED_DELETES
@@ -280,6 +277,19 @@ class Crawl:
             if kind == link.type and re.fullmatch(place, relative):
                 return {root}
         return {root_of(link.type)}
+
+
+def method_of(link: FoundLink) -> str:
+    """Given a link, return the method that it is followed with."""
+    if link.rel in FOLLOWED or link.rel == "self":
+        return "GET"
+    return OTHER_METHODS.get(link.rel, "POST")
+
+
+def read_document(answer: httpx.Response) -> Document:
+    """Given an answer in either format, return what is to be known of its document."""
+    is_json = answer.headers["Content-Type"].startswith("application/json")
+    return _read_json(answer) if is_json else _read_xml(answer)
 
 
 def root_of(link_type: str) -> str:
