@@ -55,6 +55,17 @@ def test_allowed_hosts_are_a_list_in_the_file_and_separated_elsewhere(
     assert load({"data": tmp_path}).allowed_hosts == ("c.example", "d.example")
 
 
+def test_repositories_are_named_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_file(tmp_path, 'repositories = ["Off site=/mnt/a, b", "Tape = /mnt/tape"]\n')
+    expected = {"Off site": Path("/mnt/a, b"), "Tape": Path("/mnt/tape")}
+    assert load({"data": tmp_path}).repository_directories == expected
+    monkeypatch.setenv("HOLDFAST_REPOSITORIES", "Off site=/mnt/a, Tape=/mnt/tape")
+    expected["Off site"] = Path("/mnt/a")
+    assert load({"data": tmp_path}).repository_directories == expected
+
+
 @pytest.mark.parametrize(
     ("flags", "file", "message"),
     [
@@ -73,6 +84,8 @@ def test_allowed_hosts_are_a_list_in_the_file_and_separated_elsewhere(
             "holdfast.toml: data: expected elsewhere, in the variable HOLD",
         ),
         ({}, "password = 'x'", "holdfast.toml: password: expected elsewhere"),
+        ({"repositories": "/mnt"}, "", "--repositories: expected a name and an absolute path"),
+        ({"repositories": "a=b"}, "", "--repositories: expected a name and an absolute path"),
         ({}, "http_port =", "holdfast.toml: expected a readable TOML file"),
     ],
 )

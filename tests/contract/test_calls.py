@@ -69,6 +69,15 @@ BODIES = {
         "urn:VMware:Vm:7a1b2c3d-1111-4111-8111-111111111111.vm-1"
         "</HierarchyObjRef></CreateObjectInJobSpec>"
     ),
+    "POST /jobs/{id}/linkedJobs": (
+        "<LinkedJobObject><LinkedJobUid>"
+        f"urn:veeam:Job:{row_of(CORE['Job']).uid}</LinkedJobUid></LinkedJobObject>"
+    ),
+    "POST /jobs/{id}/linkedBackupRepositories": (
+        "<LinkedBackupRepository><LinkedBackupRepositoryUid>"
+        f"urn:veeam:Repository:{row_of(CORE['Repository']).uid}"
+        "</LinkedBackupRepositoryUid></LinkedBackupRepository>"
+    ),
     "POST /vmRestorePoints/{id}/mounts/{item}/{path}?action=restore": (
         "<FileRestoreSpec><ForDirectDownload/></FileRestoreSpec>"
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from sqlite3 import Connection
 from typing import Any
 from urllib.parse import quote
@@ -20,11 +21,13 @@ from contract.all_calls import QUERIES
 from holdfast.api.app import router_for
 from holdfast.api.bodies import body_schemas
 from holdfast.api.call import ApiSettings
+from holdfast.api.description import Operation, Parameter
 from holdfast.api.own_descriptions import SCHEMAS
 from holdfast.api.reference import CONTENT_SECURITY_POLICY, reference_page
+from holdfast.api.unbuilt_descriptions import describe_unbuilt, with_unbuilt
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.representation.json_schema import components
-from holdfast.schema.calls import all_calls, place_of
+from holdfast.schema.calls import all_calls, place_of, read_area
 from holdfast.schema.core import CORE
 from holdfast.schema.roles import Role
 from support.documents import error_message, json_of
@@ -135,6 +138,24 @@ async def test_what_is_not_built_and_nothing_else_is_described_with_501(
             assert operation.get("x-unbuilt", False) is not any(call.built for call in calls)
 
 
+def test_address_with_built_and_unbuilt_calls_is_described_with_both() -> None:
+    lines = "POST /a/{id}?action=later users unbuilt\nPOST /a/{id}?action=list* users unbuilt"
+    later, several = read_area("test", lines)
+    start = Parameter("action", "", {"type": "string", "enum": ["start"]}, required=True)
+    built = Operation("Act", "Area", {}, parameters=(start,))
+
+    one = with_unbuilt(built, later)
+    assert one.unbuilt_values == ("later",)
+    assert one.parameters[0].schema["enum"] == ["start", "later"]
+    assert one.parameters[0].required
+    both = with_unbuilt(one, several)
+    assert both.unbuilt_values == ("later", "list*")
+    assert both.parameters[0].schema["pattern"] == "^(start|later|list)"
+    assert with_unbuilt(built, replace(later, parameter=None)).parameters[0].required is False
+    alone = with_unbuilt(describe_unbuilt(later, "Area"), several)
+    assert (alone.built, alone.unbuilt_values) == (False, ())
+
+
 @pytest.mark.asyncio(loop_scope="module")
 async def test_actions_are_the_choices_of_one_parameter(document: dict[str, Any]) -> None:
     post = document["paths"]["/jobs/{id}"]["post"]
@@ -142,9 +163,7 @@ async def test_actions_are_the_choices_of_one_parameter(document: dict[str, Any]
     [action] = post["parameters"]
     assert action["name"] == "action"
     built = [a.name for a in CORE["Job"].actions if a.method == "POST"]
-    assert action["schema"]["enum"] == [*built, "sync"]
-    assert post["x-unbuilt-values"] == ["sync"]
-    assert "501" in post["responses"]
+    assert action["schema"]["enum"] == built
     clone = next(choice for choice in post["x-actions"] if choice["action"] == "clone")
     assert clone["body"] == "JobCloneSpec"
     assert clone["x-roles"] == ["Portal Administrator"]
@@ -205,7 +224,8 @@ async def test_our_own_specification_is_what_is_described(document: dict[str, An
         "window": {"days": {"Monday": [3]}, "zone": "America/New_York"},
         "retry": {"times": 1},
     }
-    for right in (least, whole, least | {"schedule": None}):
+    copy = {"name": "a", "repository": "b", "kind": "BackupCopy", "linked_jobs": ["urn:c"]}
+    for right in (least, whole, least | {"schedule": None}, copy):
         assert problems(document, described, right) == []
     for wrong in ({}, least | {"sources": []}, least | {"schedule": {"type": "Hourly"}}):
         assert problems(document, described, wrong) != []

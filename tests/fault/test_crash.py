@@ -151,7 +151,8 @@ def check_nothing_half_made(holdfast: HoldfastProcess) -> None:
 
 def _half_made(holdfast: HoldfastProcess) -> set[Path]:
     """Return temporary files, and images that are not those the catalog shows."""
-    found = list((holdfast.data / "repository").rglob("*"))
+    places = (holdfast.data / "repository", holdfast.data.parent / "offsite")
+    found = [path for place in places for path in place.rglob("*")]
     temporary = {
         path for path in found if path.name.endswith((".partial", ".tmp")) or "-tmp-" in path.name
     }

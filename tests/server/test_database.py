@@ -8,7 +8,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, delete, inspect, select, update
 from sqlalchemy.exc import IntegrityError
@@ -36,6 +38,46 @@ def test_the_migrated_schema_is_the_one_the_tables_declare(tmp_path: Path) -> No
         assert statements == _statements(connection)
     migrated.dispose()
     fresh.dispose()
+
+
+async def test_rows_of_an_older_schema_are_kept_when_their_table_is_made_anew(
+    tmp_path: Path,
+) -> None:
+    engine = open_database(sqlite_url(tmp_path / "test.sqlite"))
+    config = Config()
+    config.set_main_option("script_location", "holdfast.server:migrations")
+    text = "b" * 32
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        for table in ("repository", "job", "job_session", "backup", "restore_point"):
+            _insert_something(connection, table, text)
+        _insert_something(connection, "backup_file", text, {"parent_uid": None})
+        _insert_something(connection, "machine_point", text, {"snapshot_id": None})
+    migrate(engine)
+    with engine.connect() as connection:
+        point = connection.execute(select(tables.machine_point)).one()
+        assert (point.restore_point_uid.hex, point.copied_from) == (text, None)
+        kept = connection.execute(select(tables.restore_point)).one()
+        assert (kept.uid.hex, kept.job_session_uid.hex) == (text, text)
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+        with pytest.raises(IntegrityError):
+            connection.execute(delete(tables.restore_point))
+    engine.dispose()
+
+
+def _insert_something(
+    connection: Connection, table: str, text: str, given: dict[str, object] | None = None
+) -> None:
+    """Insert a row of which every UID is the same, so that all refer to each other."""
+    columns = inspect(connection).get_columns(table)
+    values = {
+        column["name"]: 1 if "INT" in str(column["type"]) or "BOOL" in str(column["type"]) else text
+        for column in columns
+    } | (given or {})
+    names, marks = ", ".join(values), ", ".join("?" * len(values))
+    statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608
+    connection.exec_driver_sql(statement, tuple(values.values()))
 
 
 def _statements(connection: Connection) -> set[str]:

@@ -73,7 +73,7 @@ async def body_of(call: Call, resource: ResourceType, action: Action) -> dict[st
             raise BadRequest(f"The body: expected a document {action.body}.")
         return {}
     root = document_of(resource) if is_document else BODIES[action.body]
-    return read_body(body, is_json=sends_json(call.request), root=root)
+    return read_body(body, is_json=sends_json(call.request), root=root, any_root=action.any_root)
 
 
 def body_schemas(schema: Schema) -> dict[str, JsonSchema]:

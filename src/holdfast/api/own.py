@@ -32,6 +32,15 @@ PREFIX = "/holdfast/v1"
 
 T = TypeVar("T")
 
+#: What a copy job copies from: field, type of the links, and the element that names the target.
+_LINKED = {
+    "linked_jobs": ("LinkedJobObject", "LinkedJobUid"),
+    "linked_repositories": ("LinkedBackupRepositoryObject", "LinkedBackupRepositoryUid"),
+}
+
+#: Links by the UID of their job and the field they stand in.
+Links = dict[str, dict[str, list[dict[str, Any]]]]
+
 
 def add_routes(router: Router) -> None:
     """Given a router, add the routes of this module."""
@@ -45,7 +54,8 @@ async def jobs(call: Call) -> Response:
     resource = call.manager.schema["Job"]
     order = default_order(call.manager.schema, resource)
     found = await call.manager.reader.rows(Query(resource, None, order, None, True))
-    return _json({"jobs": [_document(row) for row in found.rows]})
+    links = await _links(call)
+    return _json({"jobs": [_document(row, links) for row in found.rows]})
 
 
 async def job(call: Call) -> Response:
@@ -57,14 +67,16 @@ async def job(call: Call) -> Response:
     row = await call.manager.reader.first(resource, identity, entities=True)
     if row is None:
         raise not_found(resource, uid)
-    return _json(_document(row))
+    return _json(_document(row, await _links(call, uid)))
 
 
 async def create_job(call: Call) -> Response:
     """Start making a job on the backup server that has the named repository.
 
-    The body is a job specification: ``name``, ``kind`` (Backup or NasBackup), ``sources`` (each
-    with a ``path`` on the backup server), ``repository`` (UID or GUID), and if wanted
+    The body is a job specification: ``name``, ``kind`` (Backup, NasBackup, BackupCopy or
+    ImmediateBackupCopy), ``sources`` (each with a ``path`` on the backup server) or, for a copy
+    job, ``linked_jobs`` and ``linked_repositories`` (UIDs or GUIDs) that it copies from,
+    ``repository`` (UID or GUID) where it keeps its points, and if wanted
     ``description``, ``retention`` (points to keep), ``schedule``, ``schedule_enabled``, ``retry``
     and ``window``. A ``schedule`` has a ``type``: Daily, Monthly, Periodically, Continuously or
     AfterJob. What cannot be right is refused at once, by the name of its field; what only the
@@ -72,8 +84,9 @@ async def create_job(call: Call) -> Response:
     """
     require(call, ADMINISTRATOR, "create jobs")
     given = await _object(call)
-    repository = _repository(given)
-    specification = _read(given | {"repository": str(repository)}, JobSpecification)
+    repository = _guid(given.get("repository", ""), "repository")
+    linked = {name: _guids(given[name], name) for name in _LINKED if name in given}
+    specification = _read(given | linked | {"repository": str(repository)}, JobSpecification)
     server = await call.manager.reader.related(call.manager.schema["Repository"], repository, OWNER)
     if server is None:
         raise BadRequest(f"repository: there is no repository {repository}.")
@@ -92,7 +105,8 @@ async def edit_job(call: Call) -> Response:
 
     It may hold ``name``, ``description``, ``retention``, ``schedule`` and ``window`` (null takes
     either away), ``schedule_enabled``, ``retry``, and ``objects``: all that the job has after,
-    each by its ``uid``, or a new one by ``reference`` and ``name``.
+    each by its ``uid``, or a new one by ``reference`` and ``name``. A copy job has ``linked_jobs``
+    and ``linked_repositories`` instead: each by its ``uid``, or a new one by its ``target``.
     """
     require(call, ADMINISTRATOR, "edit jobs")
     resource = call.manager.schema["Job"]
@@ -120,7 +134,24 @@ def _read(given: dict[str, Any], wanted: type[T]) -> T:
         raise BadRequest(_by_field(error)) from None
 
 
-def _document(row: Row) -> dict[str, Any]:
+async def _links(call: Call, job: UUID | None = None) -> Links:
+    """Return the links of all copy jobs, or of one, by the job's UID."""
+    schema = call.manager.schema
+    found: Links = {}
+    for field, (type_name, target) in _LINKED.items():
+        resource = schema[type_name]
+        column = resource.relation("job").column
+        only = () if job is None else (Restriction(column, Operator.EQUAL, job.bytes),)
+        order = default_order(schema, resource)
+        rows = await call.manager.reader.rows(Query(resource, None, order, None, True), only)
+        for row in rows.rows:
+            link = {"uid": row["ObjectInJobId"], "target": row[target]}
+            found.setdefault(row["job.UID"], {}).setdefault(field, []).append(link)
+    return found
+
+
+def _document(row: Row, links: Links) -> dict[str, Any]:
+    linked = links.get(row["UID"], {})
     info = (row["JobInfo"] or {}).get("BackupJobInfo") or {}
     objects = (info.get("Includes") or {}).get("ObjectInJob") or ()
     return {
@@ -129,10 +160,11 @@ def _document(row: Row) -> dict[str, Any]:
         "kind": row["JobType"],
         "description": row["Description"],
         "server": row["server.UID"],
-        "retention": (info.get("SimpleRetentionPolicy") or {}).get("RetainCycles"),
+        "repository": row["RepositoryUid"],
+        "retention": row["RetainedPoints"],
         "schedule_enabled": row["ScheduleEnabled"],
         "next_run": row["NextRun"],
-        "schedule_options": (row["JobScheduleOptions"] or {}).get("Standart"),
+        "schedule_options": _schedule_options(row),
         "objects": [
             {
                 "uid": each["ObjectInJobId"],
@@ -141,7 +173,13 @@ def _document(row: Row) -> dict[str, Any]:
             }
             for each in objects
         ],
+        **{field: linked.get(field, []) for field in _LINKED},
     }
+
+
+def _schedule_options(row: Row) -> Any:
+    options = row["JobScheduleOptions"] or {}
+    return options.get("Standart") or options.get("ImmediateCopyMode")
 
 
 async def _object(call: Call) -> dict[str, Any]:
@@ -154,11 +192,18 @@ async def _object(call: Call) -> dict[str, Any]:
     return found
 
 
-def _repository(specification: dict[str, Any]) -> UUID:
+def _guid(given: Any, field: str) -> UUID:
     try:
-        return guid_of(str(specification.get("repository", "")))
+        return guid_of(str(given))
     except ValueError as error:
-        raise BadRequest(f"repository: {error}.") from None
+        raise BadRequest(f"{field}: {error}.") from None
+
+
+def _guids(given: Any, field: str) -> Any:
+    """Given a list of UIDs, return it as GUIDs; what is no list is left to be refused."""
+    if not isinstance(given, list):
+        return given
+    return [str(_guid(each, f"{field}[{index}]")) for index, each in enumerate(given)]
 
 
 def _by_field(error: msgspec.ValidationError) -> str:

@@ -37,6 +37,10 @@ def _object(properties: dict[str, JsonSchema]) -> JsonSchema:
     }
 
 
+#: What a copy job copies from.
+_LINKS: JsonSchema = {"type": "array", "items": _object({"uid": _TEXT, "target": _or_null(_TEXT)})}
+
+
 def _schemas() -> dict[str, JsonSchema]:
     """The schemas that the descriptions name."""
     wanted = (JobSpecification, JobEdit)
@@ -47,7 +51,12 @@ def _schemas() -> dict[str, JsonSchema]:
         described["description"] = cleandoc(described["description"]).partition("\n\n")[0]
     made, changed = (found[kind.__name__]["properties"] for kind in wanted)
     made["repository"] = _TEXT | {"description": "The UID or the GUID of a repository."}
-    made["sources"] |= {"minItems": 1}
+    made["sources"] = {"type": "array", "items": made["sources"]["items"], "minItems": 1}
+    linked = {"type": "array", "items": _TEXT, "description": "UIDs or GUIDs; for copy jobs."}
+    made |= {"linked_jobs": linked, "linked_repositories": linked}
+    found[JobSpecification.__name__]["anyOf"] = [
+        {"required": [name]} for name in ("sources", "linked_jobs", "linked_repositories")
+    ]
     made["retention"] |= _POINTS
     changed["retention"] |= _POINTS
     changed["objects"] |= {"minItems": 1}
@@ -58,6 +67,7 @@ def _schemas() -> dict[str, JsonSchema]:
             "kind": _or_null(_TEXT),
             "description": _or_null(_TEXT),
             "server": _or_null(_TEXT | {"format": "uuid"}),
+            "repository": _or_null(_TEXT | {"format": "uuid"}),
             "retention": _or_null(_WHOLE),
             "schedule_enabled": _or_null(_BOOLEAN),
             "next_run": _or_null(_WHOLE | {"description": "Milliseconds since 1970, UTC."}),
@@ -68,6 +78,8 @@ def _schemas() -> dict[str, JsonSchema]:
                 "type": "array",
                 "items": _object({"uid": _TEXT, "name": _TEXT, "reference": _TEXT}),
             },
+            "linked_jobs": _LINKS,
+            "linked_repositories": _LINKS,
         }
     )
     return found

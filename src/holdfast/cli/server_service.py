@@ -6,12 +6,12 @@ import os
 import socket
 from contextlib import AsyncExitStack
 
-from holdfast.cli import certificate
+from holdfast.cli import certificate, repositories
 from holdfast.cli.announcement import Announcement
 from holdfast.cli.certificate import VALID_WHEN_PINNED
 from holdfast.cli.data_directory import DataDirectory
 from holdfast.cli.errors import Failure
-from holdfast.cli.installation import REPOSITORY_NAME, mount_limits_of
+from holdfast.cli.installation import mount_limits_of
 from holdfast.cli.listeners import Frontend, bind
 from holdfast.cli.ready_file import ReadyFile, ServerReadiness
 from holdfast.cli.settings import Settings
@@ -43,7 +43,7 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
         )
         await server.start()
         stack.push_async_callback(server.stop)
-        await server.add_repository(REPOSITORY_NAME, directory.repository)
+        await repositories.ensure(server, settings, directory)
         served = Frontend(server.app, [listener], tls)
         stack.push_async_callback(served.stop)
         # What waits for news is answered first, or the port could not be closed for a while.

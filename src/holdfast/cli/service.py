@@ -6,12 +6,19 @@ import os
 from contextlib import AsyncExitStack
 from uuid import UUID
 
-from holdfast.cli import administrator, certificate, installation, sample_jobs, samples
+from holdfast.cli import (
+    administrator,
+    certificate,
+    installation,
+    repositories,
+    sample_jobs,
+    samples,
+)
 from holdfast.cli.announcement import Announcement
 from holdfast.cli.api_ports import bound, certificate_of, frontend
 from holdfast.cli.data_directory import DataDirectory
 from holdfast.cli.errors import Failure
-from holdfast.cli.installation import REPOSITORY_NAME, Installation, mount_limits_of
+from holdfast.cli.installation import Installation, mount_limits_of
 from holdfast.cli.passwords import supplied
 from holdfast.cli.ready_file import Readiness, ReadyFile
 from holdfast.cli.samples import Samples
@@ -36,7 +43,7 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
         input_of_jobs = await _input_of_jobs(settings, directory)
         started = installation.started(directory, settings.logon_program, mount_limits_of(settings))
         here = await stack.enter_async_context(started)
-        repository = await here.server.add_repository(REPOSITORY_NAME, directory.repository)
+        repository = await repositories.ensure(here.server, settings, directory)
         account = await administrator.ensure(here.manager, password)
         served = await frontend(here.manager, settings, listeners, tls, stack)
         announcement.address(https, http, certificate.fingerprint(tls.certificate))

@@ -46,6 +46,17 @@ def _public_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _named_directory(text: str) -> str:
+    name, separator, path = text.partition("=")
+    if not (separator and name.strip() and Path(path.strip()).is_absolute()):
+        raise ValueError("expected a name and an absolute path, such as Offsite=/mnt/offsite")
+    return f"{name.strip()}={path.strip()}"
+
+
+def _split_at_commas(value: object) -> object:
+    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
 def _separated(value: object) -> object:
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
@@ -53,6 +64,10 @@ def _separated(value: object) -> object:
 Port = Annotated[int, Field(ge=0, le=65535)]
 Host = Annotated[str, AfterValidator(_host)]
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
+NamedDirectory = Annotated[str, AfterValidator(_named_directory)]
+NamedDirectories = Annotated[
+    tuple[NamedDirectory, ...], NoDecode, BeforeValidator(_split_at_commas)
+]
 Hosts = Annotated[tuple[Host, ...], NoDecode, BeforeValidator(_separated)]
 
 
@@ -106,6 +121,13 @@ class Settings(BaseSettings):
     allowed_hosts: Hosts = Field(
         (), description="Host names that requests may carry, beyond those of this machine."
     )
+    repositories: NamedDirectories = Field(
+        (),
+        description=(
+            "Repositories of the backup server beside the default one, each a name and a"
+            " directory: Offsite=/mnt/offsite. One that is left out later stays."
+        ),
+    )
     ready_file: Path | None = Field(
         None,
         description="File to write (JSON) once Holdfast answers; removed when it stops.",
@@ -134,6 +156,12 @@ class Settings(BaseSettings):
         10, description="Minutes after which a mounted restore point nobody uses is released."
     )
     verbose: bool = Field(False, description="Log more.")
+
+    @property
+    def repository_directories(self) -> dict[str, Path]:
+        """The directories of the repositories beside the default one, by name."""
+        named = (each.partition("=") for each in self.repositories)
+        return {name: Path(path) for name, _, path in named}
 
     @classmethod
     def settings_customise_sources(

@@ -23,7 +23,14 @@ from holdfast.engine.errors import (
 from holdfast.engine.failures import last_words, reading_failure
 from holdfast.engine.process import run
 from holdfast.engine.progress import Progress, ProgressCallback, ignore_progress
-from holdfast.engine.restic import INCOMPLETE, BackupOutput, Restic, Snapshot, parse_snapshots
+from holdfast.engine.restic import (
+    INCOMPLETE,
+    BackupOutput,
+    CopyOutput,
+    Restic,
+    Snapshot,
+    parse_snapshots,
+)
 
 _FILE_ERRORS_TOLD = 5
 _SNAPSHOTS_PER_CALL = 500  # ids of 64 characters: far below the limit of a command line
@@ -136,6 +143,44 @@ class ResticRepository:
             warnings=warnings,
         )
 
+    async def copy_snapshot(
+        self,
+        source: "ResticRepository",
+        snapshot_id: str,
+        on_progress: ProgressCallback = ignore_progress,
+    ) -> str:
+        """Copy a snapshot of another repository, tags and all; return its id here.
+
+        Only data that is not here yet is read, and each piece is proved by its hash. One that was
+        copied before is not copied again. Raise ChainBroken when the snapshot or its data is
+        missing or damaged; then no snapshot is left. When cancelled, data without a snapshot may
+        stay; ``prune`` removes it.
+        """
+        identity = await asyncio.to_thread(files_folder.identity, self.folder)
+        source._restic.ensure_present()
+        try:
+            await self._restic.call(
+                "copy",
+                snapshot_id,
+                doing=f"Copying {snapshot_id} from {source.folder} to {self.folder}",
+                on_line=CopyOutput(on_progress).read,
+                reading=source._restic,
+            )
+        except asyncio.CancelledError:
+            # As with a backup; this restic had locked both.
+            with contextlib.suppress(EngineError):
+                await self.unlock()
+                await source.unlock()
+            raise
+        if await asyncio.to_thread(files_folder.identity, self.folder) != identity:
+            raise RepositoryUnavailable(f"{self.folder} was replaced while it was written to.")
+        # What restic says of a copy names it by a short id only.
+        copies = [item.id for item in await self.snapshots() if item.original == snapshot_id]
+        if not copies:
+            raise ChainBroken(f"The restic repository {source.folder} holds no {snapshot_id}.")
+        on_progress(Progress(1.0))
+        return copies[-1]
+
     async def snapshots(self) -> list[Snapshot]:
         """Return all snapshots, oldest first."""
         completed = await self._restic.call(
@@ -158,7 +203,7 @@ class ResticRepository:
 
     async def unlock(self) -> None:
         """Remove the locks of restic processes that are dead; those of living ones stay."""
-        await self._restic.call("unlock", doing=f"Removing stale locks in {self.folder}")
+        await self._restic.unlock()
 
     async def remove_untracked(self, known_tags: Collection[str]) -> list[str]:
         """Remove every snapshot that carries none of the known tags; return the ids removed.

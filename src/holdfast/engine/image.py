@@ -1,4 +1,4 @@
-"""Disk images of machines that are off: inspect, back up, restore, merge, remove.
+"""Disk images of machines that are off: inspect, back up, copy, restore, merge, remove.
 
 The ways in, gathered; each lives in a module of its own.
 """
@@ -8,16 +8,19 @@ from pathlib import Path
 from holdfast.engine.durability import remove_durably
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_backup import ImagePlan, ImageResult, back_up_image
+from holdfast.engine.image_copy import CopyPlan, copy_image
 from holdfast.engine.image_merge import MergeResult, merge_into_parent
 from holdfast.engine.image_restore import restore_image
 from holdfast.engine.image_source import ImageInfo, inspect
 
 __all__ = [
+    "CopyPlan",
     "ImageInfo",
     "ImagePlan",
     "ImageResult",
     "MergeResult",
     "back_up_image",
+    "copy_image",
     "inspect",
     "merge_into_parent",
     "remove_image",

@@ -28,6 +28,7 @@ _LOCK_PAUSE = 1.0
 
 INCOMPLETE = 3  # exit code of a backup that left out files it could not read
 _REPORTS_PER_SECOND = "4"
+_PACKS_COPIED = re.compile(r"(\d+(?:\.\d+)?)% +\d+ / \d+ packs copied")
 _PIECE = 64 * 1024
 _FAILURES: tuple[tuple[re.Pattern[str], type[EngineError], str], ...] = (
     (
@@ -73,7 +74,10 @@ _FAILURES: tuple[tuple[re.Pattern[str], type[EngineError], str], ...] = (
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """A snapshot as ``restic snapshots --json`` tells it; ``time`` is RFC 3339 text."""
+    """A snapshot as ``restic snapshots --json`` tells it; ``time`` is RFC 3339 text.
+
+    ``original`` is the id of the snapshot that this one is a copy of, if it is one.
+    """
 
     id: str
     time: str
@@ -81,6 +85,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     paths: tuple[str, ...] = ()
     hostname: str = ""
     tags: tuple[str, ...] = ()
+    original: str = ""
 
 
 class Summary(msgspec.Struct, frozen=True, tag_field="message_type", tag="summary"):
@@ -132,6 +137,20 @@ class BackupOutput:
             self.file_errors.append(_file_error(message))
 
 
+class CopyOutput:
+    """Reads the lines of ``restic copy``, which has no JSON: how many of the packs are copied."""
+
+    def __init__(self, on_progress: ProgressCallback) -> None:
+        self._on_progress = on_progress
+        self._fraction = 0.0
+
+    def read(self, line: str) -> None:
+        """Take in one line of either stream; what tells of no packs is left."""
+        if found := _PACKS_COPIED.search(line):
+            self._fraction = max(self._fraction, min(float(found[1]) / 100, 1.0))
+            self._on_progress(Progress(self._fraction))
+
+
 def _file_error(message: _Error) -> str:
     number = message.error.get("Err")
     said = message.error.get("message")
@@ -161,15 +180,17 @@ class Restic:
         cwd: Path | None = None,
         on_line: LineCallback | None = None,
         writing: Path | None = None,
+        reading: "Restic | None" = None,
         accept: Sequence[int] = (0,),
         otherwise: type[EngineError] = ToolFailed,
     ) -> Completed:
         """Run a restic command; raise the engine error its failure means.
 
         ``doing`` is the phrase that the error begins with, ``writing`` what is written to when it
-        is not the repository. Exit codes in ``accept`` are returned; a failure that has no known
-        reason raises ``otherwise``. While another restic has locked the repository, wait for it;
-        a lock whose restic is dead is removed.
+        is not the repository, ``reading`` another repository that is read from, which is at fault
+        where data turns out to be damaged. Exit codes in ``accept`` are returned; a failure that
+        has no known reason raises ``otherwise``. While another restic has locked one of the
+        repositories, wait for it; a lock whose restic is dead is removed.
         """
         patience_ends = time.monotonic() + LOCK_PATIENCE
         while True:
@@ -180,15 +201,20 @@ class Restic:
                     cwd=cwd,
                     on_line=on_line,
                     writing=writing,
+                    reading=reading,
                     accept=accept,
                     otherwise=otherwise,
                 )
             except RepositoryLocked:
                 if time.monotonic() > patience_ends:
                     raise
-                # Removes the locks of dead processes alone.
-                await self._call_once("unlock", doing=f"Removing stale locks in {self.folder}")
+                for locked in (self, *([] if reading is None else [reading])):
+                    await locked.unlock()
                 await asyncio.sleep(_LOCK_PAUSE)
+
+    async def unlock(self) -> None:
+        """Remove the locks of restic processes that are dead; those of living ones stay."""
+        await self._call_once("unlock", doing=f"Removing stale locks in {self.folder}")
 
     async def output(
         self, *arguments: str, doing: str, otherwise: type[EngineError] = ToolFailed
@@ -228,17 +254,19 @@ class Restic:
         cwd: Path | None = None,
         on_line: LineCallback | None = None,
         writing: Path | None = None,
+        reading: "Restic | None" = None,
         accept: Sequence[int] = (0,),
         otherwise: type[EngineError] = ToolFailed,
     ) -> Completed:
         completed = await run(
-            self._command(*arguments),
+            [*self._command(*arguments), *_from(reading)],
             environment=self._environment(),
             cwd=cwd,
-            on_line=self._watching(on_line),
+            on_line=self._watching(on_line, reading),
         )
         if completed.exit_code not in accept:
-            raise self._failure(completed, doing, writing or self.folder, otherwise)
+            at_fault = reading or self
+            raise at_fault._failure(completed, doing, writing or self.folder, otherwise)
         return completed
 
     def ensure_present(self) -> None:
@@ -249,7 +277,9 @@ class Restic:
                 "Is its disk or share mounted?"
             )
 
-    def _watching(self, on_line: LineCallback | None) -> LineCallback | None:
+    def _watching(
+        self, on_line: LineCallback | None, reading: "Restic | None"
+    ) -> LineCallback | None:
         if on_line is None:
             return None
 
@@ -257,6 +287,8 @@ class Restic:
             # restic goes on trying for a quarter of an hour after its disk has gone.
             if "returned error, retrying" in line:
                 self.ensure_present()
+                if reading is not None:
+                    reading.ensure_present()
             on_line(line)
 
         return read
@@ -279,6 +311,14 @@ class Restic:
         if type(failure) is ToolFailed and completed.exit_code > 0:
             return otherwise(str(failure))
         return failure
+
+
+def _from(reading: Restic | None) -> list[str]:
+    """Return the flags that name the repository to read from, if there is one."""
+    if reading is None:
+        return []
+    password_file = os.fspath(reading.password_file)
+    return ["--from-repo", os.fspath(reading.folder), "--from-password-file", password_file]
 
 
 async def _last_of(stream: asyncio.StreamReader) -> str:

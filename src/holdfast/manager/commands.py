@@ -21,14 +21,38 @@ def _none(_body: Body, _row: Row) -> Arguments:
     return {}
 
 
-def _clone(body: Body, _row: Row) -> Arguments:
-    wanted = body.get("BackupJobCloneInfo") or {}
+def _clone(body: Body, row: Row) -> Arguments:
+    known = _CLONE_INFO.get(row.get("JobType") or "", "BackupJobCloneInfo")
+    for name in body:
+        if name != known:
+            raise RequestError(
+                f"Element JobCloneSpec: {name} is not for a job of type {row['JobType']}; "
+                f"expected {known}."
+            )
+    wanted = body.get(known) or {}
     arguments = {
         "name": wanted.get("JobName"),
         "description": wanted.get("Description"),
         "repository": wanted.get("RepositoryUid"),
     }
     return {name: value for name, value in arguments.items() if value}
+
+
+#: The child of JobCloneSpec for jobs of a type; BackupJobCloneInfo for all others.
+_CLONE_INFO = {
+    "BackupCopy": "BackupCopyJobCloneInfo",
+    "ImmediateBackupCopy": "ImmediateBackupCopyJobCloneInfo",
+}
+
+
+def _linked_job(body: Body, _row: Row) -> Arguments:
+    _require(body, "LinkedJobObject", "LinkedJobUid")
+    return {"job": body["LinkedJobUid"]}
+
+
+def _linked_repository(body: Body, _row: Row) -> Arguments:
+    _require(body, "LinkedBackupRepository", "LinkedBackupRepositoryUid")
+    return {"repository": body["LinkedBackupRepositoryUid"]}
 
 
 def _include(body: Body, _row: Row) -> Arguments:
@@ -84,12 +108,19 @@ COMMANDS: dict[tuple[str, str], CommandKind] = {
     ("Job", "start"): CommandKind("start-job"),
     ("Job", "stop"): CommandKind("stop-job"),
     ("Job", "retry"): CommandKind("retry-job"),
+    ("Job", "sync"): CommandKind("sync-job"),
     ("Job", "clone"): CommandKind("clone-job", _clone),
     ("Job", "toggleScheduleEnabled"): CommandKind("toggle-schedule"),
     ("Job", "delete"): CommandKind("delete-job"),
     ("Job", "edit"): CommandKind("edit-job", job_edit),
     ("ObjectInJob", "create"): CommandKind("add-object", _include),
     ("ObjectInJob", "delete"): CommandKind("remove-object"),
+    ("LinkedJobObject", "create"): CommandKind("add-linked-job", _linked_job),
+    ("LinkedJobObject", "delete"): CommandKind("remove-linked-job"),
+    ("LinkedBackupRepositoryObject", "create"): CommandKind(
+        "add-linked-repository", _linked_repository
+    ),
+    ("LinkedBackupRepositoryObject", "delete"): CommandKind("remove-linked-repository"),
     ("BackupServer", "quickbackup"): CommandKind("quick-backup", _quick_backup),
     ("BackupServer", "veeamzip"): CommandKind("one-off-backup", _one_off),
     ("VmRestorePoint", "restore"): CommandKind("restore-machine", machine_restore),

@@ -16,12 +16,28 @@ import msgspec
 from holdfast.manager.schedule_documents import checked, schedule_changes
 from holdfast.representation.requests import RequestError
 from holdfast.schema.naming import guid_of
-from holdfast.server.messages import Included, JobEdit
+from holdfast.server.messages import Included, JobEdit, Linked
 
 Document = Mapping[str, Any]
 
 _STANDARD = "JobScheduleOptions.Standart"
+_IMMEDIATE = "JobScheduleOptions.ImmediateCopyMode"
 _BACKUP = "JobInfo.BackupJobInfo"
+_COPY = "JobInfo.BackupCopyJobInfo"
+_IMMEDIATE_COPY = "JobInfo.ImmediateBackupCopyJobInfo"
+
+#: Elements of which a job has one child, by its type.
+_CHOICES = ("JobScheduleOptions", "JobInfo")
+
+#: The lists of links in a copy job's part of JobInfo: the item, its target, the field of a change.
+_LINKS = {
+    "LinkedJobIncludes": ("LinkedJobObject", "LinkedJobUid", "linked_jobs"),
+    "LinkedBackupRepositoryIncludes": (
+        "LinkedBackupRepository",
+        "LinkedBackupRepositoryUid",
+        "linked_repositories",
+    ),
+}
 
 #: What `job_edit` reads itself, and what the backup server works out.
 _READ = frozenset(
@@ -38,8 +54,12 @@ _READ = frozenset(
         f"{_STANDARD}.OptionsContinuous",
         f"{_STANDARD}.OptionsBackupWindow",
         f"{_STANDARD}.OptionsDaisyChaining",
+        f"{_IMMEDIATE}.OptionsContinuous",
         f"{_BACKUP}.Includes",
         f"{_BACKUP}.SimpleRetentionPolicy.RetainCycles",
+        f"{_COPY}.LinkedJobIncludes",
+        f"{_IMMEDIATE_COPY}.LinkedJobIncludes",
+        f"{_IMMEDIATE_COPY}.LinkedBackupRepositoryIncludes",
     }
 )
 
@@ -49,13 +69,19 @@ def job_edit(document: Document, job: Document) -> dict[str, Any]:
 
     Raises RequestError, naming the element, for what makes no sense or cannot be changed.
     """
+    _refuse_other_types(document, job)
     _refuse_unchangeable(document, job, "Job")
     changes: dict[str, Any] = {}
     for name, field in (("Name", "name"), ("Description", "description")):
         if name in document and document[name] != (job.get(name) or ""):
             changes[field] = document[name]
-    options, present = _part(document, _STANDARD), _part(job, _STANDARD)
-    changes |= schedule_changes(options, present, f"Job.{_STANDARD}")
+    for mode in (_STANDARD, _IMMEDIATE):
+        changes |= schedule_changes(_part(document, mode), _part(job, mode), f"Job.{mode}")
+    if changes.get("schedule", True) is None and _part(job, _IMMEDIATE):
+        raise RequestError(
+            f"Element Job.{_IMMEDIATE}.OptionsContinuous: cannot be taken away; ScheduleEnabled "
+            "switches it off."
+        )
     changes |= _switch(document, job, changes)
     retention = _part(document, f"{_BACKUP}.SimpleRetentionPolicy").get("RetainCycles")
     if retention is not None:
@@ -65,6 +91,8 @@ def job_edit(document: Document, job: Document) -> dict[str, Any]:
         wanted = info["Includes"].get("ObjectInJob") or ()
         known = (present_info.get("Includes") or {}).get("ObjectInJob") or ()
         changes["objects"] = _objects(wanted, known)
+    for path in (_COPY, _IMMEDIATE_COPY):
+        changes |= _links(_part(document, path), f"Job.{path}")
     edit = checked(lambda: JobEdit(**changes), "Job")
     arguments: dict[str, Any] = msgspec.to_builtins(edit)
     return arguments
@@ -105,6 +133,36 @@ def _included(wanted: Document, present: Mapping[str, Document], at: str) -> Inc
     own = {name: value for name, value in wanted.items() if name not in ("Order", "Type", "Href")}
     _refuse_unchangeable(own, present[uid], at)
     return Included(uid=UUID(uid))
+
+
+def _links(info: Document, at: str) -> dict[str, tuple[Linked, ...]]:
+    """Return the links that a copy job is to have, by the fields of a change."""
+    changes = {}
+    for includes, (item, target, field) in _LINKS.items():
+        if includes in info:
+            place = f"{at}.{includes}.{item}"
+            wanted = info[includes].get(item) or ()
+            changes[field] = tuple(_link(each, target, place) for each in wanted)
+    return changes
+
+
+def _link(wanted: Document, target: str, at: str) -> Linked:
+    uid, linked = wanted.get("ObjectInJobId"), wanted.get(target)
+    if uid is None and linked is None:
+        raise RequestError(f"Element {at}: {target} is missing.")
+    return Linked(uid=uid and UUID(uid), target=linked and UUID(linked))
+
+
+def _refuse_other_types(document: Document, job: Document) -> None:
+    """Raise RequestError for what only jobs of another type have."""
+    for choice in _CHOICES:
+        present = job.get(choice) or {}
+        for name, value in (document.get(choice) or {}).items():
+            if present and name not in present and value:
+                raise RequestError(
+                    f"Element Job.{choice}.{name}: the job is of type {job.get('JobType')} and "
+                    f"has {' and '.join(present)}."
+                )
 
 
 def refuse_guest_processing(document: Document, at: str) -> None:

@@ -121,7 +121,7 @@ def _conditional(link: Link, writer: LinkWriter) -> LinkWriter:
     if when is None:
         return writer
     return lambda row, base: (
-        writer(row, base) if (row[when.element] == when.value) is when.equal else None
+        writer(row, base) if (row[when.element] in when.values) is when.equal else None
     )
 
 

@@ -25,16 +25,22 @@ class RequestError(ValueError):
     """A body that cannot be understood; the message names the element and what was expected."""
 
 
-def read_body(body: bytes, *, is_json: bool, root: types.Element) -> dict[str, Any]:
+def read_body(
+    body: bytes, *, is_json: bool, root: types.Element, any_root: bool = False
+) -> dict[str, Any]:
     """Given a body and the declaration of its root, return its values by name.
 
-    Raises RequestError. XML children must stand in the declared order.
+    Raises RequestError. XML children must stand in the declared order; the root must have its
+    name unless it may have `any_root`.
     """
     if not isinstance(root.type, types.Structure):
         raise TypeError("a body is a structure")
     if is_json:
         return _from_json(read_json(body), root.type, root.name)
-    return _from_xml(_parsed(body, root.name), root.type, root.name)
+    element = _parsed(body)
+    if not any_root and _local(element) != root.name:
+        raise RequestError(f"Expected the root element {root.name}, not {_local(element)}.")
+    return _from_xml(element, root.type, root.name)
 
 
 def read_json(body: bytes) -> Any:
@@ -45,7 +51,7 @@ def read_json(body: bytes) -> Any:
         raise RequestError(f"The body is not JSON: {error}") from None
 
 
-def _parsed(body: bytes, root: str) -> etree._Element:
+def _parsed(body: bytes) -> etree._Element:
     parser = etree.XMLParser(
         resolve_entities=False,
         no_network=True,
@@ -60,8 +66,6 @@ def _parsed(body: bytes, root: str) -> etree._Element:
     document = element.getroottree().docinfo
     if getattr(document, "doctype", ""):
         raise RequestError("A document type declaration is not accepted.")
-    if _local(element) != root:
-        raise RequestError(f"Expected the root element {root}, not {_local(element)}.")
     return element
 
 

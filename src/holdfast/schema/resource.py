@@ -46,11 +46,16 @@ class Field:
 
 @dataclass(frozen=True)
 class When:
-    """A condition on a row under which a link is shown: the element has (not) the value."""
+    """A condition on a row under which a link is shown: the element has (not) one of the values."""
 
     element: str
-    value: str
+    value: str | tuple[str, ...]
     equal: bool = True
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The values, also when there is one alone."""
+        return (self.value,) if isinstance(self.value, str) else self.value
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,7 @@ class Action:
     `body` names the root of the request document, where there is one; when that is the type's
     own, the item's document as it is read. With PUT and DELETE the action need not be named.
     One that `creates` is done to the collection below an item: ``POST <item>/<collection>``.
+    The root of an XML body may have `any_root` where no source says how it is called.
     """
 
     name: str
@@ -120,6 +126,7 @@ class Action:
     body: str | None = None
     method: str = "POST"
     creates: bool = False
+    any_root: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -118,10 +118,10 @@ class FileLocks:
 class ChainLocks:
     """The locks of a server's chains.
 
-    `work` is held by whoever adds to a chain or takes from it: a backup, retention, recovery.
-    `files` is held while files of points that exist are changed or removed, and shared by restores
-    and mounts, which read them. So a restore waits for a merge, but not for a backup. Whoever
-    takes both takes `work` first.
+    `work` is held by whoever adds to a chain or takes from it: a backup, a copy, retention,
+    recovery. `files` is held while files of points that exist are changed or removed, and shared by
+    restores, mounts and copies, which read them. So a restore waits for a merge, but not for a
+    backup. Whoever takes both takes `work` first.
     """
 
     def __init__(self) -> None:

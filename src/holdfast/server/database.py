@@ -19,6 +19,10 @@ BUSY_SECONDS = 30
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+class BrokenReferencesError(Exception):
+    """A migration left rows that refer to others that are not there. It is taken back."""
+
+
 def sqlite_url(path: Path) -> str:
     """Given the path of an SQLite file, return its database URL."""
     return f"sqlite:///{path}"
@@ -40,9 +44,30 @@ def migrate(engine: Engine) -> None:
     """Bring the schema to the newest version. Blocking; a new database is filled from nothing."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    with engine.connect() as connection:
+        # SQLite changes a table by making it anew, which must not look like the loss of the rows
+        # that others refer to. It can be told so outside a transaction only.
+        _check_references(connection, at_once=False)
+        try:
+            with connection.begin():
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                _ensure_references(connection)
+        finally:
+            _check_references(connection, at_once=True)
+
+
+def _check_references(connection: Connection, *, at_once: bool) -> None:
+    if connection.dialect.name == "sqlite" and connection.connection.dbapi_connection is not None:
+        cursor = connection.connection.dbapi_connection.cursor()
+        cursor.execute(f"PRAGMA foreign_keys = {'ON' if at_once else 'OFF'}")
+
+
+def _ensure_references(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        if broken:
+            raise BrokenReferencesError(f"Rows refer to others that are gone: {broken[:5]}")
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:

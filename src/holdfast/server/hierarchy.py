@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 from sqlalchemy import Connection, select
 
 from holdfast.server import tables
+from holdfast.server.job_specification import COPY_KINDS
 from holdfast.server.names import host_reference
 from holdfast.server.outbox import Resource, publish, withdraw
 from holdfast.server.publish import publish_managed_server, row_of
@@ -76,6 +77,8 @@ def _name_of(connection: Connection, reference: str) -> str | None:
         select(job_object.c.name)
         .join(job, job.c.uid == job_object.c.job_uid)
         .where(job_object.c.reference == reference, ~job_object.c.removed, ~job.c.deleted)
+        # A copy job has only what its points say anyway.
+        .where(job.c.kind.not_in(COPY_KINDS))
         .order_by(job.c.created.desc(), job.c.uid)
         .limit(1)
     )

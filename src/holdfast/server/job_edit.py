@@ -14,11 +14,17 @@ import msgspec
 from msgspec import UNSET
 from sqlalchemy import Connection, Row, update
 
-from holdfast.server import job_objects, job_schedules, tables
+from holdfast.server import copy_links, job_objects, job_schedules, tables
 from holdfast.server.clock import moment_of
 from holdfast.server.hours import Hours, offset_at, offset_text
 from holdfast.server.job_lookup import is_free, job_in_use
-from holdfast.server.job_specification import Included, JobEdit
+from holdfast.server.job_specification import (
+    IMMEDIATE_COPY,
+    Included,
+    JobEdit,
+    check_immediate,
+    is_copy,
+)
 from holdfast.server.publish_job import publish_job
 from holdfast.server.refusal import RefusedError
 from holdfast.server.schedule import (
@@ -42,7 +48,8 @@ def edit_job(connection: Connection, uid: UUID | None, edit: JobEdit, now: datet
         connection.execute(update(tables.job).where(tables.job.c.uid == job.uid).values(values))
     if edit.objects is not UNSET:
         _set_objects(connection, job, edit.objects)
-    if not {"schedule", "schedule_enabled", "backup_window"}.isdisjoint(values):
+    linked = _set_links(connection, job, edit)
+    if linked or not {"schedule", "schedule_enabled", "backup_window"}.isdisjoint(values):
         job_schedules.reckon(connection, job.uid, now)
     publish_job(connection, job.uid)
 
@@ -65,6 +72,46 @@ def remove_object(connection: Connection, uid: UUID | None) -> None:
     job = job_in_use(connection, row.job_uid)
     job_objects.take_out(connection, job, row.uid)
     publish_job(connection, job.uid)
+
+
+def add_link(
+    connection: Connection, uid: UUID | None, column: str, target: UUID, now: datetime
+) -> UUID:
+    """Let a copy job copy from a job or a repository too; return the link's UID.
+
+    Refuse what is unknown, there already, or makes no sense to copy.
+    """
+    job = job_in_use(connection, uid)
+    added = copy_links.add_link(connection, job, column, target)
+    if job.kind == IMMEDIATE_COPY:
+        job_schedules.reckon(connection, job.uid, now)
+    publish_job(connection, job.uid)
+    return added
+
+
+def remove_link(connection: Connection, uid: UUID | None, column: str) -> None:
+    """Let a copy job no longer copy from something. What it copied stays. Refuse the last one."""
+    link = copy_links.link_in_use(connection, uid, column)
+    job = job_in_use(connection, link.job_uid)
+    copy_links.take_out(connection, link)
+    copy_links.expect_source(connection, job)
+    publish_job(connection, job.uid)
+
+
+def _set_links(connection: Connection, job: Row[Any], edit: JobEdit) -> bool:
+    """Let a copy job have the links that an edit names; say whether it is to run for them."""
+    wanted = {
+        copy_links.JOBS: edit.linked_jobs,
+        copy_links.REPOSITORIES: edit.linked_repositories,
+    }
+    named = False
+    for column, links in wanted.items():
+        if links is not UNSET:
+            copy_links.set_links(connection, job, column, links)
+            named = True
+    if named:
+        copy_links.expect_source(connection, job)
+    return named and job.kind == IMMEDIATE_COPY
 
 
 def _plain_values(connection: Connection, job: Row[Any], edit: JobEdit) -> dict[str, Any]:
@@ -102,6 +149,11 @@ def _schedule_values(
     enabled = bool(job.schedule_enabled)
     if edit.schedule_enabled is not UNSET:
         enabled = edit.schedule_enabled
+    if job.kind == IMMEDIATE_COPY:
+        try:
+            check_immediate(after)
+        except ValueError as error:
+            raise RefusedError(f"Not changed: {error}.") from None
     if after is None:
         enabled = False
     values = {
@@ -117,6 +169,11 @@ def _schedule_values(
 
 def _set_objects(connection: Connection, job: Row[Any], wanted: Iterable[Included]) -> None:
     """Let a job have these objects, in this order."""
+    if is_copy(job.kind):
+        raise RefusedError(
+            f'Copy job "{job.name}" has no objects: it copies what its linked jobs and linked '
+            "repositories hold."
+        )
     present = {row.uid: row for row in job_objects.objects_of(connection, job.uid)}
     order: list[UUID] = []
     for included in wanted:

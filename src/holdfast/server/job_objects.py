@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from holdfast.schema.naming import guid_of
 from holdfast.server import tables
-from holdfast.server.job_specification import Source, plain_path
+from holdfast.server.job_specification import COPY_KINDS, Source, is_copy, plain_path
 from holdfast.server.names import directory_reference, image_reference
 from holdfast.server.refusal import RefusedError
 
@@ -54,10 +54,12 @@ def objects_of(connection: Connection, job_uid: UUID) -> list[Row[Any]]:
 def resolve(connection: Connection, reference: str, name: str = "") -> Found:
     """Given a hierarchy reference and a name, return what they name; refuse what is unknown."""
     reference, name = reference.strip(), name.strip()
-    table = tables.job_object
+    table, job = tables.job_object, tables.job
     known = connection.execute(
         select(table)
-        .where(func.lower(table.c.reference) == reference.lower())
+        .join(job, job.c.uid == table.c.job_uid)
+        # What copy jobs know of a machine does not tell how to back it up.
+        .where(func.lower(table.c.reference) == reference.lower(), job.c.kind.not_in(COPY_KINDS))
         .order_by(table.c.removed)
         .limit(1)
     ).first()
@@ -92,6 +94,11 @@ def add(connection: Connection, job_uid: UUID, found: Found) -> UUID:
     """
     table, job = tables.job_object, tables.job
     row = connection.execute(select(job).where(job.c.uid == job_uid)).one()
+    if is_copy(row.kind):
+        raise RefusedError(
+            f'Copy job "{row.name}" takes no objects: it copies what its linked jobs and linked '
+            "repositories hold."
+        )
     if found.kind != _KIND[row.kind]:
         raise RefusedError(
             f'"{found.name}" is a {_WORDS[found.kind]}; job "{row.name}" takes '

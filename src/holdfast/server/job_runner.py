@@ -12,12 +12,14 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.engine.errors import EngineError
-from holdfast.engine.progress import Progress
+from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.server import job_schedules, points, sessions, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.job_specification import is_copy
 from holdfast.server.journal import ChainKey
 from holdfast.server.machine_backup import MachineBackup, SessionPlan
+from holdfast.server.machine_copy import MachineCopy
 from holdfast.server.part_backup import one_off_ended
 from holdfast.server.publish import row_of
 from holdfast.server.repositories import Repositories
@@ -153,7 +155,7 @@ class JobRunner:
         publishing = asyncio.create_task(progress.keep_publishing())
         try:
             outcomes = await asyncio.gather(
-                *(self._back_up(plan, machine, progress) for machine in plan.machines),
+                *(self._process(plan, machine, progress) for machine in plan.machines),
                 return_exceptions=True,
             )
         finally:
@@ -181,23 +183,46 @@ class JobRunner:
             host=connection.scalars(select(tables.managed_server.c.name)).one(),
             job=job_uid,
             job_name=job.name,
+            job_kind=job.kind,
             retention=job.retention,
             place=self._repositories.place_in(connection, backup),
             machines=tuple(machines),
         )
 
-    async def _back_up(
+    async def _process(
         self, plan: SessionPlan, machine: Machine, progress: _SessionProgress
     ) -> None:
         key = ChainKey.of(plan.place.backup, machine.kind, machine.reference)
+        work = self._copy if is_copy(plan.job_kind) else self._back_up
         # The chain first: whoever waits for one must not hold a slot meanwhile.
-        async with self._locks.work.hold(key), self._slots:
-            backup = MachineBackup(self._store, self._clock, self._settlement, plan, machine)
+        async with self._locks.work.hold(key):
             try:
-                await backup.run(lambda done: progress.note(machine, done))
+                await work(plan, machine, lambda done: progress.note(machine, done))
             except EngineError as error:
                 await self._fail(machine, str(error))
         progress.note(machine, Progress(1.0))
+
+    async def _back_up(
+        self, plan: SessionPlan, machine: Machine, on_progress: ProgressCallback
+    ) -> None:
+        async with self._slots:
+            backup = MachineBackup(self._store, self._clock, self._settlement, plan, machine)
+            await backup.run(on_progress)
+
+    async def _copy(
+        self, plan: SessionPlan, machine: Machine, on_progress: ProgressCallback
+    ) -> None:
+        copying = MachineCopy(
+            self._store,
+            self._clock,
+            self._repositories,
+            self._settlement,
+            self._locks,
+            self._slots,
+            plan,
+            machine,
+        )
+        await copying.run(on_progress)
 
     async def _fail(self, machine: Machine, reason: str) -> None:
         now = milliseconds(self._clock.now())
@@ -210,7 +235,7 @@ class _SessionProgress:
     def __init__(self, store: Store, session: UUID, machines: int) -> None:
         self._store = store
         self._session = session
-        self._machines = machines
+        self._machines = max(machines, 1)  # a copy job may have nothing to do
         self._fractions: dict[UUID, float] = {}
 
     def note(self, machine: Machine, progress: Progress) -> None:
@@ -232,6 +257,8 @@ class _SessionProgress:
 
 
 def _has_new_points(connection: Connection, session: UUID) -> bool:
-    point = tables.restore_point
-    found = select(point.c.uid).where(point.c.job_session_uid == session)
+    task = tables.task_session
+    found = select(task.c.uid).where(
+        task.c.job_session_uid == session, task.c.machine_point_uid.is_not(None)
+    )
     return connection.execute(found).first() is not None

@@ -12,9 +12,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, func, select, update
 
-from holdfast.server import tables
+from holdfast.server import copy_links, tables
 from holdfast.server.clock import milliseconds, moment_of
 from holdfast.server.job_lookup import job_in_use, running_session
+from holdfast.server.job_specification import IMMEDIATE_COPY
 from holdfast.server.publish import row_of
 from holdfast.server.publish_job import publish_job
 from holdfast.server.refusal import RefusedError
@@ -29,7 +30,7 @@ from holdfast.server.schedule import (
 )
 from holdfast.server.session_state import Cause, Result
 
-#: How much later a job is tried that cannot begin because some of its machines are backed up.
+#: How much later a job is tried that cannot begin because it, or a part of it, runs.
 _PUT_OFF = timedelta(minutes=1)
 
 
@@ -38,8 +39,9 @@ def reckon(connection: Connection, uid: UUID, now: datetime) -> None:
     job = row_of(connection, tables.job, uid)
     schedule = decode_schedule(job.schedule)
     due = None
-    # A continuous job that runs is due when that run ends.
-    waits = isinstance(schedule, Continuously) and running_session(connection, uid) is not None
+    # A continuous job that runs is due when that run ends. A copy job that waits for new points
+    # looks for some at once; it may have got others to copy.
+    waits = _runs_again(job) and running_session(connection, uid) is not None
     if job.schedule_enabled and not waits:
         due = _due(job, schedule, now)
     _set(connection, uid, next_run=due)
@@ -79,8 +81,8 @@ def due_jobs(connection: Connection, now: datetime) -> list[Row[Any]]:
 
 def put_off(connection: Connection, uid: UUID, now: datetime) -> None:
     """Let a job that was due be due a little later instead."""
-    later = _within_window(row_of(connection, tables.job, uid), now + _PUT_OFF)
-    _set(connection, uid, next_run=later)
+    job = row_of(connection, tables.job, uid)
+    _set(connection, uid, next_run=_from_outside(job, now + _PUT_OFF))
 
 
 def due_retries(connection: Connection, now: datetime) -> list[Row[Any]]:
@@ -134,6 +136,9 @@ def session_ended(
         for row in followers_of(connection, job.uid):
             if row.schedule_enabled and not row.deleted:
                 _set(connection, row.uid, next_run=_within_window(row, now))
+    if _made_points(connection, uid):
+        for row in copy_links.immediate_copiers_of(connection, job):
+            _set(connection, row.uid, next_run=_from_outside(row, now))
     if not job.schedule_enabled:
         return
     may_retry = (
@@ -145,10 +150,13 @@ def session_ended(
     if may_retry:
         again = _within_window(job, now + timedelta(minutes=job.retry_minutes))
         _set(connection, job.uid, retry_at=again)
-    schedule = decode_schedule(job.schedule)
-    if isinstance(schedule, Continuously) and job.next_run is None:
+    if _runs_again(job) and job.next_run is None:
         earliest = moment_of(session.created) + CONTINUOUS_DISTANCE
-        _set(connection, job.uid, next_run=_due(job, schedule, max(now, earliest)))
+        due = _due(job, decode_schedule(job.schedule), max(now, earliest))
+        _set(connection, job.uid, next_run=due)
+    elif job.kind == IMMEDIATE_COPY and job.next_run is not None:
+        # It was put off because of this session.
+        _set(connection, job.uid, next_run=_from_outside(job, now))
 
 
 def closing_of(job: Row[Any], since: int) -> datetime | None:
@@ -175,6 +183,26 @@ def check_chain(connection: Connection, uid: UUID, schedule: Schedule | None) ->
             raise RefusedError("A job cannot start after itself, nor after one that follows it.")
         seen.add(before)
         before = _job_before(job_in_use(connection, before))
+
+
+def _runs_again(job: Row[Any]) -> bool:
+    """Say whether a job begins again when it has ended: not one that waits for new points."""
+    return isinstance(decode_schedule(job.schedule), Continuously) and job.kind != IMMEDIATE_COPY
+
+
+def _made_points(connection: Connection, session: UUID) -> bool:
+    task = tables.task_session
+    found = select(task.c.uid).where(
+        task.c.job_session_uid == session, task.c.machine_point_uid.is_not(None)
+    )
+    return connection.execute(found.limit(1)).first() is not None
+
+
+def _from_outside(job: Row[Any], moment: datetime) -> int:
+    """Given when something else makes a job due, return when it may begin."""
+    schedule = decode_schedule(job.schedule)
+    hours = schedule.hours if isinstance(schedule, Continuously) else None
+    return _within_window(job, moment if hours is None else hours.opens(moment))
 
 
 def _job_before(job: Row[Any]) -> UUID | None:

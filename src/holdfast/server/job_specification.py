@@ -1,4 +1,4 @@
-"""What people say of a job when they make, copy or change it. Checked as it is read; pure."""
+"""What people say of a job when they make, clone or change it. Checked as it is read; pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,20 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from holdfast.server.hours import Hours
-from holdfast.server.schedule import Schedule
+from holdfast.server.schedule import Continuously, Schedule
 
 LONGEST_NAME = 255
 GREATEST_RETENTION = 9999
+
+
+#: A copy job that runs whenever there is a new point to copy.
+IMMEDIATE_COPY = "ImmediateBackupCopy"
+COPY_KINDS = ("BackupCopy", IMMEDIATE_COPY)
+
+
+def is_copy(kind: str) -> bool:
+    """Given the kind of a job, say whether it copies restore points instead of making them."""
+    return kind in COPY_KINDS
 
 
 def plain_path(text: str) -> PurePosixPath:
@@ -61,14 +71,19 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A job to be made.
 
-    A `Backup` job takes disk images of machines, a `NasBackup` job directories. `retention` is
-    how many restore points to keep of each; `window` are the hours in which the job may run.
+    A `Backup` job takes disk images of machines, a `NasBackup` job directories: its `sources`. A
+    `BackupCopy` job copies the restore points that its `linked_jobs` made and those that lie in
+    its `linked_repositories`; an `ImmediateBackupCopy` job does so as soon as there is a new one,
+    and a schedule can only limit it to some hours. `repository` is where the points are kept,
+    `retention` how many to keep of each machine; `window` are the hours in which the job may run.
     """
 
     name: str
-    sources: tuple[Source, ...]
     repository: UUID
-    kind: Literal["Backup", "NasBackup"] = "Backup"
+    sources: tuple[Source, ...] = ()
+    linked_jobs: tuple[UUID, ...] = ()
+    linked_repositories: tuple[UUID, ...] = ()
+    kind: Literal["Backup", "NasBackup", "BackupCopy", "ImmediateBackupCopy"] = "Backup"
     description: str = ""
     retention: int = 7
     schedule: Schedule | None = None
@@ -78,9 +93,28 @@ class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        check_retention(self.retention)
+        if is_copy(self.kind):
+            self._check_copy()
+        else:
+            self._check_sources()
+
+    def _check_copy(self) -> None:
+        if self.sources:
+            raise ValueError("a copy job has linked_jobs and linked_repositories, not sources")
+        for linked in (self.linked_jobs, self.linked_repositories):
+            if len(set(linked)) != len(linked):
+                raise ValueError("each linked job and each linked repository may be given once")
+        if not (self.linked_jobs or self.linked_repositories):
+            raise ValueError("a copy job needs at least one of linked_jobs, linked_repositories")
+        if self.kind == IMMEDIATE_COPY:
+            check_immediate(self.schedule or Continuously())
+
+    def _check_sources(self) -> None:
+        if self.linked_jobs or self.linked_repositories:
+            raise ValueError("only a copy job has linked_jobs and linked_repositories")
         if not self.sources:
             raise ValueError("a job needs at least one source")
-        check_retention(self.retention)
         paths = {plain_path(source.path) for source in self.sources}
         if len(paths) != len(self.sources):
             raise ValueError("each source may be given once")
@@ -113,10 +147,25 @@ class Included(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(f"a name has at most {LONGEST_NAME} characters")
 
 
+class Linked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a copy job is to copy from: a link that it has, by `uid`, or a new one.
+
+    A new one is named by the UID of its `target`: a job or a repository.
+    """
+
+    uid: UUID | None = None
+    target: UUID | None = None
+
+    def __post_init__(self) -> None:
+        if self.uid is None and self.target is None:
+            raise ValueError("a link needs the uid of the link or that of its target")
+
+
 class JobEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a job is to change; what is left out stays as it is.
 
-    A `schedule` or a `window` of None is taken away. `objects` are all that the job has after.
+    A `schedule` or a `window` of None is taken away. `objects` are all that the job has after,
+    and so are `linked_jobs` and `linked_repositories` with a copy job.
     """
 
     name: str | UnsetType = UNSET
@@ -127,6 +176,8 @@ class JobEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     retry: Retry | UnsetType = UNSET
     window: Hours | UnsetType | None = UNSET
     objects: tuple[Included, ...] | UnsetType = UNSET
+    linked_jobs: tuple[Linked, ...] | UnsetType = UNSET
+    linked_repositories: tuple[Linked, ...] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if self.name is not UNSET:
@@ -141,6 +192,15 @@ def check_name(name: str) -> None:
     """Raise ValueError unless a job may have this name."""
     if not name.strip() or len(name) > LONGEST_NAME:
         raise ValueError(f"a job needs a name of at most {LONGEST_NAME} characters")
+
+
+def check_immediate(schedule: Schedule | None) -> None:
+    """Raise ValueError unless a copy job that runs for each new point may have this schedule."""
+    if not isinstance(schedule, Continuously):
+        raise ValueError(
+            f"the schedule of a job of kind {IMMEDIATE_COPY} is of type Continuously; its hours "
+            "say when it may copy, and schedule_enabled switches it off"
+        )
 
 
 def check_retention(retention: int) -> None:

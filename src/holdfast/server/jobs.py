@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,21 +10,30 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, insert, select, update
 
 from holdfast.engine.repository import folder_name
-from holdfast.server import job_schedules, tables
+from holdfast.server import copy_links, job_schedules, tables
 from holdfast.server.clock import milliseconds
 from holdfast.server.job_lookup import is_free, job_in_use, running_session
 from holdfast.server.job_objects import add_source, objects_of
-from holdfast.server.job_specification import LONGEST_NAME, CloneSpecification, JobSpecification
+from holdfast.server.job_specification import (
+    IMMEDIATE_COPY,
+    LONGEST_NAME,
+    CloneSpecification,
+    JobSpecification,
+    is_copy,
+)
 from holdfast.server.names import clone_name
+from holdfast.server.publish import row_of
 from holdfast.server.publish_job import publish_job
 from holdfast.server.refusal import RefusedError
-from holdfast.server.schedule import encode_hours, encode_schedule
+from holdfast.server.schedule import Continuously, encode_hours, encode_schedule
 
 
 def create_job(connection: Connection, specification: JobSpecification, now: datetime) -> UUID:
-    """Make a job; return its UID. Refuse a name in use or an unknown repository."""
+    """Make a job; return its UID. Refuse a name in use, an unknown repository or linked job."""
     uid = uuid4()
     schedule = specification.schedule
+    if schedule is None and specification.kind == IMMEDIATE_COPY:
+        schedule = Continuously()
     insert_job(
         connection,
         {
@@ -44,6 +54,8 @@ def create_job(connection: Connection, specification: JobSpecification, now: dat
     job_schedules.check_chain(connection, uid, schedule)
     for source in specification.sources:
         add_source(connection, uid, specification.kind, source)
+    _link(connection, uid, copy_links.JOBS, specification.linked_jobs)
+    _link(connection, uid, copy_links.REPOSITORIES, specification.linked_repositories)
     job_schedules.reckon(connection, uid, now)
     publish_job(connection, uid)
     return uid
@@ -79,9 +91,14 @@ def clone_job(
         },
         now,
     )
-    for row in objects_of(connection, original.uid):
-        copied = dict(row._mapping) | {"uid": uuid4(), "job_uid": copy_uid}
-        connection.execute(insert(tables.job_object).values(copied))
+    # The objects of a copy job are not its own: they are made anew for each session.
+    objects = [] if is_copy(original.kind) else objects_of(connection, original.uid)
+    links = copy_links.links_of(connection, original.uid)
+    for table, rows in ((tables.job_object, objects), (tables.job_link, links)):
+        for row in rows:
+            copied = dict(row._mapping) | {"uid": uuid4(), "job_uid": copy_uid}
+            connection.execute(insert(table).values(copied))
+    copy_links.check_target(connection, row_of(connection, tables.job, copy_uid))
     publish_job(connection, copy_uid)
     return copy_uid, name
 
@@ -89,7 +106,7 @@ def clone_job(
 def delete_job(connection: Connection, uid: UUID | None) -> str:
     """Delete a job; return its name. Its backups and its history stay.
 
-    Refused while it runs, and while the schedule of another job follows it.
+    Refused while it runs, and while another job follows it or copies what it makes.
     """
     job = job_in_use(connection, uid)
     if running_session(connection, job.uid) is not None:
@@ -100,6 +117,12 @@ def delete_job(connection: Connection, uid: UUID | None) -> str:
             f'Job "{followers[0].name}" starts after job "{job.name}" and would never run again. '
             "Give it another schedule first."
         )
+    copiers = copy_links.linking_to(connection, job.uid)
+    if copiers:
+        raise RefusedError(
+            f'Copy job "{copiers[0].name}" copies what job "{job.name}" makes. '
+            "Take it out of the linked jobs there first."
+        )
     connection.execute(
         update(tables.job)
         .where(tables.job.c.uid == job.uid)
@@ -107,6 +130,12 @@ def delete_job(connection: Connection, uid: UUID | None) -> str:
     )
     publish_job(connection, job.uid)
     return str(job.name)
+
+
+def _link(connection: Connection, uid: UUID, column: str, targets: Iterable[UUID]) -> None:
+    job = row_of(connection, tables.job, uid)
+    for target in targets:
+        copy_links.add_link(connection, job, column, target)
 
 
 def insert_job(

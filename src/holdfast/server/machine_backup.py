@@ -34,6 +34,7 @@ class SessionPlan:
     host: str
     job: UUID
     job_name: str
+    job_kind: str
     retention: int
     place: BackupPlace
     machines: tuple[Machine, ...]
@@ -169,7 +170,8 @@ class MachineBackup:
             point=self._point,
             machine=self._machine,
             created=created,
-            result=result,
+            snapshot_id=result.snapshot_id,
+            total_size=result.total_size,
         )
         self._complete(connection, intent, result.total_size, result.warnings)
 

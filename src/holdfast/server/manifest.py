@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from holdfast.engine.durability import remove_durably, write_json
+from holdfast.engine.errors import ChainBroken
 from holdfast.engine.failures import writing_failure
 from holdfast.server import tables
 from holdfast.server.publish import row_of
@@ -24,7 +25,8 @@ FORMAT_VERSION = 1
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a backup file and of the point it holds. Sizes in bytes, times in ms.
 
-    `parent` is the name of the file in the same folder that it is built on, None for a full.
+    `parent` is the name of the file in the same folder that it is built on, None for a full;
+    `copied_from` the point that a copy was made of.
     """
 
     format: int = FORMAT_VERSION
@@ -43,6 +45,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     data_size: int
     virtual_size: int
     sha256: str
+    copied_from: UUID | None = None
 
 
 def manifest_path(image: Path) -> Path:
@@ -73,6 +76,22 @@ def read_manifest(image: Path) -> Manifest:
     return msgspec.json.decode(manifest_path(image).read_bytes(), type=Manifest)
 
 
+async def check_manifest(image: Path, sha256: str) -> None:
+    """Raise ChainBroken unless a backup file's manifest is there and says the same SHA-256."""
+    try:
+        manifest = await asyncio.to_thread(read_manifest, image)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ChainBroken(
+            f"The manifest of the backup file {image} cannot be read: {error}. What it says of "
+            "the file cannot be compared, so the file was not copied."
+        ) from error
+    if manifest.sha256 != sha256:
+        raise ChainBroken(
+            f"The manifest of the backup file {image} says that its SHA-256 is {manifest.sha256}, "
+            f"and the catalog says {sha256}. The file was not copied."
+        )
+
+
 def recorded_manifest(connection: Connection, file: UUID) -> Manifest:
     """Given a backup file of the catalog, return the manifest that belongs to it."""
     row = row_of(connection, tables.backup_file, file)
@@ -100,4 +119,5 @@ def recorded_manifest(connection: Connection, file: UUID) -> Manifest:
         data_size=row.data_size,
         virtual_size=row.virtual_size,
         sha256=row.sha256,
+        copied_from=point.copied_from,
     )

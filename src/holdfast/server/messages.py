@@ -40,7 +40,13 @@ import msgspec
 
 from holdfast.engine.guest_entry import Entry, Listing
 from holdfast.server.hours import DAYS, Hours
-from holdfast.server.job_specification import Included, JobEdit, JobSpecification, Retry
+from holdfast.server.job_specification import (
+    Included,
+    JobEdit,
+    JobSpecification,
+    Linked,
+    Retry,
+)
 from holdfast.server.schedule import (
     AfterJob,
     Continuously,
@@ -64,6 +70,7 @@ __all__ = [
     "Information",
     "JobEdit",
     "JobSpecification",
+    "Linked",
     "Listing",
     "Made",
     "Monthly",
@@ -116,35 +123,40 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """Something to be done.
 
-    =================== ============= ==============================================================
-    operation           target        arguments
-    =================== ============= ==============================================================
-    start-job           job
-    stop-job            job
-    retry-job           job
-    clone-job           job           name, description, repository (UUID); each may be left out
-    toggle-schedule     job
-    delete-job          job
-    stop-session        job session
-    create-job          -             a `JobSpecification` as JSON
-    edit-job            job           a `JobEdit` as JSON
-    add-object          job           an `Included` as JSON
-    remove-object       object in job
-    quick-backup        -             machine: its hierarchy reference
-    one-off-backup      -             machines (references), repository (UUID), remove (when)
-    create-credentials  -             username, description, password
-    edit-credentials    credentials   the same; what is left out stays as it is
-    delete-credentials  credentials
-    create-password     -             hint, password
-    edit-password       password      the same; what is left out stays as it is
-    delete-password     password
-    restore-machine     machine point new_name (beside the original) or overwrite; power_on
-    mount-point         machine point
-    restore-file        mount         path; download, or overwrite (in the original directory)
-    browse-catalog      machine point
-    restore-catalog-file machine point path (in the catalog); overwrite
-    stop-restore        restore session
-    =================== ============= ==============================================================
+    ======================== =============== =======================================================
+    operation                target          arguments
+    ======================== =============== =======================================================
+    start-job                job
+    stop-job                 job
+    retry-job                job
+    sync-job                 copy job
+    clone-job                job             name, description, repository (UUID); all optional
+    toggle-schedule          job
+    delete-job               job
+    stop-session             job session
+    create-job               -               a `JobSpecification` as JSON
+    edit-job                 job             a `JobEdit` as JSON
+    add-object               job             an `Included` as JSON
+    remove-object            object in job
+    add-linked-job           copy job        job: its UUID
+    remove-linked-job        link
+    add-linked-repository    copy job        repository (UUID)
+    remove-linked-repository link
+    quick-backup             -               machine: its hierarchy reference
+    one-off-backup           -               machines (references), repository (UUID), remove (when)
+    create-credentials       -               username, description, password
+    edit-credentials         credentials     the same; what is left out stays as it is
+    delete-credentials       credentials
+    create-password          -               hint, password
+    edit-password            password        the same; what is left out stays as it is
+    delete-password          password
+    restore-machine          machine point   new_name (beside the original) or overwrite; power_on
+    mount-point              machine point
+    restore-file             mount           path; download, or overwrite (in the original place)
+    browse-catalog           machine point
+    restore-catalog-file     machine point   path (in the catalog); overwrite
+    stop-restore             restore session
+    ======================== =============== =======================================================
 
     `asked_by` is the account, for the records and for reasons shown to people.
     """

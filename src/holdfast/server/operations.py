@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, select
 
-from holdfast.server import job_edit, jobs, sessions, tables
+from holdfast.server import copy_links, job_edit, jobs, sessions, tables
 from holdfast.server.clock import milliseconds
 from holdfast.server.job_lookup import job_in_use, running_session
 from holdfast.server.job_schedules import toggle_schedule
@@ -20,6 +20,7 @@ from holdfast.server.job_specification import (
     Included,
     JobEdit,
     JobSpecification,
+    is_copy,
 )
 from holdfast.server.messages import Command, Made
 from holdfast.server.names import session_name
@@ -56,8 +57,27 @@ class _Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     machine: str
 
 
+class _LinkedJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A job that a copy job is to copy from."""
+
+    job: UUID
+
+
+class _LinkedRepository(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A repository that a copy job is to copy from."""
+
+    repository: UUID
+
+
 def _start_job(connection: Connection, command: Command, now: datetime) -> Done:
     return _launched(connection, begin_session(connection, command.target, milliseconds(now)))
+
+
+def _sync_job(connection: Connection, command: Command, now: datetime) -> Done:
+    job = job_in_use(connection, command.target)
+    if not is_copy(job.kind):
+        raise RefusedError(f'Job "{job.name}" is no copy job. It can be started.')
+    return _start_job(connection, command, now)
 
 
 def _retry_job(connection: Connection, command: Command, now: datetime) -> Done:
@@ -142,6 +162,28 @@ def _remove_object(connection: Connection, command: Command, _now: datetime) -> 
     return Done()
 
 
+def _add_linked_job(connection: Connection, command: Command, now: datetime) -> Done:
+    linked = read_arguments(command, _LinkedJob).job
+    job_edit.add_link(connection, command.target, copy_links.JOBS, linked, now)
+    return Done()
+
+
+def _add_linked_repository(connection: Connection, command: Command, now: datetime) -> Done:
+    linked = read_arguments(command, _LinkedRepository).repository
+    job_edit.add_link(connection, command.target, copy_links.REPOSITORIES, linked, now)
+    return Done()
+
+
+def _remove_linked_job(connection: Connection, command: Command, _now: datetime) -> Done:
+    job_edit.remove_link(connection, command.target, copy_links.JOBS)
+    return Done()
+
+
+def _remove_linked_repository(connection: Connection, command: Command, _now: datetime) -> Done:
+    job_edit.remove_link(connection, command.target, copy_links.REPOSITORIES)
+    return Done()
+
+
 def read_arguments(command: Command, wanted: type[T]) -> T:
     """Return a command's arguments as the type they should have; refuse what does not fit."""
     try:
@@ -165,6 +207,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "edit-job": _edit_job,
     "add-object": _add_object,
     "remove-object": _remove_object,
+    "add-linked-job": _add_linked_job,
+    "remove-linked-job": _remove_linked_job,
+    "add-linked-repository": _add_linked_repository,
+    "remove-linked-repository": _remove_linked_repository,
+    "sync-job": _sync_job,
     "quick-backup": _quick_backup,
     "one-off-backup": _one_off_backup,
 }

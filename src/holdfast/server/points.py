@@ -12,7 +12,6 @@ from uuid import UUID, uuid4, uuid5
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from holdfast.engine.chain import Chain, ChainPoint
-from holdfast.engine.files import FilesResult
 from holdfast.engine.image import ImageResult, MergeResult
 from holdfast.server import tables
 from holdfast.server.publish import (
@@ -110,6 +109,30 @@ def ensure_restore_point(connection: Connection, session: UUID, backup: UUID) ->
     return uid
 
 
+def ensure_copied_restore_point(
+    connection: Connection, session: UUID, backup: UUID, original: UUID
+) -> UUID:
+    """Return the restore point of a backup that is a copy of another, made when need be.
+
+    It is of the moment that the original is of; a session makes one for each that it copies.
+    """
+    table, uid = tables.restore_point, copied_restore_point_uid(backup, original)
+    if connection.execute(select(table.c.uid).where(table.c.uid == uid)).first() is None:
+        created = row_of(connection, table, original).created
+        connection.execute(
+            insert(table).values(
+                uid=uid, backup_uid=backup, job_session_uid=session, created=created
+            )
+        )
+        publish_restore_point(connection, uid)
+    return uid
+
+
+def copied_restore_point_uid(backup: UUID, original: UUID) -> UUID:
+    """Given a copy job's backup and a restore point, return the UID of the copy of that."""
+    return uuid5(backup, f"RestorePoint {original}")
+
+
 def record_image(
     connection: Connection,
     *,
@@ -121,6 +144,7 @@ def record_image(
     path: str,
     parent: UUID | None,
     result: ImageResult,
+    copied_from: UUID | None = None,
 ) -> None:
     """Record a backup file and the point it holds; `parent` is the file it is built on."""
     file_uid = uuid4()
@@ -148,6 +172,7 @@ def record_image(
         created=created,
         total_size=result.virtual_size,
         backup_file_uid=file_uid,
+        copied_from=copied_from,
     )
 
 
@@ -159,9 +184,11 @@ def record_snapshot(
     point: UUID,
     machine: Machine,
     created: int,
-    result: FilesResult,
+    snapshot_id: str,
+    total_size: int,
+    copied_from: UUID | None = None,
 ) -> None:
-    """Record a snapshot as the point of a directory."""
+    """Record a snapshot as the point of a directory; `total_size` of its files in bytes."""
     _record_point(
         connection,
         backup=backup,
@@ -169,8 +196,9 @@ def record_snapshot(
         point=point,
         machine=machine,
         created=created,
-        total_size=result.total_size,
-        snapshot_id=result.snapshot_id,
+        total_size=total_size,
+        snapshot_id=snapshot_id,
+        copied_from=copied_from,
     )
 
 
@@ -234,6 +262,7 @@ def _record_point(
     total_size: int,
     backup_file_uid: UUID | None = None,
     snapshot_id: str | None = None,
+    copied_from: UUID | None = None,
 ) -> None:
     connection.execute(
         insert(tables.machine_point).values(
@@ -248,6 +277,7 @@ def _record_point(
             total_size=total_size,
             backup_file_uid=backup_file_uid,
             snapshot_id=snapshot_id,
+            copied_from=copied_from,
         )
     )
     publish_machine_point(connection, point)

@@ -1,4 +1,4 @@
-"""Shows jobs and the objects in them to managers."""
+"""Shows jobs, the objects in them and the links of copy jobs to managers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, select
 
 from holdfast.server import tables
+from holdfast.server.copy_links import JOBS, REPOSITORIES, RESOURCES, links_of, resource_of
 from holdfast.server.hierarchy import publish_item
+from holdfast.server.job_specification import IMMEDIATE_COPY, is_copy
 from holdfast.server.outbox import Resource, publish, withdraw
 from holdfast.server.publish import row_of
-from holdfast.server.publish_schedule import schedule_options
+from holdfast.server.publish_schedule import immediate_options, schedule_options
 
 
 def publish_job(connection: Connection, uid: UUID) -> None:
-    """Show a job and its objects; or, when it has been deleted, that they are gone."""
+    """Show a job, its objects and links; or, when it has been deleted, that they are gone."""
     job = row_of(connection, tables.job, uid)
+    if is_copy(job.kind):
+        _publish_copy_job(connection, job)
+        return
     rows = connection.execute(
         select(tables.job_object)
         .where(tables.job_object.c.job_uid == uid)
@@ -31,7 +36,8 @@ def publish_job(connection: Connection, uid: UUID) -> None:
     if job.deleted:
         withdraw(connection, "Job", uid)
         return
-    publish(connection, Resource("Job", uid, job.name, _job_values(job, objects)))
+    values = _job_values(job) | {"JobInfo": _backup_info(job, objects)}
+    publish(connection, Resource("Job", uid, job.name, values))
     for row in objects:
         publish(
             connection,
@@ -40,36 +46,81 @@ def publish_job(connection: Connection, uid: UUID) -> None:
         publish_item(connection, row.reference)
 
 
-def _job_values(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:
+def _publish_copy_job(connection: Connection, job: Row[Any]) -> None:
+    links = links_of(connection, job.uid)
+    if job.deleted:
+        for link in links:
+            withdraw(connection, resource_of(link), link.uid)
+        withdraw(connection, "Job", job.uid)
+        return
+    values = _job_values(job) | {"JobInfo": _copy_info(job, links)}
+    publish(connection, Resource("Job", job.uid, job.name, values))
+    for link in links:
+        shown = Resource(resource_of(link), link.uid, "", _link_values(link), {"job": job.uid})
+        publish(connection, shown)
+
+
+def _job_values(job: Row[Any]) -> dict[str, Any]:
+    at_once = job.kind == IMMEDIATE_COPY
     values: dict[str, Any] = {
         "JobType": job.kind,
         "Description": job.description,
         "ScheduleConfigured": job.schedule is not None,
         "ScheduleEnabled": job.schedule_enabled,
-        "JobScheduleOptions": {"Standart": schedule_options(job)},
-        "JobInfo": {
-            "BackupJobInfo": {
-                "Includes": {
-                    "ObjectInJob": [
-                        {
-                            "Type": "ObjectInJob",
-                            "Href": f"/jobs/{job.uid}/includes/{row.uid}",
-                            **_object_values(row),
-                        }
-                        for row in objects
-                    ]
-                },
-                "SimpleRetentionPolicy": {
-                    "RetainCycles": job.retention,
-                    "RetainDaysToKeep": 0,
-                    "RetainLimitType": "Cycles",
-                },
-            }
-        },
+        "JobScheduleOptions": (
+            {"ImmediateCopyMode": immediate_options(job)}
+            if at_once
+            else {"Standart": schedule_options(job)}
+        ),
+        "RepositoryUid": job.repository_uid,
+        "RetainedPoints": job.retention,
     }
     if job.next_run is not None:
         values["NextRun"] = job.next_run
     return values
+
+
+def _backup_info(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:
+    return {
+        "BackupJobInfo": {
+            "Includes": {
+                "ObjectInJob": [
+                    {
+                        "Type": "ObjectInJob",
+                        "Href": f"/jobs/{job.uid}/includes/{row.uid}",
+                        **_object_values(row),
+                    }
+                    for row in objects
+                ]
+            },
+            "SimpleRetentionPolicy": {
+                "RetainCycles": job.retention,
+                "RetainDaysToKeep": 0,
+                "RetainLimitType": "Cycles",
+            },
+        }
+    }
+
+
+def _copy_info(job: Row[Any], links: Sequence[Row[Any]]) -> dict[str, Any]:
+    linked = {
+        resource: [_link_values(link) for link in links if resource_of(link) == resource]
+        for resource in RESOURCES.values()
+    }
+    info: dict[str, Any] = {
+        "LinkedJobIncludes": {"LinkedJobObject": linked[RESOURCES[JOBS]]},
+        "LinkedBackupIncludes": {"LinkedBackup": []},
+    }
+    if job.kind != IMMEDIATE_COPY:
+        return {"BackupCopyJobInfo": info}
+    repositories = {"LinkedBackupRepository": linked[RESOURCES[REPOSITORIES]]}
+    return {"ImmediateBackupCopyJobInfo": info | {"LinkedBackupRepositoryIncludes": repositories}}
+
+
+def _link_values(link: Row[Any]) -> dict[str, Any]:
+    if link.linked_job_uid is not None:
+        return {"ObjectInJobId": link.uid, "LinkedJobUid": link.linked_job_uid}
+    return {"ObjectInJobId": link.uid, "LinkedBackupRepositoryUid": link.linked_repository_uid}
 
 
 def _object_values(row: Row[Any]) -> dict[str, Any]:

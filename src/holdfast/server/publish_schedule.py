@@ -1,4 +1,4 @@
-"""The schedule of a job as managers are shown it: the element Standart of its options. Pure."""
+"""The schedule of a job as managers are shown it: the parts of its JobScheduleOptions. Pure."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ from holdfast.server.schedule import (
 )
 
 _DAY = range(24)
+
+
+def immediate_options(job: Row[Any]) -> dict[str, Any]:
+    """Given the row of a job that copies each new point at once, return its ImmediateCopyMode."""
+    schedule = decode_schedule(job.schedule)
+    hours = schedule.hours if isinstance(schedule, Continuously) else None
+    return {"OptionsContinuous": {"Enabled": True, "Schedule": hours_element(hours)}}
 
 
 def schedule_options(job: Row[Any]) -> dict[str, Any]:

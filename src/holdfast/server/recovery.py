@@ -21,6 +21,7 @@ from holdfast.server import job_schedules, journal, points, sessions, tables
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.journal import ChainKey
 from holdfast.server.part_backup import one_off_ended
+from holdfast.server.publish_job import publish_job
 from holdfast.server.repositories import BackupPlace, Repositories
 from holdfast.server.store import Store
 
@@ -39,6 +40,7 @@ async def recover(store: Store, clock: Clock, repositories: Repositories) -> Non
     await store.write(lambda connection: job_schedules.resume(connection, clock.now()))
     await store.write(lambda connection: _end_sessions(connection, clock.now()))
     await store.write(lambda connection: _forget_old_commands(connection, clock.now()))
+    await store.write(_show_jobs)
     backups = await store.read(lambda c: c.scalars(select(tables.backup.c.uid)).all())
     for backup in backups:
         place = await repositories.place_of(backup)
@@ -54,6 +56,12 @@ def _end_sessions(connection: Connection, now: datetime) -> None:
         sessions.end_session(connection, uid, milliseconds(now), cut_short=STOPPED_UNEXPECTEDLY)
         job_schedules.session_ended(connection, uid, now, stopped=False, cut_off=True)
         one_off_ended(connection, uid, now)
+
+
+def _show_jobs(connection: Connection) -> None:
+    """Show all jobs again: a new version may have more to say of them than the one before."""
+    for uid in connection.scalars(select(tables.job.c.uid).where(~tables.job.c.deleted)).all():
+        publish_job(connection, uid)
 
 
 def _forget_old_commands(connection: Connection, now: datetime) -> None:

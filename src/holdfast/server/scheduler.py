@@ -13,8 +13,10 @@ from sqlalchemy import Connection, Row
 from holdfast.server import job_schedules, sessions, tables
 from holdfast.server.alarm import Alarm
 from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.copy_plan import has_points_to_copy
 from holdfast.server.job_lookup import running_session
 from holdfast.server.job_runner import JobRunner
+from holdfast.server.job_specification import IMMEDIATE_COPY
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.session_start import begin_retry, begin_session
@@ -63,12 +65,15 @@ class Scheduler:
         begun = []
         for job in job_schedules.due_jobs(connection, now):
             running = running_session(connection, job.uid)
-            if running is not None and running.cause == Cause.PART:
-                # A backup of one machine must not cost the others their night.
+            if running is not None and (running.cause == Cause.PART or job.kind == IMMEDIATE_COPY):
+                # A backup of one machine must not cost the others their night, and a point that
+                # was made during the copying of others must not be forgotten.
                 job_schedules.put_off(connection, job.uid, now)
                 continue
             if running is not None:
                 _LOGGER.warning('Job "%s" is due and still running: skipped this time', job.name)
+                continue
+            if job.kind == IMMEDIATE_COPY and not has_points_to_copy(connection, job):
                 continue
             begun.append(begin_session(connection, job.uid, milliseconds(now), Cause.SCHEDULE))
         for job in job_schedules.due_retries(connection, now):

@@ -11,9 +11,10 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from holdfast.server import tables
+from holdfast.server import copy_plan, tables
 from holdfast.server.job_lookup import job_in_use, running_session
 from holdfast.server.job_objects import objects_of
+from holdfast.server.job_specification import is_copy
 from holdfast.server.publish import publish_job_session, publish_task_session
 from holdfast.server.refusal import RefusedError
 from holdfast.server.session_state import Cause, JobSessionState, Result, TaskSessionState
@@ -24,10 +25,11 @@ def begin_session(
 ) -> UUID:
     """Begin a session of a job, all its machines pending; return its UID.
 
-    Refuse while the job runs.
+    Those of a copy job are the machines that have something to copy. Refuse while the job runs.
     """
     job = job_in_use(connection, job_uid)
-    return open_session(connection, job, objects_of(connection, job.uid), now, cause)
+    objects = copy_plan.objects_to_copy if is_copy(job.kind) else _objects
+    return open_session(connection, job, objects(connection, job), now, cause)
 
 
 def begin_retry(
@@ -92,6 +94,10 @@ def open_session(
         table = tables.job
         connection.execute(update(table).where(table.c.uid == job.uid).values(retry_at=None))
     return uid
+
+
+def _objects(connection: Connection, job: Row[Any]) -> list[Row[Any]]:
+    return objects_of(connection, job.uid)
 
 
 def _last_session(connection: Connection, job_uid: UUID) -> Row[Any] | None:

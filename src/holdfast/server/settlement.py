@@ -118,13 +118,16 @@ class Settlement:
         if await asyncio.to_thread((files.folder / "config").exists):
             point = tables.machine_point
             known = await self._store.read(
-                lambda connection: connection.scalars(
-                    select(point.c.uid).where(point.c.backup_uid == intent.key.backup)
+                lambda connection: connection.execute(
+                    select(point.c.uid, point.c.copied_from).where(
+                        point.c.backup_uid == intent.key.backup
+                    )
                 ).all()
             )
             await files.unlock()
             await files.sweep_temporary()
-            await files.remove_untracked([str(uid) for uid in known])
+            # The copy of a snapshot carries the tag of the point that it is a copy of.
+            await files.remove_untracked([str(row.copied_from or row.uid) for row in known])
         await self._strike(intent)
 
     async def _remove_image(self, intent: Intent, work: RemoveImage, place: BackupPlace) -> None:

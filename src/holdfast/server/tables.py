@@ -113,6 +113,22 @@ job_object = Table(
     UniqueConstraint("job_uid", "reference"),
 )
 
+#: What a copy job copies from: another job's backups, or all backups in a repository.
+job_link = Table(
+    "job_link",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("job_uid", ForeignKey("job.uid"), nullable=False),
+    Column("linked_job_uid", ForeignKey("job.uid"), index=True),
+    Column("linked_repository_uid", ForeignKey("repository.uid")),
+    Column("position", Integer, nullable=False),
+    UniqueConstraint("job_uid", "linked_job_uid"),
+    UniqueConstraint("job_uid", "linked_repository_uid"),
+    CheckConstraint(
+        "(linked_job_uid IS NULL) <> (linked_repository_uid IS NULL)", name="one_source"
+    ),
+)
+
 #: `restore_point_uid` names the point it made, also after retention has removed that. `cause` is a
 #: `session_state.Cause`; `attempt` counts the retries that the schedule has made, from 1.
 job_session = Table(
@@ -175,13 +191,14 @@ backup = Table(
     UniqueConstraint("job_uid", "repository_uid"),
 )
 
-#: What one job session made: groups the points of its machines.
+#: What one job session made: groups the points of its machines. A session of a copy job makes one
+#: for each restore point that it copies from.
 restore_point = Table(
     "restore_point",
     metadata,
     Column("uid", Uuid, primary_key=True),
     Column("backup_uid", ForeignKey("backup.uid"), nullable=False, index=True),
-    Column("job_session_uid", ForeignKey("job_session.uid"), nullable=False, unique=True),
+    Column("job_session_uid", ForeignKey("job_session.uid"), nullable=False, index=True),
     Column("created", BigInteger, nullable=False),
 )
 
@@ -204,7 +221,8 @@ backup_file = Table(
 )
 
 #: The point of one machine or directory: what can be restored. A machine has a backup file, a
-#: directory a snapshot. `reference` tells which points belong to the same machine.
+#: directory a snapshot. `reference` tells which points belong to the same machine; `copied_from`
+#: names the point that a copy was made of, also after that is gone.
 machine_point = Table(
     "machine_point",
     metadata,
@@ -219,6 +237,7 @@ machine_point = Table(
     Column("total_size", BigInteger, nullable=False),
     Column("backup_file_uid", ForeignKey("backup_file.uid"), unique=True),
     Column("snapshot_id", String),
+    Column("copied_from", Uuid),
     Index("ix_machine_point_chain", "backup_uid", "reference", "created"),
     CheckConstraint("(backup_file_uid IS NULL) <> (snapshot_id IS NULL)", name="one_place"),
 )

@@ -39,6 +39,9 @@ def server(
     mount_idle_minutes: Annotated[  # noqa: ARG001
         str | None, setting("mount_idle_minutes", metavar="MINUTES")
     ] = None,
+    repositories: Annotated[  # noqa: ARG001
+        str | None, setting("repositories", metavar="NAME=DIRECTORY,...")
+    ] = None,
     ready_file: Annotated[Path | None, setting("ready_file", metavar="FILE")] = None,  # noqa: ARG001
     verbose: Annotated[bool | None, setting("verbose", "--verbose")] = None,  # noqa: ARG001
 ) -> None:

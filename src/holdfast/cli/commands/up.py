@@ -31,6 +31,9 @@ def up(
     ] = None,
     key_file: Annotated[Path | None, setting("key_file", metavar="FILE")] = None,  # noqa: ARG001
     allowed_hosts: Annotated[str | None, setting("allowed_hosts", metavar="NAMES")] = None,  # noqa: ARG001
+    repositories: Annotated[  # noqa: ARG001
+        str | None, setting("repositories", metavar="NAME=DIRECTORY,...")
+    ] = None,
     ready_file: Annotated[Path | None, setting("ready_file", metavar="FILE")] = None,  # noqa: ARG001
     password_file: Annotated[Path | None, setting("password_file", metavar="FILE")] = None,  # noqa: ARG001
     logon_program: Annotated[Path | None, setting("logon_program", metavar="FILE")] = None,  # noqa: ARG001

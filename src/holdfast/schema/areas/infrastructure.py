@@ -46,7 +46,7 @@ POST   /jobs/{id}?action=clone                         administrator
 POST   /jobs/{id}?action=retry                         administrator
 POST   /jobs/{id}?action=start                         administrator
 POST   /jobs/{id}?action=stop                          administrator
-POST   /jobs/{id}?action=sync                          administrator  unbuilt
+POST   /jobs/{id}?action=sync                          administrator
 POST   /jobs/{id}?action=toggleScheduleEnabled         administrator
 PUT    /jobs/{id}[action=edit]                         administrator
 DELETE /jobs/{id}                                      administrator
@@ -55,11 +55,11 @@ POST   /jobs/{id}/includes                             administrator
 GET    /jobs/{id}/includes/{item}                      administrator
 DELETE /jobs/{id}/includes/{item}                      administrator
 GET    /jobs/{id}/linkedBackupRepositories             administrator
-POST   /jobs/{id}/linkedBackupRepositories             administrator  unbuilt
-DELETE /jobs/{id}/linkedBackupRepositories/{item}      administrator  unbuilt
+POST   /jobs/{id}/linkedBackupRepositories             administrator
+DELETE /jobs/{id}/linkedBackupRepositories/{item}      administrator
 GET    /jobs/{id}/linkedJobs                           administrator
-POST   /jobs/{id}/linkedJobs                           administrator  unbuilt
-DELETE /jobs/{id}/linkedJobs/{item}                    administrator  unbuilt
+POST   /jobs/{id}/linkedJobs                           administrator
+DELETE /jobs/{id}/linkedJobs/{item}                    administrator
 GET    /logonSessions                                  everyone
 GET    /logonSessions/{id}                             everyone
 DELETE /logonSessions/{id}                             everyone

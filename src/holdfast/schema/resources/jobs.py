@@ -60,14 +60,14 @@ INCLUDES = structure(
 )
 
 
-def _linked(item: str, uid: Element) -> Structure:
-    """Given the name of an item and the UID in it, return the wrapper of such items."""
+def _linked(item: str, items: str, uid: Element) -> Structure:
+    """Given the name of an item, its plural and the UID in it, return the wrapper of such items."""
     return structure(
         Element(
             item,
             structure(Element("ObjectInJobId", GUID), uid),
             repeated=True,
-            json_name=f"{item}s",
+            json_name=items,
         )
     )
 
@@ -75,9 +75,13 @@ def _linked(item: str, uid: Element) -> Structure:
 LINKED_JOB_UID = Element("LinkedJobUid", Uid("Job"))
 LINKED_REPOSITORY_UID = Element("LinkedBackupRepositoryUid", Uid("Repository"))
 
-_LINKED_JOBS = _linked("LinkedJobObject", LINKED_JOB_UID)
-_LINKED_BACKUPS = _linked("LinkedBackup", Element("LinkedBackupUid", Uid("Backup")))
-_LINKED_REPOSITORIES = _linked("LinkedBackupRepository", LINKED_REPOSITORY_UID)
+_LINKED_JOBS = _linked("LinkedJobObject", "LinkedJobObjects", LINKED_JOB_UID)
+_LINKED_BACKUPS = _linked(
+    "LinkedBackup", "LinkedBackups", Element("LinkedBackupUid", Uid("Backup"))
+)
+_LINKED_REPOSITORIES = _linked(
+    "LinkedBackupRepository", "LinkedBackupRepositories", LINKED_REPOSITORY_UID
+)
 _STORAGE_OPTIONS = structure(Element("PasswordKeyId", STRING, optional=True))
 
 #: One child is there, by the job's type.
@@ -123,7 +127,10 @@ _JOB_INFO = structure(
     ),
 )
 
-_COPIES_AT_ONCE = When("JobType", "ImmediateBackupCopy")
+#: The types of jobs that copy what others made. They have links to these instead of objects.
+COPY_JOB_TYPES = ("BackupCopy", "ImmediateBackupCopy")
+_IS_COPY = When("JobType", COPY_JOB_TYPES)
+_IS_NO_COPY = When("JobType", COPY_JOB_TYPES, equal=False)
 
 _BACKUP_SESSIONS = down(
     "BackupJobSessionReferenceList",
@@ -155,6 +162,10 @@ JOB = ResourceType(
         Element("JobScheduleOptions", SCHEDULE_OPTIONS, optional=True),
         Element("JobInfo", _JOB_INFO, optional=True),
     ),
+    stored=(
+        Element("RepositoryUid", Uid("Repository"), optional=True),
+        Element("RetainedPoints", INTEGER, optional=True),
+    ),
     fields=through("server", "BackupServer"),
     links=(
         UP_TO_SERVER,
@@ -162,27 +173,22 @@ JOB = ResourceType(
         Link("Edit", "JobReference", path="", named=True),
         Link("Clone", path="?action=clone"),
         Link("ToggleScheduleEnabled", path="?action=toggleScheduleEnabled"),
-        down(
-            "ObjectInJobList",
-            "/includes",
-            when=When("JobType", "ImmediateBackupCopy", equal=False),
-        ),
+        down("ObjectInJobList", "/includes", when=_IS_NO_COPY),
         _BACKUP_SESSIONS,
-        Link(
-            "Create",
-            "ObjectInJob",
-            path="/includes",
-            when=When("JobType", "ImmediateBackupCopy", equal=False),
-        ),
+        Link("Create", "ObjectInJob", path="/includes", when=_IS_NO_COPY),
         Link("Start", path="?action=start"),
         Link("Stop", path="?action=stop"),
         Link("Retry", path="?action=retry"),
         _REPLICA_SESSIONS,
-        down("LinkedJobObjectList", "/linkedJobs", when=_COPIES_AT_ONCE),
-        down(
-            "LinkedBackupRepositoryObjectList",
-            "/linkedBackupRepositories",
-            when=_COPIES_AT_ONCE,
+        Link("Sync", path="?action=sync", when=_IS_COPY),
+        down("LinkedJobObjectList", "/linkedJobs", when=_IS_COPY),
+        down("LinkedBackupRepositoryObjectList", "/linkedBackupRepositories", when=_IS_COPY),
+        Link("Create", "LinkedJobObject", path="/linkedJobs", when=_IS_COPY),
+        Link(
+            "Create",
+            "LinkedBackupRepositoryObject",
+            path="/linkedBackupRepositories",
+            when=_IS_COPY,
         ),
     ),
     reference_links=(
@@ -204,6 +210,7 @@ JOB = ResourceType(
         Action("retry", "RetryJob", ADMINISTRATOR),
         Action("clone", "CloneJob", ADMINISTRATOR, body="JobCloneSpec"),
         Action("toggleScheduleEnabled", "UpdateJob", ADMINISTRATOR),
+        Action("sync", "StartJobSync", ADMINISTRATOR),
         Action("edit", "EditJob", ADMINISTRATOR, body="Job", method="PUT"),
         Action("delete", "DeleteJob", ADMINISTRATOR, method="DELETE"),
     ),
@@ -248,7 +255,18 @@ def _linked_object(
         readers=ADMINISTRATOR,
         relations=(Relation("job", "Job"), Relation("server", "BackupServer")),
         elements=(Element("ObjectInJobId", GUID), uid),
-        links=(up_to_entity("job"),),
+        links=(up_to_entity("job"), Link("Delete", path="")),
+        actions=(
+            Action(
+                "create",
+                "UpdateJob",
+                ADMINISTRATOR,
+                body=root or name,
+                creates=True,
+                any_root=True,
+            ),
+            Action("delete", "UpdateJob", ADMINISTRATOR, method="DELETE"),
+        ),
         default_sort="ObjectInJobId",
     )
 
@@ -273,6 +291,26 @@ JOB_CLONE_SPEC = Element(
             structure(
                 Element("JobName", STRING, optional=True),
                 Element("FolderName", STRING, optional=True),
+                Element("RepositoryUid", Uid("Repository"), optional=True),
+                Element("Description", STRING, optional=True),
+            ),
+            optional=True,
+        ),
+        Element(
+            "ImmediateBackupCopyJobCloneInfo",
+            structure(
+                Element("JobName", STRING, optional=True),
+                Element("Description", STRING, optional=True),
+                Element("RepositoryUid", Uid("Repository"), optional=True),
+                Element("JobFileName", STRING, optional=True),
+            ),
+            optional=True,
+        ),
+        Element(
+            "BackupCopyJobCloneInfo",
+            structure(
+                Element("JobName", STRING, optional=True),
+                Element("JobFileName", STRING, optional=True),
                 Element("RepositoryUid", Uid("Repository"), optional=True),
                 Element("Description", STRING, optional=True),
             ),

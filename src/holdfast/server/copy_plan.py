@@ -1,0 +1,170 @@
+"""What a copy job has to copy: points that its repository lacks. Each runs in a transaction.
+
+The newest points of a machine are wanted, as many as the job keeps, and with each increment what
+it is built on. What retention would remove at once is not copied otherwise, and what it has removed
+is not copied again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, Row, insert, or_, select, update
+
+from holdfast.server import points, tables
+from holdfast.server.copy_links import links_of
+from holdfast.server.job_specification import COPY_KINDS
+
+Point = Row[Any]
+
+
+def source_backups(connection: Connection, job: Row[Any]) -> list[UUID]:
+    """Return the backups that a copy job copies from, in their repositories' order."""
+    links = links_of(connection, job.uid)
+    jobs = [link.linked_job_uid for link in links if link.linked_job_uid]
+    repositories = [link.linked_repository_uid for link in links if link.linked_repository_uid]
+    backup, maker = tables.backup, tables.job
+    query = (
+        select(backup.c.uid)
+        .join(maker, maker.c.uid == backup.c.job_uid)
+        .where(
+            or_(backup.c.job_uid.in_(jobs), backup.c.repository_uid.in_(repositories)),
+            backup.c.repository_uid != job.repository_uid,
+            maker.c.kind.not_in(COPY_KINDS),
+        )
+        .order_by(backup.c.repository_uid, backup.c.uid)
+    )
+    return list(connection.scalars(query))
+
+
+def points_to_copy(connection: Connection, job: Row[Any], reference: str) -> list[Point]:
+    """Return the points of one machine to copy, each after what it is built on.
+
+    A point has its own columns, those of its backup file, and ``restore_point_created``. What an
+    increment is built on may have no point any more, because a merge is about to take it away:
+    then it is not in the list, and the increment cannot be copied before that merge is done.
+    """
+    backup = points.backup_of_job(connection, job.uid)
+    there = _points(connection, [backup], reference)
+    offered = _points(connection, source_backups(connection, job), reference)
+    return _missing(there, offered, job.retention)
+
+
+def machines_to_copy(connection: Connection, job: Row[Any]) -> Iterator[Point]:
+    """Return, of each machine that has something to copy, the newest point of that."""
+    point = tables.machine_point
+    sources = source_backups(connection, job)
+    references = connection.scalars(
+        select(point.c.reference)
+        .where(point.c.backup_uid.in_(sources))
+        .distinct()
+        .order_by(point.c.reference)
+    ).all()
+    for reference in references:
+        if found := points_to_copy(connection, job, reference):
+            yield max(found, key=lambda row: row.created)
+
+
+def has_points_to_copy(connection: Connection, job: Row[Any]) -> bool:
+    """Say whether a copy job has anything to do."""
+    return next(machines_to_copy(connection, job), None) is not None
+
+
+def objects_to_copy(connection: Connection, job: Row[Any]) -> list[Row[Any]]:
+    """Return the objects in a copy job for the machines that have something to copy.
+
+    A copy job has no objects of its own: these are made so that its task sessions have something
+    to name, and are not shown.
+    """
+    table = tables.job_object
+    found = []
+    for position, newest in enumerate(machines_to_copy(connection, job)):
+        same = (table.c.job_uid == job.uid) & (table.c.reference == newest.reference)
+        shown = {
+            "name": newest.display_name,
+            "path": newest.source_path,
+            "format": _format_of(connection, newest),
+            "position": position,
+        }
+        known = connection.execute(update(table).where(same).values(shown))
+        if not known.rowcount:
+            fixed = {"uid": uuid4(), "job_uid": job.uid, "reference": newest.reference}
+            connection.execute(insert(table).values(**fixed, **shown, kind=newest.kind))
+        found.append(connection.execute(select(table).where(same)).one())
+    return found
+
+
+def _format_of(connection: Connection, point: Point) -> str | None:
+    """Return the format of the disk image that a point is of, where the job that made it says."""
+    job_object, backup = tables.job_object, tables.backup
+    found: str | None = connection.scalar(
+        select(job_object.c.format)
+        .join(backup, backup.c.job_uid == job_object.c.job_uid)
+        .where(backup.c.uid == point.backup_uid, job_object.c.reference == point.reference)
+    )
+    return found
+
+
+def parent_name(connection: Connection, file: UUID | None) -> str | None:
+    """Given the file that an increment is built on, return that file's name; None without one."""
+    if file is None:
+        return None
+    table = tables.backup_file
+    path = connection.scalars(select(table.c.path).where(table.c.uid == file)).one()
+    return PurePosixPath(path).name
+
+
+def copied_file(connection: Connection, backup: UUID, path: str) -> UUID | None:
+    """Return the file of a path in a backup; None when it is not there.
+
+    A copy has the name of what it is a copy of, and every point's file has a name of its own.
+    """
+    file = tables.backup_file
+    found: UUID | None = connection.scalar(
+        select(file.c.uid).where(file.c.backup_uid == backup, file.c.path == path)
+    )
+    return found
+
+
+def _points(connection: Connection, backups: Sequence[UUID], reference: str) -> list[Point]:
+    """Return the points of a machine in some backups, oldest first."""
+    point, file, whole = tables.machine_point, tables.backup_file, tables.restore_point
+    query = (
+        select(
+            point,
+            file.c.path,
+            file.c.parent_uid,
+            file.c.file_size,
+            file.c.data_size,
+            file.c.virtual_size,
+            file.c.sha256,
+            whole.c.created.label("restore_point_created"),
+        )
+        .join(whole, whole.c.uid == point.c.restore_point_uid)
+        .outerjoin(file, file.c.uid == point.c.backup_file_uid)
+        .where(point.c.backup_uid.in_(backups), point.c.reference == reference)
+        .order_by(point.c.created, point.c.uid)
+    )
+    return list(connection.execute(query))
+
+
+def _missing(there: Sequence[Point], offered: Sequence[Point], keep: int) -> list[Point]:
+    copied = {row.copied_from for row in there}
+    new = [row for row in offered if row.uid not in copied]
+    newest = sorted([*there, *new], key=lambda row: (row.created, row.uid))[-keep:]
+    wanted = {row.uid for row in newest} & {row.uid for row in new}
+    by_file = {row.backup_file_uid: row for row in offered if row.backup_file_uid is not None}
+    found: dict[UUID, Point] = {}
+    for row in new:
+        if row.uid not in wanted:
+            continue
+        line = []
+        step: Point | None = row
+        while step is not None and step.uid not in copied and step.uid not in found:
+            line.append(step)
+            step = by_file.get(step.parent_uid) if step.parent_uid is not None else None
+        found |= {each.uid: each for each in reversed(line)}
+    return list(found.values())

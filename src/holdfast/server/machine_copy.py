@@ -1,0 +1,289 @@
+"""Copies the points of one machine or directory to another repository, one after the other.
+
+Each point is a point of its own there. It is recorded when it is whole, so that what was copied
+before an error, a stop or a crash stays, and the next session goes on after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from functools import partial
+from pathlib import PurePosixPath
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection
+
+from holdfast.engine.errors import ChainBroken, EngineError
+from holdfast.engine.image import CopyPlan, ImageResult, copy_image
+from holdfast.engine.progress import Progress, ProgressCallback
+from holdfast.server import copy_plan, journal, points, sessions, tables
+from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.copy_plan import Point
+from holdfast.server.journal import ChainKey, Intent, MakeImage, MakeSnapshot, MergeImages, Work
+from holdfast.server.machine_backup import SessionPlan
+from holdfast.server.manifest import Manifest, check_manifest, write_manifest
+from holdfast.server.publish import row_of
+from holdfast.server.repositories import Repositories
+from holdfast.server.session_state import Result, TaskSessionState
+from holdfast.server.sessions import Machine
+from holdfast.server.settlement import Settlement
+from holdfast.server.store import Store
+
+
+class MachineCopy:
+    """The copying of one machine's points. The chain they are added to must be held meanwhile.
+
+    A slot of the server is taken for each point, and while it is copied the files of the chain
+    that it comes from are shared: a merge there waits, a backup and a restore do not. In this
+    order, since who merges may be a backup, which has its slot already.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        repositories: Repositories,
+        settlement: Settlement,
+        locks: ChainLocks,
+        slots: asyncio.Semaphore,
+        plan: SessionPlan,
+        machine: Machine,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._repositories = repositories
+        self._settlement = settlement
+        self._locks = locks
+        self._slots = slots
+        self._plan = plan
+        self._machine = machine
+        self._place = plan.place
+        self._key = ChainKey.of(plan.place.backup, machine.kind, machine.reference)
+        self._newest: tuple[int, UUID] | None = None
+
+    async def run(self, on_progress: ProgressCallback) -> None:
+        """Copy what is to be copied. Raise EngineError with the reason if that fails."""
+        # Names of files that are being made or removed here must not be used before.
+        if problems := await self._settlement.settle_chain(self._key):
+            raise EngineError(problems[0])
+        progress = _CopyProgress(on_progress)
+        while left := await self._store.read(self._left):
+            await self._settle_source(_chain_of(left[0]))
+            async with self._slots, self._locks.files.share(_chain_of(left[0])):
+                await self._store.write(partial(self._begin, left[-1].total_size))
+                # Who held the files may have changed what there is to copy.
+                left = await self._store.read(self._unhindered)
+                if left:
+                    await self._copy(left[0], progress.of(left))
+                    progress.done(left[0])
+        await self._store.write(self._complete)
+
+    def _begin(self, size: int, connection: Connection) -> None:
+        """Let the task session begin, unless it has, and note the size of the machine."""
+        task = self._machine.task_session
+        if row_of(connection, tables.task_session, task).state == TaskSessionState.PENDING:
+            sessions.start_task(connection, task)
+        sessions.set_total_size(connection, task, size)
+
+    def _left(self, connection: Connection) -> list[Point]:
+        job = row_of(connection, tables.job, self._plan.job)
+        return copy_plan.points_to_copy(connection, job, self._machine.reference)
+
+    def _unhindered(self, connection: Connection) -> list[Point]:
+        """Return what is left to copy; nothing while a merge on its chain stands."""
+        left = self._left(connection)
+        return [] if left and _merges(connection, _chain_of(left[0])) else left
+
+    async def _settle_source(self, key: ChainKey) -> None:
+        """Let a merge on the chain that is read come first: it changes the files to be copied.
+
+        Not with a slot: a backup that holds this chain may be waiting for one.
+        """
+        if await self._store.read(lambda connection: _merges(connection, key)):
+            async with self._locks.work.hold(key):
+                problems = await self._settlement.settle_chain(key)
+            if problems:
+                raise EngineError(f"Restore points cannot be copied at the moment: {problems[0]}")
+
+    async def _copy(self, point: Point, on_progress: ProgressCallback) -> None:
+        source = await self._repositories.place_of(point.backup_uid)
+        await asyncio.to_thread(source.repository.ensure_available)
+        if point.snapshot_id is None:
+            await self._copy_image(point, on_progress)
+        else:
+            await self._copy_snapshot(point, on_progress)
+
+    async def _copy_image(self, point: Point, on_progress: ProgressCallback) -> None:
+        place, uid = self._place, uuid4()
+        source = await self._repositories.place_of(point.backup_uid)
+        folder = await asyncio.to_thread(place.folder)
+        target = folder / PurePosixPath(point.path).name
+        path = str(target.relative_to(place.repository.path))
+        parent_name, parent = await self._store.read(lambda c: self._parent(c, point, path))
+        image = source.path(point.path)
+        await check_manifest(image, point.sha256)
+        intent = await self._declare(MakeImage(path))
+        try:
+            plan = CopyPlan(image, target, point.file_size, point.sha256)
+            await copy_image(plan, on_progress)
+            await write_manifest(target, self._manifest(point, uid, parent_name))
+            result = ImageResult(
+                path=target,
+                file_size=point.file_size,
+                data_size=point.data_size,
+                virtual_size=point.virtual_size,
+                sha256=point.sha256,
+                incremental=parent is not None,
+                note=None,
+            )
+
+            def record(connection: Connection) -> None:
+                points.record_image(
+                    connection,
+                    backup=place.backup,
+                    restore_point=self._restore_point(connection, point),
+                    point=uid,
+                    machine=self._as_it_was(point),
+                    created=point.created,
+                    path=path,
+                    parent=parent,
+                    result=result,
+                    copied_from=point.uid,
+                )
+                journal.strike(connection, intent)
+
+            await self._store.write(record)
+        finally:
+            # Once the point is recorded the entry no longer stands, and this does nothing.
+            await self._settlement.try_settle(intent)
+        self._note_newest(point, uid)
+
+    async def _copy_snapshot(self, point: Point, on_progress: ProgressCallback) -> None:
+        place, uid = self._place, uuid4()
+        source = await self._repositories.place_of(point.backup_uid)
+        await asyncio.to_thread(place.folder)
+        files = place.files()
+        await files.ensure()
+        intent = await self._declare(MakeSnapshot(uid))
+        try:
+            snapshot = await files.copy_snapshot(source.files(), point.snapshot_id, on_progress)
+
+            def record(connection: Connection) -> None:
+                points.record_snapshot(
+                    connection,
+                    backup=place.backup,
+                    restore_point=self._restore_point(connection, point),
+                    point=uid,
+                    machine=self._as_it_was(point),
+                    created=point.created,
+                    snapshot_id=snapshot,
+                    total_size=point.total_size,
+                    copied_from=point.uid,
+                )
+                journal.strike(connection, intent)
+
+            await self._store.write(record)
+        finally:
+            await self._settlement.try_settle(intent)
+        self._note_newest(point, uid)
+
+    def _parent(
+        self, connection: Connection, point: Point, path: str
+    ) -> tuple[str | None, UUID | None]:
+        """Return name and UID of the file beside the copy that it is built on; None for a full."""
+        name = copy_plan.parent_name(connection, point.parent_uid)
+        if name is None:
+            return None, None
+        beside = str(PurePosixPath(path).with_name(name))
+        parent = copy_plan.copied_file(connection, self._place.backup, beside)
+        if parent is None:
+            raise ChainBroken(
+                f"The restore point in {point.path} is built on {name}, which is no restore point "
+                "any more. It can be copied when that has been merged into it."
+            )
+        return name, parent
+
+    def _restore_point(self, connection: Connection, point: Point) -> UUID:
+        return points.ensure_copied_restore_point(
+            connection, self._plan.session, self._place.backup, point.restore_point_uid
+        )
+
+    def _as_it_was(self, point: Point) -> Machine:
+        return replace(self._machine, name=point.display_name, path=point.source_path)
+
+    def _manifest(self, point: Point, uid: UUID, parent: str | None) -> Manifest:
+        backup = self._place.backup
+        return Manifest(
+            server=self._plan.server,
+            backup=backup,
+            job=self._plan.job,
+            job_name=self._plan.job_name,
+            restore_point=points.copied_restore_point_uid(backup, point.restore_point_uid),
+            point=uid,
+            machine=point.display_name,
+            source=point.source_path,
+            reference=point.reference,
+            created=point.created,
+            parent=parent,
+            file_size=point.file_size,
+            data_size=point.data_size,
+            virtual_size=point.virtual_size,
+            sha256=point.sha256,
+            copied_from=point.uid,
+        )
+
+    def _note_newest(self, point: Point, uid: UUID) -> None:
+        self._newest = max(self._newest or (0, uid), (point.created, uid))
+
+    def _complete(self, connection: Connection) -> None:
+        newest = {} if self._newest is None else {"machine_point_uid": self._newest[1]}
+        sessions.complete_task(
+            connection,
+            self._machine.task_session,
+            milliseconds(self._clock.now()),
+            Result.SUCCESS,
+            "",
+            **newest,
+        )
+
+    async def _declare(self, work: Work) -> Intent:
+        now = milliseconds(self._clock.now())
+        return await self._store.write(lambda c: journal.declare(c, self._key, work, now))
+
+
+class _CopyProgress:
+    """How far the copying of a machine is, by the bytes of its points."""
+
+    def __init__(self, on_progress: ProgressCallback) -> None:
+        self._on_progress = on_progress
+        self._done = 0
+
+    def of(self, left: list[Point]) -> ProgressCallback:
+        """Given what is left to copy, return what is told the progress of the first of it."""
+        own, whole = _weight(left[0]), self._done + sum(map(_weight, left))
+
+        def tell(progress: Progress) -> None:
+            copied = self._done + progress.fraction * own
+            self._on_progress(Progress(copied / whole, int(copied), whole))
+
+        return tell
+
+    def done(self, point: Point) -> None:
+        """Note that a point is copied."""
+        self._done += _weight(point)
+
+
+def _weight(point: Point) -> int:
+    size: int = point.total_size if point.file_size is None else point.file_size
+    return max(size, 1)
+
+
+def _chain_of(point: Point) -> ChainKey:
+    return ChainKey.of(point.backup_uid, point.kind, point.reference)
+
+
+def _merges(connection: Connection, key: ChainKey) -> bool:
+    standing = journal.standing(connection, key)
+    return any(isinstance(intent.work, MergeImages) for intent in standing)
