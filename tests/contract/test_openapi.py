@@ -138,6 +138,14 @@ async def test_what_is_not_built_and_nothing_else_is_described_with_501(
             assert operation.get("x-unbuilt", False) is not any(call.built for call in calls)
 
 
+@pytest.mark.asyncio(loop_scope="module")
+async def test_file_may_be_answered_as_it_is(document: dict[str, Any]) -> None:
+    below = "/vmRestorePoints/{id}/mounts/{item}"
+    for path, kinds in ((f"{below}/{{path}}", {"octet-stream"}), (below, set())):
+        content = document["paths"][path]["get"]["responses"]["200"]["content"]
+        assert set(content) == {f"application/{kind}" for kind in {"xml", "json", *kinds}}
+
+
 def test_address_with_built_and_unbuilt_calls_is_described_with_both() -> None:
     lines = "POST /a/{id}?action=later users unbuilt\nPOST /a/{id}?action=list* users unbuilt"
     later, several = read_area("test", lines)

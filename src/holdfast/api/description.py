@@ -41,7 +41,8 @@ class Parameter:
 class Answer:
     """What is answered: the schema of the JSON and the root of the XML, where there are any.
 
-    Without a root the answer is JSON alone. `media` is the content type of one that is neither.
+    Without a root the answer is JSON alone. `media` is the content type of one that is, or may be,
+    neither.
     """
 
     text: str

@@ -111,12 +111,14 @@ def _read(area: str, *actions: str) -> Operation:
     roots = (FILE_SYSTEM_ENTRY.name, FILE_SYSTEM_ENTRIES.name)
     schema = {"anyOf": [named(root) for root in roots]}
     text = "The file or folder; with a list action, what is in the folder."
+    media = None
     if "download" in actions:
+        media = "application/octet-stream"
         text = f"{text[:-1]}; with download, the content of the file."
     asked = Parameter("action", "What is wanted of it.", {"type": "string", "enum": list(actions)})
     return Operation(
         "Read a file or folder, or what is in a folder",
         area,
-        {200: Answer(text, schema, " or ".join(roots))},
+        {200: Answer(text, schema, " or ".join(roots), media)},
         parameters=(asked, *_LISTING),
     )

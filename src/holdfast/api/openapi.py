@@ -168,10 +168,11 @@ def _responses(operation: Operation) -> Iterator[tuple[str, Object]]:
 
 def _response(answer: Answer) -> Object:
     response: Object = {"description": answer.text}
+    content = _content(answer.root, answer.json) if answer.json is not None else {}
     if answer.media is not None:
-        response["content"] = {answer.media: {}}
-    elif answer.json is not None:
-        response["content"] = _content(answer.root, answer.json)
+        content[answer.media] = {}
+    if content:
+        response["content"] = content
     return response
 
 
