@@ -187,7 +187,7 @@ async def test_logon_session_lists_everything_in_the_documented_order(
         "VmReplicaPoint", "CatalogVm", "BackupJobSession", "RestoreSession", "ReplicaJobSession",
         "BackupTaskSession", "ReplicaTaskSession", "WanAccelerator", "BackupFile",
         "ExternalRepository", "CdpPolicy", "CdpReplicaSession", "CdpReplicaTaskSession",
-        "VAppReplicaPoint", "VAppCdpReplica", "BackupJobSession",
+        "VAppReplicaPoint", "VmCdpReplica", "VAppCdpReplica", "BackupJobSession",
     ]  # fmt: skip
     references = [
         name.removesuffix("ReferenceList") for _, name in links if name and "Refer" in name

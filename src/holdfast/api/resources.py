@@ -66,6 +66,9 @@ def add_routes(router: Router, schema: Schema) -> None:
     """Given a router and a schema, add the routes of every type, and the query's."""
     router.add("/query", {"GET": query}, describe=describe_query(schema))
     for resource in schema:
+        for view in resource.views:
+            viewed = {"GET": Place(resource, view=view).collection}
+            router.add(view.path, viewed, describe=describe_collection(resource, view=view))
         if resource.parent is not None or not resource.addressed:
             continue
         place = Place(resource)
@@ -76,9 +79,6 @@ def add_routes(router: Router, schema: Schema) -> None:
             _item_methods(place),
             describe={**describe_item(resource), **describe_actions(resource)},
         )
-        for view in resource.views:
-            viewed = Place(resource, view=view)
-            router.add(view.path, {"GET": viewed.collection}, describe=described)
         for child in resource.children:
             if child.target in schema:
                 _add_child(router, schema, resource, child)
@@ -142,7 +142,9 @@ class Place:
         found = await call.manager.reader.rows(query, tuple(restrictions))
         writer = writer_for(schema, self.resource, query.entities, call.rights)
         paging = _paging(call, query, found.total) if query.page else None
-        return await rows_answer(call, Collection(writer, found.rows, call.base, paging))
+        plural = self.view.plural if self.view is not None else None
+        document = Collection(writer, found.rows, call.base, paging, plural)
+        return await rows_answer(call, document)
 
     async def item(self, call: Call) -> Response:
         """Answer with one item."""
@@ -206,7 +208,7 @@ class Place:
         return await _named_row(call, self.resource, written, restrictions, entities=entities)
 
     def _view_filter(self, schema: Schema) -> Expression | None:
-        if self.view is None:
+        if self.view is None or self.view.filter is None:
             return None
         return parse_filter(self.view.filter, schema.fields(self.resource))
 

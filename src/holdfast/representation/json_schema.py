@@ -45,6 +45,11 @@ def collection_name(resource: ResourceType) -> str:
     return f"{resource.name}Collection"
 
 
+def view_name(plural: str) -> str:
+    """Given the root of a view's entities, return the name of the component that it is."""
+    return f"{plural}View"
+
+
 def changes_name(resource: ResourceType) -> str:
     """Given a type, return the name of the component that is its document in a request."""
     return f"{resource.name}Changes"
@@ -63,6 +68,9 @@ def components(schema: Schema) -> dict[str, JsonSchema]:
     for resource in schema:
         found[resource.name] = _entity(resource)
         found[collection_name(resource)] = _collection(resource.plural, named(resource.name))
+        for view in resource.views:
+            if view.plural is not None:
+                found[view_name(view.plural)] = _collection(view.plural, named(resource.name))
     found[QUERY_RESULT] = _query_result(schema)
     for service in SERVICES:
         found[service.root] = _service(service.element)
