@@ -15,7 +15,14 @@ from holdfast.schema import file_system, types
 from holdfast.schema.naming import urn_prefix
 from holdfast.schema.resource import ResourceType, Schema
 from holdfast.schema.resources.reports import FRAMES
-from holdfast.schema.services import ERROR, LINK, LINKS, PAGING_INFO, SERVICES
+from holdfast.schema.services import (
+    ERROR,
+    LINK,
+    LINKS,
+    PAGING_INFO,
+    SERVICES,
+    SYSTEM_SESSION_EVENTS,
+)
 
 JsonSchema = dict[str, Any]
 
@@ -54,6 +61,7 @@ def components(schema: Schema) -> dict[str, JsonSchema]:
         LINK.name: _structure(LINK.type, answer=True),
         PAGING_INFO.name: _structure(PAGING_INFO.type, answer=True),
         ERROR.name: _structure(ERROR.type, answer=True),
+        SYSTEM_SESSION_EVENTS.name: _structure(SYSTEM_SESSION_EVENTS.type, answer=True),
         REFERENCE: _structure(shapes.reference(schema).type, answer=True),
         REFERENCES: _collection(shapes.REFERENCES_MEMBER, named(REFERENCE)),
     }
