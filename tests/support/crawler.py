@@ -46,6 +46,7 @@ ROOTS = {
     "NasService": "NASService",
     "Report": "SummaryReport",
     "AgentRestorePointMountList": "AgentRestorePointMounts",
+    "VmCdpReplicaList": "VmCdpReplicas",
     "VmReplicaPointMountList": "VmReplicaPointMounts",
     "VmRestorePointMountList": "VmRestorePointMounts",
     "ObjectInJobList": "ObjectsInJob",

@@ -88,6 +88,11 @@ def _row(
         relations = {"server": uid("BackupServer")}
     elif resource.parent is not None:
         relations = {resource.parent: uid(resource.relation(resource.parent).target)}
+    # Some relations are elements, too, kept in one column.
+    columns_of = {resource.relation(name).column: found for name, found in relations.items()}
+    for element in resource.values:
+        if (related := columns_of.get(element.column)) is not None:
+            values[element.name] = str(related)
     if not resource.key and resource.identifier != "UID":
         is_text = isinstance(resource.value(resource.identifier).type, types.String)
         own = uid(resource.name, kind)
