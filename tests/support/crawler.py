@@ -58,7 +58,6 @@ ROOTS = {
     "DirectoryEntryList": "FileSystemEntries",
     "FileEntryList": "FileSystemEntries",
     "FileSystemItemsList": "FileSystemEntries",
-    "VmCdpReplicaList": "VmCdpReplicas",
     "FreeLicenseCounters": "CloudTenantFreeLicenseCounters",
 }
 #: Links that are typed otherwise on the wire than what they lead to: by their ends.
