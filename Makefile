@@ -12,6 +12,7 @@ PYTEST_ARGS ?= --numprocesses=auto --dist=worksteal
 # How much the randomised tests do. Empty: what the tests themselves take for enough.
 SOAK_FILTERS ?= 20000
 SOAK_CRASHES ?= 200
+SOAK_REQUESTS ?= 100000
 
 # Programs Holdfast calls, and those its tests call, too; with the Debian package each comes in.
 PROGRAMS := qemu-img:qemu-utils qemu-nbd:qemu-utils restic:restic mke2fs:e2fsprogs curl:curl
@@ -51,8 +52,9 @@ test: tools ## Run every test
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 .PHONY: soak
-soak: tools ## Run every test, the randomised ones much longer (SOAK_FILTERS, SOAK_CRASHES)
-	@HOLDFAST_FILTERS=$(SOAK_FILTERS) HOLDFAST_CRASHES=$(SOAK_CRASHES) $(BIN)/pytest $(PYTEST_ARGS)
+soak: tools ## Run every test, the randomised ones longer (SOAK_FILTERS, SOAK_CRASHES, SOAK_REQUESTS)
+	@HOLDFAST_FILTERS=$(SOAK_FILTERS) HOLDFAST_CRASHES=$(SOAK_CRASHES) \
+		HOLDFAST_REQUESTS=$(SOAK_REQUESTS) $(BIN)/pytest $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: setup ## Check style, types and layers

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from contract.expected_calls import CALLS
+from holdfast.schema.calls import ApiCall, all_calls
 from holdfast.schema.roles import Role
 from support.documents import json_of
 from support.managers import JSON
@@ -53,6 +54,15 @@ DOCUMENTED = [_read(line) for line in CALLS.splitlines() if line and not line.st
 QUERIES = {
     "GET /lookup": "?hierarchyRef=urn:VMware:Vm:7a1b2c3d-1111-4111-8111-111111111111.vm-1",
 }
+
+
+def product_call(documented: Documented) -> ApiCall:
+    """Given a documented call, return the product's own line for it."""
+    path, _, query = documented.address.partition("?")
+    parameters = dict([query.split("=")] if query else [])
+    found = all_calls().find(documented.method, path, parameters)
+    assert found is not None, documented.name
+    return found
 
 
 class Addresses:

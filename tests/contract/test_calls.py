@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -13,19 +14,20 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from contract.all_calls import DOCUMENTED, QUERIES, Addresses, Documented
+from contract.all_calls import DOCUMENTED, QUERIES, Addresses, Documented, product_call
 from holdfast.api import unbuilt
 from holdfast.api.app import create_app
 from holdfast.manager.account import NewAccount
 from holdfast.manager.enterprise_manager import EnterpriseManager
-from holdfast.schema.calls import ApiCall, Calls, all_calls, read_area
+from holdfast.schema.calls import Calls, all_calls, read_area
 from holdfast.schema.core import CORE
 from holdfast.schema.resources.security import ROLE_UIDS
 from holdfast.schema.roles import Role
 from schema.generated_rows import fill, row_of
-from support.documents import error_message, local, parsed
+from support.crawler import read_document
+from support.documents import error_message
 from support.fake_backup_server import FakeBackupServer, served_over_tls
-from support.managers import ADMINISTRATOR, XML, administrator_client, log_on
+from support.managers import ADMINISTRATOR, FORMATS, administrator_client, log_on
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -104,15 +106,12 @@ class Running:
     bodies: dict[str, str]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Running]:
+@asynccontextmanager
+async def everything(directory: Path) -> AsyncIterator[Running]:
     """A manager with a row of every type, and a client that is logged on to it.
 
     Its backup server carries out everything, and so does a second one, yet to be connected.
     """
-    directory = tmp_path_factory.mktemp("manager")
     server = FakeBackupServer(row_of(CORE["BackupServer"]).uid, "BackupServer 1")
     second = FakeBackupServer(UUID(int=2), "the second")
     async with (
@@ -140,6 +139,13 @@ async def running(
         yield Running(manager, client, bodies)
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    """A manager with everything, for tests that change nothing of it."""
+    async with everything(tmp_path_factory.mktemp("manager")) as running:
+        yield running
+
+
 def _without_generated_accounts(connection) -> None:
     for name in (
         "EnterpriseAccount",
@@ -152,15 +158,6 @@ def _without_generated_accounts(connection) -> None:
         connection.execute(f"DELETE FROM {resource.table} WHERE uid = ?", (uid,))  # noqa: S608
 
 
-def product_call(documented: Documented) -> ApiCall:
-    """Given a documented call, return the product's own line for it."""
-    path, _, query = documented.address.partition("?")
-    parameters = dict([query.split("=")] if query else [])
-    found = all_calls().find(documented.method, path, parameters)
-    assert found is not None, documented.name
-    return found
-
-
 async def test_table_is_that_of_the_documentation() -> None:
     assert len(DOCUMENTED) == len(all_calls()) == 370
     lines = [product_call(documented) for documented in DOCUMENTED]
@@ -171,9 +168,15 @@ async def test_table_is_that_of_the_documentation() -> None:
         assert line.roles == documented.roles, documented.name
 
 
+@pytest.mark.parametrize("form", FORMATS)
 async def test_every_call_is_carried_out_or_says_that_it_is_not_built(
-    running: Running,
+    tmp_path: Path, form: str
 ) -> None:
+    async with everything(tmp_path) as running:
+        await _make_every_call(running, form)
+
+
+async def _make_every_call(running: Running, form: str) -> None:
     client = running.client
     addresses = Addresses(client)
     live, refused, absent, wrong = [], [], [], []
@@ -181,10 +184,11 @@ async def test_every_call_is_carried_out_or_says_that_it_is_not_built(
         path, exists = await addresses.of(documented.address)
         path += QUERIES.get(documented.name, "")
         body = running.bodies.get(documented.name)
-        answer = await _ask(client, documented, path, body)
+        answer = await _ask(client, documented, path, body, form)
         if product_call(documented).built:
             live.append(documented.name)
-            given = (exists, answer.status_code, _root(answer))
+            root = _root(answer, documented.root)
+            given = (exists, answer.status_code, root)
             if answer.status_code >= 400:
                 print(documented.name, path, answer.text)
             if given != (True, documented.status, documented.root):
@@ -214,21 +218,25 @@ def _turn(documented: Documented) -> tuple[bool, int, bool]:
     return deletes, -depth, documented.address in ("/backupServers/{id}", "/logonSessions/{id}")
 
 
-def _root(answer: httpx.Response) -> str:
-    """Given an answer, return the root of its document; ``-`` when it has none."""
-    is_document = "xml" in answer.headers.get("Content-Type", "")
-    return local(parsed(answer)) if is_document else "-"
+def _root(answer: httpx.Response, documented: str) -> str:
+    """Given an answer, return the root of its document; ``-`` when it has none.
+
+    JSON does not always tell its root: then it is what is documented.
+    """
+    if not answer.content or "octet-stream" in answer.headers.get("Content-Type", ""):
+        return "-"
+    return read_document(answer).root or documented
 
 
 async def _ask(
-    client: httpx.AsyncClient, documented: Documented, path: str, body: str | None
+    client: httpx.AsyncClient, documented: Documented, path: str, body: str | None, form: str
 ) -> httpx.Response:
+    headers = {**FORMATS[form], "Content-Type": "application/xml"}
     if documented.name == "POST /sessionMngr":
         async with httpx.AsyncClient(
             transport=client._transport, base_url=client.base_url
         ) as stranger:
-            return await stranger.post(f"/api{path}", auth=ADMINISTRATOR)
-    headers = {**XML, "Content-Type": "application/xml"}
+            return await stranger.post(f"/api{path}", auth=ADMINISTRATOR, headers=headers)
     return await client.request(documented.method, f"/api{path}", headers=headers, content=body)
 
 

@@ -15,7 +15,7 @@ import pytest_asyncio
 from contract.expectations import EXPECTED, QUERY_FIELDS, SUB_COLLECTIONS, Expected
 from holdfast.schema.core import CORE
 from support.documents import json_of, links_of, local, parsed, part
-from support.managers import FORMATS, HOST, JSON, TOKEN, XML, administrator_client
+from support.managers import HOST, JSON, TOKEN, XML, administrator_client
 from support.sample_rows import AWKWARD, BARE, FULL, REASON, REPLICA_JOB, TYPES, fill
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -320,116 +320,7 @@ async def test_query_that_finds_nothing_is_an_empty_list_and_one_page(
     assert all("page=1" in link["Href"] for link in links_of(paging))
 
 
-# Links -------------------------------------------------------------------------------------------
-
-ROOTS = {
-    "LookupService": "LookupSvc",
-    "QueryService": "QuerySvc",
-    "ObjectInJobList": "ObjectsInJob",
-    "AgentsService": "Agents",
-    "NasService": "NASService",
-    "EnterpriseAccountInRoleList": "EnterpriseAccountInRoleList",
-}
-#: Services that in JSON have nothing to be known by: no type, only links.
-LINKS_ALONE = {"NASService", "VCloudService", "VSphereSelfService", "EnterpriseSecuritySettings"}
-FOLLOWED = {"Down", "Up", "Alternate", "Related"}
-PLURALS = {resource.document_type: resource.plural for resource in CORE}
-PLURALS["LogonSession"] = "LogonSessions"
-
-
-#: Collections whose links have another type in the documentation than what they lead to.
-MISTYPED = {
-    "/systemSessions": "SystemSessions",
-    "/agents/jobs": "AgentBackupJobs",
-    "/agents/backupFiles": "BackupFiles",
-    "/nas/jobs": "NASJobs",
-}
-
-
-def root_of(link_type: str, href: str) -> str:
-    """Given a link's Type and address, return the root of what it leads to."""
-    if "/query?" in href:
-        return "QueryResult"
-    for path, root in MISTYPED.items():
-        if href == f"{BASE}{path}?format=Entity":
-            return root
-    if link_type in ROOTS:
-        return ROOTS[link_type]
-    if link_type.endswith("ReferenceList"):
-        return "EntityReferences"
-    if link_type.endswith("Reference"):
-        return "EntityRef"
-    if link_type.endswith("List"):
-        return PLURALS[link_type.removesuffix("List")]
-    return link_type
-
-
-def json_links(value: Any) -> list[dict[str, Any]]:
-    """Given a JSON value, return every link anywhere in it."""
-    if isinstance(value, list):
-        return [link for item in value for link in json_links(item)]
-    if not isinstance(value, dict):
-        return []
-    own = value.get("Links") or []
-    return [*own, *(link for name, v in value.items() if name != "Links" for link in json_links(v))]
-
-
-def json_root(value: dict[str, Any]) -> str:
-    """Given a JSON document, return the root that it would have in XML."""
-    if list(value) == ["Refs"]:
-        return "EntityReferences"
-    if "PagingInfo" in value and "Entities" in value:
-        return "QueryResult"
-    if "SupportedVersions" in value:
-        return "EnterpriseManager"
-    if (name := value.get("Type")) is None:
-        return next(iter(value))
-    return "EntityRef" if name.endswith("Reference") else ROOTS.get(name, name)
-
-
-@pytest.mark.parametrize("form", FORMATS)
-async def test_every_link_from_the_entry_point_on_leads_to_what_it_says(
-    client: httpx.AsyncClient, form: str
-) -> None:
-    seen: set[str] = set()
-    found_types: set[str] = set()
-    waiting = [(f"{BASE}/", "EnterpriseManager")]
-    while waiting:
-        href, link_type = waiting.pop()
-        assert href.startswith(f"{BASE}/"), href
-        answer = await client.get(href, headers=FORMATS[form])
-        if link_type == "VmRestorePointMountList":
-            # Mounts are the backup server's to tell, and there is none here.
-            assert answer.status_code in (404, 503), (href, answer.text)
-            continue
-        assert answer.status_code == 200, (href, answer.text)
-        wanted = root_of(link_type, href)
-        if form == "xml":
-            root = parsed(answer)
-            assert local(root) == wanted, href
-            names = [e for e in root.iter() if local(e) == "Link"]
-            links: list[dict[str, Any]] = [dict(link.attrib) for link in names]
-        else:
-            value = json_of(answer)
-            found = json_root(value)
-            assert found == wanted or (found == "Links" and wanted in LINKS_ALONE), href
-            links = json_links(value)
-            assert all(list(link) == ["Rel", "Href", "Name", "Type"] for link in links)
-        for link in links:
-            if link["Rel"] not in FOLLOWED or (link["Href"], link["Type"]) in seen:
-                continue
-            if link["Type"] == "Report":
-                # Reports have tests of their own.
-                continue
-            seen.add((link["Href"], link["Type"]))
-            found_types.add(link["Type"])
-            waiting.append((link["Href"], link["Type"]))
-    # The crawl must have come to every type, as a reference and as an entity.
-    for name, expected in EXPECTED.items():
-        if not expected.alone:
-            assert {name, f"{name}Reference", f"{name}ReferenceList"} <= found_types
-    assert {"TaskList", "ObjectInJobList", "QueryService", "LogonSessionList"} <= found_types
-    assert len(seen) > 110
+# Services ----------------------------------------------------------------------------------------
 
 
 async def test_logon_session_starts_with_the_way_up(client: httpx.AsyncClient) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from sqlite3 import Connection
 from typing import Any
 from urllib.parse import quote
@@ -19,10 +21,13 @@ from contract.all_calls import QUERIES
 from holdfast.api.app import router_for
 from holdfast.api.bodies import body_schemas
 from holdfast.api.call import ApiSettings
+from holdfast.api.description import Operation, Parameter
 from holdfast.api.own_descriptions import SCHEMAS
 from holdfast.api.reference import CONTENT_SECURITY_POLICY, reference_page
+from holdfast.api.unbuilt_descriptions import describe_unbuilt, with_unbuilt
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.representation.json_schema import components
+from holdfast.schema.calls import all_calls, place_of, read_area
 from holdfast.schema.core import CORE
 from holdfast.schema.roles import Role
 from support.documents import error_message, json_of
@@ -87,7 +92,7 @@ async def test_every_method_of_every_path_is_described(
     ]
     assert undescribed == []
     assert all(set(place.operations) <= set(place.methods) for place in served)
-    assert set(document["paths"]) == {place.path for place in served}
+    assert set(document["paths"]) == {place.path.replace(":path}", "}") for place in served}
     identifiers = [
         operation["operationId"]
         for item in document["paths"].values()
@@ -98,12 +103,76 @@ async def test_every_method_of_every_path_is_described(
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_every_call_of_the_table_is_described(document: dict[str, Any]) -> None:
+    paths = {place_of(path): item for path, item in document["paths"].items()}
+    for call in all_calls():
+        operation = paths[place_of(call.path)][call.method.lower()]
+        if call.parameter is not None:
+            described = {p["name"]: p for p in operation["parameters"]}
+            assert call.parameter in described, call
+            schema = described[call.parameter]["schema"]
+            known = [value.casefold() for value in schema.get("enum", ())]
+            for value in call.values:
+                pattern = schema.get("pattern", "$^")
+                assert fnmatch.filter(known, value.casefold()) or re.search(pattern, value), call
+        roles = set(operation.get("x-roles", [role.value for role in Role]))
+        assert {role.value for role in call.roles} <= roles, call.name
+        alone = len(all_calls().at(call.method, call.path)) == 1
+        if alone:
+            assert operation.get("x-unbuilt", False) is not call.built, call.name
+        if not call.built:
+            assert "501" in operation["responses"], call.name
+            if call.parameter and "x-unbuilt" not in operation:
+                assert set(call.values) <= set(operation["x-unbuilt-values"]), call.name
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_is_not_built_and_nothing_else_is_described_with_501(
+    document: dict[str, Any],
+) -> None:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method == "parameters" or "501" not in operation["responses"]:
+                continue
+            calls = all_calls().at(method.upper(), path)
+            assert any(not call.built for call in calls), (method, path)
+            assert operation.get("x-unbuilt", False) is not any(call.built for call in calls)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_file_may_be_answered_as_it_is(document: dict[str, Any]) -> None:
+    below = "/vmRestorePoints/{id}/mounts/{item}"
+    for path, kinds in ((f"{below}/{{path}}", {"octet-stream"}), (below, set())):
+        content = document["paths"][path]["get"]["responses"]["200"]["content"]
+        assert set(content) == {f"application/{kind}" for kind in {"xml", "json", *kinds}}
+
+
+def test_address_with_built_and_unbuilt_calls_is_described_with_both() -> None:
+    lines = "POST /a/{id}?action=later users unbuilt\nPOST /a/{id}?action=list* users unbuilt"
+    later, several = read_area("test", lines)
+    start = Parameter("action", "", {"type": "string", "enum": ["start"]}, required=True)
+    built = Operation("Act", "Area", {}, parameters=(start,))
+
+    one = with_unbuilt(built, later)
+    assert one.unbuilt_values == ("later",)
+    assert one.parameters[0].schema["enum"] == ["start", "later"]
+    assert one.parameters[0].required
+    both = with_unbuilt(one, several)
+    assert both.unbuilt_values == ("later", "list*")
+    assert both.parameters[0].schema["pattern"] == "^(start|later|list)"
+    assert with_unbuilt(built, replace(later, parameter=None)).parameters[0].required is False
+    alone = with_unbuilt(describe_unbuilt(later, "Area"), several)
+    assert (alone.built, alone.unbuilt_values) == (False, ())
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_actions_are_the_choices_of_one_parameter(document: dict[str, Any]) -> None:
     post = document["paths"]["/jobs/{id}"]["post"]
 
     [action] = post["parameters"]
     assert action["name"] == "action"
-    assert action["schema"]["enum"] == [a.name for a in CORE["Job"].actions if a.method == "POST"]
+    built = [a.name for a in CORE["Job"].actions if a.method == "POST"]
+    assert action["schema"]["enum"] == built
     clone = next(choice for choice in post["x-actions"] if choice["action"] == "clone")
     assert clone["body"] == "JobCloneSpec"
     assert clone["x-roles"] == ["Portal Administrator"]
@@ -224,7 +293,9 @@ async def test_every_json_answer_is_what_is_described(
     asked = 0
     for path, item in document["paths"].items():
         operation = item.get("get")
-        if operation is None or path in ("/query", "/schema.xsd", "/openapi.json", "/reference"):
+        if operation is None or "x-unbuilt" in operation:
+            continue
+        if path in ("/query", "/schema.xsd", "/openapi.json", "/reference"):
             continue
         schema = answer_schema(document, path)
         names = {parameter["name"] for parameter in operation["parameters"]}

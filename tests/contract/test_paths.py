@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import httpx
 import pytest
@@ -14,6 +14,7 @@ import pytest_asyncio
 from holdfast.api.call import ApiSettings
 from holdfast.catalog.writer import RowState, put
 from holdfast.manager.enterprise_manager import EnterpriseManager
+from holdfast.manager.task_links import catalog_address
 from support.documents import error_message, json_of, links_of, parsed, part
 from support.managers import (
     FORMATS,
@@ -135,6 +136,40 @@ async def test_encoded_signs_in_a_value_are_not_taken_for_structure(
     ):
         answer = json_of(await client.get(address, headers=JSON))
         assert answer["PagingInfo"]["PagesCount"] == 3, address
+
+
+AWKWARD_NAMES = ["plain", "a/b", "a?b=c", "50% off", "a%2Fb", "x#y;z+&", "é 日本 'q' \"r\""]
+
+
+@pytest.mark.parametrize("name", AWKWARD_NAMES)
+async def test_machine_is_found_by_its_name_as_links_write_it(
+    running: tuple[EnterpriseManager, httpx.AsyncClient], name: str
+) -> None:
+    manager, client = running
+    machine, point = (uuid5(JOB, f"{kind} {name}") for kind in ("machine", "point"))
+
+    def put_machine(connection: Any) -> None:
+        put(connection, manager.schema["CatalogVm"], RowState(machine, name))
+        of_it = RowState(point, "a point", relations={"vm": machine})
+        put(connection, manager.schema["CatalogVmRestorePoint"], of_it)
+
+    await manager.store.write(put_machine)
+    written = f"http://localhost:9399/api{catalog_address(name, point)}"
+    found = json_of(await client.get(f"{written}?format=Entity", headers=JSON))
+    assert found["Href"] == f"{written}?format=Entity"
+    [up] = [link for link in found["Links"] if link["Rel"] == "Up"]
+    assert up["Name"] == name
+    assert json_of(await client.get(up["Href"], headers=JSON))["Name"] == name
+    listed = f"{written.rpartition('/')[0]}?pageSize=1"
+    page = json_of(await client.get(listed, headers=JSON))
+    assert [one["Href"] for one in page["Refs"]] == [written]
+    for link in page["PagingInfo"]["Links"]:
+        assert json_of(await client.get(link["Href"], headers=JSON)) == page
+    if not {"/", "?"} & set(name):
+        # Clients that make addresses themselves encode a name once.
+        once = f"http://localhost:9399/api/catalog/vms/{quote(name, safe='')}"
+        if "%2F" not in name:
+            assert json_of(await client.get(once, headers=JSON))["Name"] == name
 
 
 async def test_plus_stands_for_a_space_in_a_filter(client: httpx.AsyncClient) -> None:

@@ -10,8 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from contract.all_calls import DOCUMENTED, QUERIES
-from contract.test_calls import product_call
+from contract.all_calls import DOCUMENTED, QUERIES, product_call
 from holdfast.api.app import create_app
 from holdfast.manager.account import NewAccount
 from holdfast.manager.enterprise_manager import EnterpriseManager
@@ -21,7 +20,15 @@ from holdfast.schema.roles import Role
 from schema.generated_rows import fill, row_of
 from support.documents import error_message, links_of, parsed
 from support.fake_backup_server import FakeBackupServer
-from support.managers import HOST, TOKEN, add_administrator, client_of, log_on, running_manager
+from support.managers import (
+    FORMATS,
+    HOST,
+    TOKEN,
+    add_administrator,
+    client_of,
+    log_on,
+    running_manager,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -81,8 +88,11 @@ def _filled(address: str) -> str:
     return address
 
 
+@pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("role", Role, ids=lambda role: role.name.lower())
-async def test_role_may_make_its_calls_and_no_other(client: httpx.AsyncClient, role: Role) -> None:
+async def test_role_may_make_its_calls_and_no_other(
+    client: httpx.AsyncClient, role: Role, form: str
+) -> None:
     calls = [
         (documented.method, _filled(documented.address), documented.roles)
         for documented in DOCUMENTED
@@ -90,7 +100,7 @@ async def test_role_may_make_its_calls_and_no_other(client: httpx.AsyncClient, r
     ]
     calls += [(method, path, frozenset(roles)) for (method, path), roles in OWN.items()]
     for method, path, roles in calls:
-        answer = await client.request(method, f"/api{path}")
+        answer = await client.request(method, f"/api{path}", headers=FORMATS[form])
         if role in roles:
             assert answer.status_code not in (401, 403), f"{method} {path}: {answer.text}"
         else:
@@ -183,7 +193,7 @@ async def test_logon_session_lists_everything_in_the_documented_order(
         "VmReplicaPoint", "CatalogVm", "BackupJobSession", "RestoreSession", "ReplicaJobSession",
         "BackupTaskSession", "ReplicaTaskSession", "WanAccelerator", "BackupFile",
         "ExternalRepository", "CdpPolicy", "CdpReplicaSession", "CdpReplicaTaskSession",
-        "VAppReplicaPoint", "VAppCdpReplica", "BackupJobSession",
+        "VAppReplicaPoint", "VmCdpReplica", "VAppCdpReplica", "BackupJobSession",
     ]  # fmt: skip
     references = [
         name.removesuffix("ReferenceList") for _, name in links if name and "Refer" in name

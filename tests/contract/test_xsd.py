@@ -30,6 +30,7 @@ ROOTS = {
     "EntityReferences",
     "QueryResult",
     "Error",
+    "SystemSessionEvents",
     *(resource.element_name for resource in CORE),
     *(container.name for container in shapes.collections(CORE)),
     *(service.root for service in SERVICES),

@@ -336,7 +336,7 @@ DECLARED = {
         "SystemSession",
         "SystemSessions",
         elements=("SessionType CreationTimeUTC EndTimeUTC State Result(Result Message IsCanceled)"),
-        links="Alternate:BackupJobSessionReference",
+        links="Alternate:BackupJobSessionReference Down:SystemSessionEvents",
         reference_links="Up:BackupServerReference Alternate:SystemSession",
     ),
     "Task": Declared(

@@ -24,6 +24,7 @@ from holdfast.api import (
     security,
     server_secrets,
     services,
+    system_sessions,
     unbuilt,
 )
 from holdfast.api.answers import refusal
@@ -56,6 +57,7 @@ def router_for(manager: EnterpriseManager, settings: ApiSettings) -> Router:
     lookup.add_routes(router)
     reports.add_routes(router)
     security.add_routes(router)
+    system_sessions.add_routes(router)
     services.add_routes(router)
     own.add_routes(router)
     own_accounts.add_routes(router)

@@ -24,9 +24,9 @@ from holdfast.api.resources import Place
 from holdfast.api.routing import Methods, Router
 from holdfast.catalog.reader import Row
 from holdfast.manager.connection import BackupServerConnection
-from holdfast.manager.task_links import catalog_address, path_below
+from holdfast.manager.task_links import path_below
 from holdfast.representation.file_system import FileItem, folder_document, item_document
-from holdfast.representation.links import LinkValue
+from holdfast.representation.links import LinkValue, address_of
 from holdfast.representation.paging import Paging
 from holdfast.schema.resource import Schema
 from holdfast.server.messages import Entry, Listing
@@ -148,7 +148,7 @@ class Catalog:
         row: Row = await self._place.row(call)
         uid = UUID(row["UID"])
         server, line = await server_of_row(call, self._place.resource, uid)
-        tree = f"{catalog_address(call.request.path_params['id'], uid)}/guestfs"
+        tree = f"{address_of(call.manager.schema, self._place.resource)(row)}/guestfs"
         return _Point(uid, server, line, tree)
 
 

@@ -41,7 +41,8 @@ class Parameter:
 class Answer:
     """What is answered: the schema of the JSON and the root of the XML, where there are any.
 
-    Without a root the answer is JSON alone. `media` is the content type of one that is neither.
+    Without a root the answer is JSON alone. `media` is the content type of one that is, or may be,
+    neither.
     """
 
     text: str
@@ -73,7 +74,9 @@ class ActionChoice:
 class Operation:
     """What one method of a path does. `roles` may do it; errors go without saying.
 
-    A `deprecated` one is served for clients that know no better.
+    A `deprecated` one is served for clients that know no better. One that is not `built` is known
+    and answered with 501; of one that is, `unbuilt_values` are those values of its parameter that
+    are.
     """
 
     summary: str
@@ -85,6 +88,8 @@ class Operation:
     body: Body | None = None
     actions: tuple[ActionChoice, ...] = ()
     deprecated: bool = False
+    built: bool = True
+    unbuilt_values: tuple[str, ...] = ()
 
 
 #: Descriptions of the methods of one path.

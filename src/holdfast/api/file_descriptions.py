@@ -62,7 +62,12 @@ def files_of_mount() -> Operations:
     return {
         "GET": _read(_RESTORE, *ACTIONS, "download"),
         "POST": Operation(
-            "Restore a file or folder", _RESTORE, {202: restored}, body=body, actions=choices
+            "Restore a file or folder",
+            _RESTORE,
+            {202: restored},
+            parameters=(_to_name(choices),),
+            body=body,
+            actions=choices,
         ),
     }
 
@@ -71,7 +76,12 @@ def browsing() -> Operations:
     """Describe the start of browsing in the catalog."""
     started = document("Task", "The task, which leads to the files.")
     choices = (ActionChoice("browse", "BrowseVM", RESTORERS),)
-    return {"POST": Operation("Browse a point", _CATALOG, {200: started}, actions=choices)}
+    parameters = (_to_name(choices),)
+    return {
+        "POST": Operation(
+            "Browse a point", _CATALOG, {200: started}, parameters=parameters, actions=choices
+        )
+    }
 
 
 def files_of_catalog() -> Operations:
@@ -80,20 +90,35 @@ def files_of_catalog() -> Operations:
     choices = (ActionChoice("restore", "RestoreFile", RESTORERS),)
     return {
         "GET": _read(_CATALOG, *ACTIONS),
-        "POST": Operation("Restore a file", _CATALOG, {202: restored}, actions=choices),
+        "POST": Operation(
+            "Restore a file",
+            _CATALOG,
+            {202: restored},
+            parameters=(_to_name(choices),),
+            actions=choices,
+        ),
     }
+
+
+def _to_name(choices: tuple[ActionChoice, ...]) -> Parameter:
+    """The parameter that names one of the actions."""
+    names = [choice.name for choice in choices]
+    schema = {"type": "string", "enum": names}
+    return Parameter("action", "What to do; compared without case.", schema, required=True)
 
 
 def _read(area: str, *actions: str) -> Operation:
     roots = (FILE_SYSTEM_ENTRY.name, FILE_SYSTEM_ENTRIES.name)
     schema = {"anyOf": [named(root) for root in roots]}
     text = "The file or folder; with a list action, what is in the folder."
+    media = None
     if "download" in actions:
+        media = "application/octet-stream"
         text = f"{text[:-1]}; with download, the content of the file."
     asked = Parameter("action", "What is wanted of it.", {"type": "string", "enum": list(actions)})
     return Operation(
         "Read a file or folder, or what is in a folder",
         area,
-        {200: Answer(text, schema, " or ".join(roots))},
+        {200: Answer(text, schema, " or ".join(roots), media)},
         parameters=(asked, *_LISTING),
     )

@@ -39,7 +39,7 @@ from holdfast.representation.file_system import (
     mount_document,
     mounts_document,
 )
-from holdfast.representation.links import LinkValue
+from holdfast.representation.links import LinkValue, May, method_of
 from holdfast.representation.paging import Paging
 from holdfast.representation.requests import read_body
 from holdfast.schema.core import CORE
@@ -76,12 +76,16 @@ class _Point:
 
 @dataclass(frozen=True)
 class _Inside:
-    """A mount of a point of a type, and its address below the base."""
+    """A mount of a point of a type, and its address below the base.
+
+    `may` says which links the caller may follow.
+    """
 
     point: _Point
     mount: MountedPoint
     point_type: str
     href: str
+    may: May
 
     async def entry(self, path: str) -> Entry:
         with answered():
@@ -111,8 +115,14 @@ class _Inside:
             ]
         if entry.kind in ("directory", "file"):
             links.append(LinkValue("Restore", f"{href}?action=restore"))
+        template = f"{CORE[self.point_type].collection}/{{id}}/mounts/{{item}}/{{path}}"
+        shown = [
+            link
+            for link in links
+            if self.may(method_of(link.rel), f"{template}?{link.href.partition('?')[2]}")
+        ]
         return FileItem(
-            is_folder, path, entry.name, href, links, entry.size, entry.owner, entry.modified
+            is_folder, path, entry.name, href, shown, entry.size, entry.owner, entry.modified
         )
 
     async def shown(self) -> Mount:
@@ -144,7 +154,7 @@ class MountPlace:
         point = await self._point(call)
         with answered():
             mounts = await point.line.mounts(point.uid)
-        shown = [await self._inside(point, mount).shown() for mount in mounts]
+        shown = [await self._inside(call, point, mount).shown() for mount in mounts]
         return answer(call.request, mounts_document(self._names[0], shown, call.base))
 
     async def mount_point(self, call: Call) -> Response:
@@ -228,15 +238,15 @@ class MountPlace:
         with answered():
             for mount in await point.line.mounts(point.uid):
                 if written == str(mount.number):
-                    return self._inside(point, mount)
+                    return self._inside(call, point, mount)
         raise NotFound(
             f"Cannot find {MOUNTS[self._names[0]].name} [{written}]. It may have been released."
         )
 
-    def _inside(self, point: _Point, mount: MountedPoint) -> _Inside:
+    def _inside(self, call: Call, point: _Point, mount: MountedPoint) -> _Inside:
         name = self._names[0]
         href = f"{CORE[name].collection}/{point.uid}/mounts/{mount.number}"
-        return _Inside(point, mount, name, href)
+        return _Inside(point, mount, name, href, call.rights)
 
 
 def _path(call: Call) -> str:

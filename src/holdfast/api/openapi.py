@@ -118,6 +118,10 @@ def _operation(path: str, method: str, operation: Operation) -> Object:
     }
     if operation.deprecated:
         described["deprecated"] = True
+    if not operation.built:
+        described["x-unbuilt"] = True
+    if operation.unbuilt_values:
+        described["x-unbuilt-values"] = list(operation.unbuilt_values)
     if operation.actions:
         described["x-actions"] = [
             {
@@ -157,15 +161,18 @@ def _responses(operation: Operation) -> Iterator[tuple[str, Object]]:
         yield str(status), _response(answer)
     if operation.logon is not Logon.NOTHING:
         yield "401", _ERROR_RESPONSE
+    if not operation.built or operation.unbuilt_values:
+        yield "501", _ERROR_RESPONSE
     yield "default", _ERROR_RESPONSE
 
 
 def _response(answer: Answer) -> Object:
     response: Object = {"description": answer.text}
+    content = _content(answer.root, answer.json) if answer.json is not None else {}
     if answer.media is not None:
-        response["content"] = {answer.media: {}}
-    elif answer.json is not None:
-        response["content"] = _content(answer.root, answer.json)
+        content[answer.media] = {}
+    if content:
+        response["content"] = content
     return response
 
 

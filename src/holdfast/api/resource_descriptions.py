@@ -22,8 +22,9 @@ from holdfast.representation.json_schema import (
     changes_name,
     collection_name,
     named,
+    view_name,
 )
-from holdfast.schema.resource import Action, ResourceType, Schema
+from holdfast.schema.resource import Action, ResourceType, Schema, View
 from holdfast.schema.roles import EVERYONE
 
 _FORMAT = Parameter(
@@ -47,17 +48,19 @@ def describe_collection(
     resource: ResourceType,
     above: ResourceType | None = None,
     *,
+    view: View | None = None,
     entities_alone: bool = False,
     misspelt: bool = False,
 ) -> Operations:
     """Given the type of a collection and that of the item it stands below, describe its GET."""
+    own_plural = view.plural if view is not None else None
     where = f" of one {above.name}" if above is not None else ""
     days = f", of the last {resource.recent_days} days" if resource.recent_days else ""
     both = resource.key and not entities_alone
     operation = Operation(
         f"List the {resource.plural}{where}{days}",
         area_of(above or resource),
-        {200: _collection_answer(resource, both=both)},
+        {200: _collection_answer(resource, own_plural, both=both)},
         resource.readers,
         parameters=(*((_FORMAT,) if both else ()), *_SORT, *_PAGE),
         deprecated=misspelt,
@@ -65,14 +68,16 @@ def describe_collection(
     return {"GET": operation}
 
 
-def _collection_answer(resource: ResourceType, *, both: bool) -> Answer:
-    entities = document(resource.plural, "The items.", collection_name(resource))
+def _collection_answer(resource: ResourceType, own_plural: str | None, *, both: bool) -> Answer:
+    plural = own_plural or resource.plural
+    component = view_name(own_plural) if own_plural else collection_name(resource)
+    entities = document(plural, "The items.", component)
     if not both:
         return entities
     return Answer(
-        f"References ({REFERENCES}), or with format=Entity the items ({resource.plural}).",
-        {"anyOf": [named(REFERENCES), named(collection_name(resource))]},
-        f"{REFERENCES} or {resource.plural}",
+        f"References ({REFERENCES}), or with format=Entity the items ({plural}).",
+        {"anyOf": [named(REFERENCES), named(component)]},
+        f"{REFERENCES} or {plural}",
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 from starlette.responses import Response
@@ -53,6 +55,9 @@ from holdfast.schema.types import String
 
 _DAY = 24 * 60 * 60 * 1000
 
+#: Signs that stand in a path as they are, beside letters and digits.
+_SAFE_IN_PATHS = "/:@!$&'()*+,;=-._~"
+
 #: More rows than these would hold up other requests while they are written.
 ROWS_WRITTEN_AT_ONCE = 200
 
@@ -61,6 +66,9 @@ def add_routes(router: Router, schema: Schema) -> None:
     """Given a router and a schema, add the routes of every type, and the query's."""
     router.add("/query", {"GET": query}, describe=describe_query(schema))
     for resource in schema:
+        for view in resource.views:
+            viewed: Methods = {"GET": Place(resource, view=view).collection}
+            router.add(view.path, viewed, describe=describe_collection(resource, view=view))
         if resource.parent is not None or not resource.addressed:
             continue
         place = Place(resource)
@@ -71,9 +79,6 @@ def add_routes(router: Router, schema: Schema) -> None:
             _item_methods(place),
             describe={**describe_item(resource), **describe_actions(resource)},
         )
-        for view in resource.views:
-            viewed = Place(resource, view=view)
-            router.add(view.path, {"GET": viewed.collection}, describe=described)
         for child in resource.children:
             if child.target in schema:
                 _add_child(router, schema, resource, child)
@@ -137,7 +142,9 @@ class Place:
         found = await call.manager.reader.rows(query, tuple(restrictions))
         writer = writer_for(schema, self.resource, query.entities, call.rights)
         paging = _paging(call, query, found.total) if query.page else None
-        return await rows_answer(call, Collection(writer, found.rows, call.base, paging))
+        plural = self.view.plural if self.view is not None else None
+        document = Collection(writer, found.rows, call.base, paging, plural)
+        return await rows_answer(call, document)
 
     async def item(self, call: Call) -> Response:
         """Answer with one item."""
@@ -197,17 +204,11 @@ class Place:
         """The row that the address names. Raises NotFound."""
         name = "item" if self.above is not None else "id"
         written: str = call.request.path_params[name]
-        identity = _identity(self.resource, written)
-        if identity is None:
-            raise not_found(self.resource, written)
-        restrictions = (identity, *await self._restrictions(call))
-        row = await call.manager.reader.first(self.resource, restrictions, entities=entities)
-        if row is None:
-            raise not_found(self.resource, written)
-        return row
+        restrictions = await self._restrictions(call)
+        return await _named_row(call, self.resource, written, restrictions, entities=entities)
 
     def _view_filter(self, schema: Schema) -> Expression | None:
-        if self.view is None:
+        if self.view is None or self.view.filter is None:
             return None
         return parse_filter(self.view.filter, schema.fields(self.resource))
 
@@ -235,21 +236,43 @@ class Place:
         return [Restriction(column, Operator.GREATER_OR_EQUAL, since)]
 
 
-def _identity(resource: ResourceType, written: str) -> Restriction | None:
-    """Given a type and what an address names its item by, return the condition that finds it."""
+async def _named_row(
+    call: Call,
+    resource: ResourceType,
+    written: str,
+    restrictions: Sequence[Condition],
+    *,
+    entities: bool,
+) -> Row:
+    """Given a type and what an address names its item by, return the row. Raises NotFound."""
+    for identity in _identities(resource, written):
+        found = (identity, *restrictions)
+        row = await call.manager.reader.first(resource, found, entities=entities)
+        if row is not None:
+            return row
+    raise not_found(resource, written)
+
+
+def _identities(resource: ResourceType, written: str) -> list[Restriction]:
+    """Given a type and what an address names its item by, return the conditions that may find it.
+
+    A name in a link has some signs encoded twice; clients that make addresses encode them once.
+    """
     if resource.named:
-        return Restriction(key_column(NAME.column), Operator.EQUAL, fold(written))
+        names = dict.fromkeys((written, unquote(written)))
+        column = key_column(NAME.column)
+        return [Restriction(column, Operator.EQUAL, fold(name)) for name in names]
     if resource.key or resource.identifier == "UID":
         column, is_text = "uid", False
     else:
         element = resource.value(resource.identifier)
         column, is_text = element.column, isinstance(element.type, String)
     if is_text:
-        return Restriction(key_column(column), Operator.EQUAL, fold(written))
+        return [Restriction(key_column(column), Operator.EQUAL, fold(written))]
     try:
-        return Restriction(column, Operator.EQUAL, guid_of(written).bytes)
+        return [Restriction(column, Operator.EQUAL, guid_of(written).bytes)]
     except ValueError:
-        return None
+        return []
 
 
 async def _uid_above(call: Call, above: ResourceType) -> UUID:
@@ -260,14 +283,8 @@ async def _uid_above(call: Call, above: ResourceType) -> UUID:
 async def _row_above(call: Call, above: ResourceType) -> Row:
     """Given the type of the item that an address begins with, return its row. Raises NotFound."""
     written: str = call.request.path_params["id"]
-    identity = _identity(above, written)
-    row = None
-    if identity is not None:
-        conditions = (identity, *own_restrictions(call, above))
-        row = await call.manager.reader.first(above, conditions, entities=False)
-    if row is None:
-        raise not_found(above, written)
-    return row
+    restrictions = own_restrictions(call, above)
+    return await _named_row(call, above, written, restrictions, entities=False)
 
 
 async def query(call: Call) -> Response:
@@ -313,5 +330,11 @@ def own_restrictions(call: Call, resource: ResourceType) -> list[Condition]:
 def _paging(call: Call, asked: Query, total: int) -> Paging:
     if asked.page is None:
         raise ValueError("a query without a page has no paging")
-    path = call.request.url.path[len(BASE_PATH) :]
-    return Paging(call.address(path), call.parameters, asked.page.size, asked.page.number, total)
+    path = call.request.scope["path"][len(BASE_PATH) :]
+    return Paging(
+        call.address(quote(path, safe=_SAFE_IN_PATHS)),
+        call.parameters,
+        asked.page.size,
+        asked.page.number,
+        total,
+    )

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from holdfast.api.access import logged_on
 from holdfast.api.answers import refusal
 from holdfast.api.call import BASE_PATH, ApiSettings, Call
-from holdfast.api.description import Operations
+from holdfast.api.description import Operation, Operations
 from holdfast.api.errors import (
     ApiError,
     BadRequest,
@@ -66,9 +66,21 @@ class Router:
         """Given a method and a path with placeholders, say whether there is a handler for it."""
         return method in self._handlers.get(place_of(path), {})
 
-    def refuse(self, path: str, methods: Methods) -> None:
-        """Given a path and what answers calls there that nothing serves, add the route."""
-        self._add(path, methods, public=False)
+    def describe(self, path: str, method: str, operation: Operation) -> None:
+        """Given a path and a method that are served, say anew what is done there."""
+        place = self._served_at(path)
+        if place is None or method not in place.methods:
+            raise ValueError(f"nothing serves {method} {path}")
+        operations = {**place.operations, method: operation}
+        self.served[self.served.index(place)] = replace(place, operations=operations)
+
+    def described(self, path: str, method: str) -> Operation | None:
+        """Given a path and a method, return what is said of it, or None."""
+        place = self._served_at(path)
+        return place.operations.get(method) if place is not None else None
+
+    def _served_at(self, path: str) -> ServedPath | None:
+        return next((s for s in self.served if place_of(s.path) == place_of(path)), None)
 
     def when_unbuilt(self, refusal: Refusal) -> None:
         """Given what answers calls that are not built, let it."""
@@ -86,7 +98,7 @@ class Router:
 
         A path that is there already gets these handlers beside the ones it has.
         """
-        known = next((s for s in self.served if place_of(s.path) == place_of(path)), None)
+        known = self._served_at(path)
         # How much of an address a placeholder takes is of no use to readers.
         shown = path.replace(":path}", "}")
         served = ServedPath(shown, tuple(methods), _with_rights(path, describe or {}))

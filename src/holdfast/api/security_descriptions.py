@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from holdfast.api.description import ActionChoice, Answer, Body, Operation, document
+from holdfast.api.description import (
+    ActionChoice,
+    Answer,
+    Body,
+    Operation,
+    Parameter,
+    document,
+)
 from holdfast.representation.json_schema import named
 from holdfast.schema.resources.security import (
     ACCOUNT_CREATE_SPEC,
@@ -33,6 +40,13 @@ CREATE_ACCOUNT = Operation(
     _AREA,
     {201: document("Task", "The account is made (no body), or the task of rebuildScope.")},
     ADMINISTRATOR,
+    parameters=(
+        Parameter(
+            "action",
+            "Whether to find anew what all scopes cover, or to create an account, as without it.",
+            {"type": "string", "enum": ["create", "rebuildScope"]},
+        ),
+    ),
     body=_given(ACCOUNT_CREATE_SPEC, required=False),
     actions=(ActionChoice("rebuildScope", "StartRebuildScope", ADMINISTRATOR),),
 )

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from starlette.responses import Response
 
 from holdfast.api.call import Call
+from holdfast.api.description import area_of
 from holdfast.api.errors import BadRequest, NotBuilt, NotFound
 from holdfast.api.resources import Place
 from holdfast.api.routing import Handler, Router
+from holdfast.api.unbuilt_descriptions import describe_unbuilt, with_unbuilt
 from holdfast.schema.calls import ApiCall, all_calls
 from holdfast.schema.file_system import MOUNTS
-from holdfast.schema.resource import Schema
+from holdfast.schema.resource import ResourceType, Schema
 
 
 class WrongCalls(RuntimeError):
@@ -33,10 +35,18 @@ def add_routes(router: Router, schema: Schema) -> None:
         raise WrongCalls("\n".join(faults))
     for call in all_calls():
         if not router.serves(call.method, call.path):
-            router.refuse(
-                call.path.replace("{path}", "{path:path}"), {call.method: _refusing(call)}
-            )
+            described = {call.method: describe_unbuilt(call, _area(schema, call))}
+            path = call.path.replace("{path}", "{path:path}")
+            router.add(path, {call.method: _refusing(call)}, describe=described)
+        elif not call.built and (known := router.described(call.path, call.method)) is not None:
+            router.describe(call.path, call.method, with_unbuilt(known, call))
     router.when_unbuilt(refuse)
+
+
+def _area(schema: Schema, call: ApiCall) -> str:
+    """The area of the resource that the call's address begins with, else the table's own."""
+    above = _top(schema, call.path.partition("/{id}")[0])
+    return area_of(above) if above is not None else call.area.replace("-", " ").capitalize()
 
 
 def _faults(router: Router) -> Iterator[str]:
@@ -57,6 +67,12 @@ def _served_actions(schema: Schema) -> Iterator[str]:
             call = all_calls().find(action.method, path, {"action": action.name})
             if resource.parent is None and call is not None and not call.built:
                 yield f"{call.name}: unbuilt by the table, but {resource.name} declares it"
+
+
+def _top(schema: Schema, collection: str) -> ResourceType | None:
+    """Given the address of a collection, return the type of what it holds, if it is declared."""
+    tops = (resource for resource in schema if resource.parent is None)
+    return next((r for r in tops if r.collection.casefold() == collection.casefold()), None)
 
 
 async def refuse(call: Call, asked: ApiCall) -> Response:
@@ -84,8 +100,7 @@ async def _expect_items(call: Call, path: str) -> None:
         return
     parameters = call.request.path_params
     schema = call.manager.schema
-    tops = (resource for resource in schema if resource.parent is None)
-    above = next((r for r in tops if r.collection.casefold() == collection.casefold()), None)
+    above = _top(schema, collection)
     if above is None:
         raise NotFound(f"Cannot find [{parameters['id']}] in {collection}.")
     await Place(above).expect(call)

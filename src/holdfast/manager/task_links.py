@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from holdfast.representation.links import segment
 from holdfast.server.messages import Command, Made
 
 MOUNT = "VmRestorePointMount"
@@ -20,7 +21,7 @@ def mount_address(point: object, number: object) -> str:
 
 def catalog_address(machine: str, point: object) -> str:
     """Given a machine's name and a point, return the point's address in the catalog of files."""
-    return f"/catalog/vms/{quote(machine, safe='')}/vmRestorePoints/{point}"
+    return f"/catalog/vms/{segment(machine)}/vmRestorePoints/{point}"
 
 
 def path_below(path: str) -> str:

@@ -40,24 +40,31 @@ class Item:
 
 @dataclass(frozen=True)
 class Collection:
-    """Rows of one type, all of them or, with `paging`, a page."""
+    """Rows of one type, all of them or, with `paging`, a page.
+
+    `plural` is the root of entities where that is not the type's own.
+    """
 
     writer: ResourceWriter
     rows: Sequence[Row]
     base: str
     paging: Paging | None = None
+    plural: str | None = None
 
     def to_xml(self) -> str:
-        root = self.writer.resource.plural if self.writer.entities else "EntityReferences"
+        root = self._plural() if self.writer.entities else "EntityReferences"
         tail = self.paging.to_xml() if self.paging else ""
         return f"<{root}{xml.NAMESPACE_ATTRIBUTE}>{_items(self)}{tail}</{root}>"
 
     def to_json(self) -> Any:
-        name = self.writer.resource.plural if self.writer.entities else "Refs"
+        name = self._plural() if self.writer.entities else "Refs"
         document: dict[str, Any] = {name: _objects(self)}
         if self.paging:
             document["PagingInfo"] = self.paging.to_json()
         return document
+
+    def _plural(self) -> str:
+        return self.plural or self.writer.resource.plural
 
 
 @dataclass(frozen=True)

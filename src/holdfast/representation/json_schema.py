@@ -15,7 +15,14 @@ from holdfast.schema import file_system, types
 from holdfast.schema.naming import urn_prefix
 from holdfast.schema.resource import ResourceType, Schema
 from holdfast.schema.resources.reports import FRAMES
-from holdfast.schema.services import ERROR, LINK, LINKS, PAGING_INFO, SERVICES
+from holdfast.schema.services import (
+    ERROR,
+    LINK,
+    LINKS,
+    PAGING_INFO,
+    SERVICES,
+    SYSTEM_SESSION_EVENTS,
+)
 
 JsonSchema = dict[str, Any]
 
@@ -38,6 +45,11 @@ def collection_name(resource: ResourceType) -> str:
     return f"{resource.name}Collection"
 
 
+def view_name(plural: str) -> str:
+    """Given the root of a view's entities, return the name of the component that it is."""
+    return f"{plural}View"
+
+
 def changes_name(resource: ResourceType) -> str:
     """Given a type, return the name of the component that is its document in a request."""
     return f"{resource.name}Changes"
@@ -49,12 +61,16 @@ def components(schema: Schema) -> dict[str, JsonSchema]:
         LINK.name: _structure(LINK.type, answer=True),
         PAGING_INFO.name: _structure(PAGING_INFO.type, answer=True),
         ERROR.name: _structure(ERROR.type, answer=True),
+        SYSTEM_SESSION_EVENTS.name: _structure(SYSTEM_SESSION_EVENTS.type, answer=True),
         REFERENCE: _structure(shapes.reference(schema).type, answer=True),
         REFERENCES: _collection(shapes.REFERENCES_MEMBER, named(REFERENCE)),
     }
     for resource in schema:
         found[resource.name] = _entity(resource)
         found[collection_name(resource)] = _collection(resource.plural, named(resource.name))
+        for view in resource.views:
+            if view.plural is not None:
+                found[view_name(view.plural)] = _collection(view.plural, named(resource.name))
     found[QUERY_RESULT] = _query_result(schema)
     for service in SERVICES:
         found[service.root] = _service(service.element)

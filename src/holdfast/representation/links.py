@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ LinkWriter = Callable[[Row, str], LinkValue | None]
 
 #: Given a method and an address with placeholders, whether the reader may follow a link there.
 May = Callable[[str, str], bool]
+
+_SEPARATING = re.compile("[/?%]")
 
 #: Links that are not followed with POST.
 _METHODS = {
@@ -66,8 +69,12 @@ def address_of_related(target: ResourceType, relation: str) -> Callable[[Row], s
 
 
 def segment(name: str | None) -> str:
-    """Given a name, return it as a part of a path."""
-    return quote(name or "", safe="")
+    """Given a name, return it as a part of a path.
+
+    Slashes and question marks are encoded twice, and so are percent signs: encoded once they would
+    be taken for what separates an address. ``50% a/b`` becomes ``50%2525%20a%252Fb``.
+    """
+    return quote(_SEPARATING.sub(lambda sign: quote(sign[0], safe=""), name or ""), safe="")
 
 
 def everything(_method: str, _destination: str) -> bool:

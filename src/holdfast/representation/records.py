@@ -38,5 +38,6 @@ class Record:
         members = json.value_writer(self.root)(self.values, self.base)
         if self.is_list:
             return members
-        # Every object of the API has these, although most records have nothing to say in them.
-        return {"Links": [], "Href": None, "Type": None, **members}
+        # Every object of the API has these last, although most records have nothing to say in them.
+        nothing: dict[str, Any] = {"Links": [], "Href": None, "Type": None}
+        return members | {name: members.pop(name, value) for name, value in nothing.items()}

@@ -78,7 +78,9 @@ class Container:
 
 def collections(schema: Schema) -> list[Container]:
     """Given a schema, return the roots of collections of entities."""
-    return _grouped((r.plural, r.element_name, r) for r in schema)
+    plurals = [(r.plural, r) for r in schema]
+    plurals += [(view.plural, r) for r in schema for view in r.views if view.plural is not None]
+    return _grouped((plural, r.element_name, r) for plural, r in plurals)
 
 
 def query_containers(schema: Schema, *, key: bool) -> list[Container]:

@@ -16,7 +16,13 @@ from holdfast.schema import file_system, types
 from holdfast.schema.naming import XML_NAMESPACE, urn_prefix
 from holdfast.schema.resource import ResourceType, Schema
 from holdfast.schema.resources.reports import FRAMES
-from holdfast.schema.services import ERROR, LINKS, PAGING_INFO, SERVICES
+from holdfast.schema.services import (
+    ERROR,
+    LINKS,
+    PAGING_INFO,
+    SERVICES,
+    SYSTEM_SESSION_EVENTS,
+)
 
 _XS = "http://www.w3.org/2001/XMLSchema"
 _GUID_PATTERN = "-".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12))
@@ -93,6 +99,7 @@ def _query_result(root: etree._Element, schema: Schema) -> None:
 def _other_roots(root: etree._Element) -> None:
     for element in (
         ERROR,
+        SYSTEM_SESSION_EVENTS,
         *(frame.root for frame in FRAMES),
         *file_system.OBJECTS,
         *file_system.LISTS,

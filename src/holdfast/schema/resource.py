@@ -103,10 +103,15 @@ class SubCollection:
 
 @dataclass(frozen=True)
 class View:
-    """A further collection of a type's rows: those that a filter, as of a query, lets through."""
+    """A further collection of a type's rows: those that a filter, as of a query, lets through.
+
+    Without a filter it is all of them. `plural` is the root of their entities where that is not
+    the type's own.
+    """
 
     path: str
-    filter: str
+    filter: str | None = None
+    plural: str | None = None
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,31 @@ ERROR = Element(
 )
 
 
+#: What happened in a system session.
+SYSTEM_SESSION_EVENTS = Element(
+    "SystemSessionEvents",
+    Structure(
+        children=(
+            LINKS,
+            Element(
+                "Events",
+                structure(
+                    # Text: unlike every other time of the API it is written without a zone.
+                    Element("CreationTimeUTC", STRING),
+                    Element("Message", STRING),
+                    Element("Order", INTEGER),
+                ),
+                repeated=True,
+            ),
+        ),
+        attributes=(
+            Element("Type", Enumeration(("SystemSessionEvents",))),
+            Element("Href", HREF),
+        ),
+    ),
+)
+
+
 @dataclass(frozen=True)
 class ServiceType:
     """A document that holds links and little else.

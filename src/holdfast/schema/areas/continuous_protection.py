@@ -19,7 +19,7 @@ POST   /cdpReplica/vApps/{id}?action=failover           administrator  unbuilt
 POST   /cdpReplica/vApps/{id}?action=intervals          administrator  unbuilt
 GET    /cdpReplica/vApps/{id}/vms                       administrator
 GET    /cdpReplica/vApps/{id}/vms/{item}                administrator
-GET    /cdpReplica/vms                                  administrator  unbuilt
+GET    /cdpReplica/vms                                  administrator
 GET    /cdpReplicas                                     administrator
 GET    /cdpReplicas/{id}                                administrator
 GET    /cdpReplicas/{id}/vms                            administrator

@@ -21,7 +21,7 @@ GET    /restoreSessions                           everyone
 GET    /restoreSessions/{id}                      everyone
 GET    /systemSessions                            administrator
 GET    /systemSessions/{id}                       administrator
-GET    /systemSessions/{id}/events                administrator  unbuilt
+GET    /systemSessions/{id}/events                administrator
 """
 
 TASKS = """

@@ -8,6 +8,7 @@ from holdfast.schema.resource import (
     Relation,
     ResourceType,
     SubCollection,
+    View,
     through,
 )
 from holdfast.schema.resources.guest_processing import GUEST_PROCESSING_OPTIONS
@@ -165,6 +166,7 @@ CDP_REPLICA_VM = ResourceType(
         _POLICY_NAME,
         Element("RepositoryName", STRING),
     ),
+    views=(View("/cdpReplica/vms", plural="VmCdpReplicas"),),
     links=(UP_TO_SERVER, up("repository"), up("replica"), up("policy")),
     reference_links=(UP_TO_SERVER, to_entity("CdpReplicaVm")),
 )

@@ -294,7 +294,10 @@ SYSTEM_SESSION = ResourceType(
         ),
     ),
     # Typed so in the API.
-    links=(Link("Alternate", "BackupJobSessionReference", path="", named=True),),
+    links=(
+        Link("Alternate", "BackupJobSessionReference", path="", named=True),
+        Link("Down", "SystemSessionEvents", path="/events", named=True),
+    ),
     reference_links=(UP_TO_SERVER, to_entity("SystemSession")),
     indexes=(("creation_time_utc",),),
     default_sort="CreationTime",
