@@ -16,6 +16,7 @@ import pytest
 
 from engine.vm.lab import Guest, Host, libvirt_daemon
 from holdfast.server import tables
+from holdfast.server.hosts import RESCAN
 from holdfast.server.libvirt_references import host_reference, machine_reference, tag_reference
 
 from .lab import HandClock, Lab, running_lab
@@ -189,3 +190,47 @@ async def test_a_one_off_backup_of_a_machine_expires_whole(
 
     await lab.until(gone)
     assert await lab.rows(tables.backup_file) == []
+
+
+async def test_no_checkpoint_is_left_when_the_job_is_deleted(
+    lab: Lab, clock: HandClock, daemon: Host, make_guest: Callable[..., Guest]
+) -> None:
+    guest = make_guest()
+    uid = await add_host(lab, daemon)
+    job = await make_job(lab, host_reference(uid))
+    await lab.run(job)
+    assert len(guest.checkpoints()) == 1
+    assert (await lab.command("delete-job", job)).success
+    clock.advance(RESCAN)
+
+    async def released() -> bool:
+        return guest.checkpoints() == []
+
+    await lab.until(released)
+    [point] = await lab.points(guest.name)
+    assert await restored(lab, point.uid) == guest.contents()
+    # The host may go now, and what is kept of its machine is still found.
+    assert (await lab.command("remove-host", uid)).success
+    names = [item.values["ObjectName"] for item in await lab.resources("HierarchyItem")]
+    assert guest.name in names
+
+
+async def test_a_copy_job_says_which_machines_it_leaves_out(
+    lab: Lab, daemon: Host, make_guest: Callable[..., Guest]
+) -> None:
+    guest = make_guest()
+    uid = await add_host(lab, daemon)
+    job = await make_job(lab, host_reference(uid))
+    await lab.run(job)
+    offsite = await lab.server.add_repository("Offsite", lab.folder / "offsite")
+    made = await lab.command(
+        "create-job",
+        name="Copy",
+        kind="BackupCopy",
+        linked_jobs=[str(job)],
+        repository=str(offsite),
+    )
+    assert made.made is not None, made.message
+    session = await lab.run(made.made.uid)
+    assert session.values["Result"] == "Warning"
+    assert f"not copied: {guest.name}." in session.values["FailureMessage"]

@@ -18,6 +18,7 @@ from holdfast.sealing import Seal
 from holdfast.server import identity
 from holdfast.server.catalog_service import catalog_routes
 from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.checkpoint_release import CheckpointRelease
 from holdfast.server.clock import Clock, SystemClock
 from holdfast.server.commands import Commands
 from holdfast.server.database import sqlite_url
@@ -157,6 +158,7 @@ class BackupServer:
         await recover(store, self._clock, self.repositories)
         self.secrets = SecretsAtRest(seal)
         self.hosts = Hosts(store, self._clock, self._platform, self.secrets)
+        CheckpointRelease(store, self.hosts)
         self._runner = JobRunner(
             store,
             self._clock,

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from holdfast.server import points, tables
 from holdfast.server.copy_links import links_of
-from holdfast.server.job_specification import COPY_KINDS
+from holdfast.server.job_specification import COPY_KINDS, is_copy
 
 Point = Row[Any]
 
@@ -67,6 +67,22 @@ def machines_to_copy(connection: Connection, job: Row[Any]) -> Iterator[Point]:
     for reference in references:
         if found := points_to_copy(connection, job, reference):
             yield max(found, key=lambda row: row.created)
+
+
+def not_copied(connection: Connection, job: Row[Any]) -> list[str]:
+    """Return, in words, what a copy job leaves out of what is linked; nothing for other jobs."""
+    if not is_copy(job.kind):
+        return []
+    point = tables.machine_point
+    names = connection.scalars(
+        select(point.c.display_name)
+        .where(point.c.backup_uid.in_(source_backups(connection, job)), point.c.kind == "machine")
+        .distinct()
+        .order_by(point.c.display_name)
+    ).all()
+    if not names:
+        return []
+    return [f"Machines of hosts are not copied: {', '.join(names)}."]
 
 
 def has_points_to_copy(connection: Connection, job: Row[Any]) -> bool:

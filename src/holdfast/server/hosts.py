@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,6 +51,7 @@ class Hosts:
         self._secrets = secrets
         self._asking: set[asyncio.Task[Any]] = set()
         self._stopped = False
+        self._when_looked_at: list[Callable[[], Awaitable[None]]] = []
         # Two looks at one host, one after the other: the later one is what counts.
         self._turns: defaultdict[UUID, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -76,10 +77,16 @@ class Hosts:
             try:
                 await self._scan_all(thorough=thorough)
                 thorough = False
+                for call in self._when_looked_at:
+                    await call()
             except Exception:
                 # One look that fails, for whatever reason, must not be the last.
                 _LOGGER.exception("The hosts cannot be looked at at the moment")
             await self._clock.sleep_until(again)
+
+    def when_looked_at(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Have something called whenever all hosts were looked at."""
+        self._when_looked_at.append(call)
 
     def stop(self) -> None:
         """Wait for no host any more."""

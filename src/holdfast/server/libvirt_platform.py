@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
 from holdfast.engine.libvirt_connection import Account, LibvirtConnection, connected
 from holdfast.engine.libvirt_host import list_machines, probe_host
+from holdfast.engine.libvirt_tidy import release_checkpoints
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
 from holdfast.server.platform import HostAccess, HostFacts, HostMachine
@@ -44,6 +45,11 @@ class LibvirtPlatform:
         """Make a restore point of a machine."""
         async with connected(access.uri, account=_account(access)) as connection:
             return await back_up_machine(connection, plan, on_progress)
+
+    async def release(self, access: HostAccess, uuid: str, chain: str) -> None:
+        """Delete all checkpoints of a chain on a machine."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            await release_checkpoints(connection, uuid, chain)
 
 
 def _account(access: HostAccess) -> Account | None:

@@ -64,3 +64,6 @@ class Platform(Protocol):
         self, access: HostAccess, plan: MachinePlan, on_progress: ProgressCallback
     ) -> MachineResult:
         """Make a restore point of a machine; see `libvirt_backup.back_up_machine`."""
+
+    async def release(self, access: HostAccess, uuid: str, chain: str) -> None:
+        """Delete all checkpoints of a chain on a machine, since the chain has ended."""
