@@ -240,3 +240,41 @@ async def test_one_machine_of_a_host_is_backed_up_at_once(
         "one-off-backup", machines=[host_reference(uid)], repository=str(lab.repository)
     )
     assert "Name the machines" in whole.message
+
+
+async def test_a_backup_that_is_stopped_or_cut_off_leaves_nothing(
+    tmp_path: Path, clock: HandClock, platform: ToyPlatform, here: ToyHost
+) -> None:
+    here.add("web")
+    platform.slow = True
+    files = tmp_path / "repository"
+    async with running_lab(tmp_path, clock, platform) as lab:
+        uid = await add_host(lab)
+        job = await make_job(lab, host_reference(uid))
+
+        async def writing() -> bool:
+            return any(files.glob("*/*.qcow2"))
+
+        session = await lab.begin(job)
+        await lab.until(writing)
+        assert (await lab.command("stop-session", session)).success
+        await lab.server.wait_until_idle()
+        assert not await writing()
+        assert await lab.rows(tables.intent) == []
+        await lab.begin(job)
+        await lab.until(writing)
+        kept = next(files.glob("*/*.qcow2"))
+        [intent] = await lab.rows(tables.intent)
+        key = {"backup_uid": intent.backup_uid, "chain": intent.chain, "created": 1}
+    # Shut down, it settled; what a crash leaves is settled by the next start.
+    assert not kept.exists()
+    kept.touch()
+    kept.with_suffix(".qcow2.pushed.partial").touch()
+    async with running_lab(tmp_path, clock, platform) as lab:
+        values = key | {"uid": intent.uid, "work": intent.work}
+        await lab.write(lambda c: c.execute(tables.intent.insert().values(values)))
+    async with running_lab(tmp_path, clock, platform) as lab:
+        assert await lab.rows(tables.intent) == []
+        assert not any(files.glob("*/*.qcow2*"))
+        sessions = await lab.resources("BackupJobSession")
+        assert {each.values["State"] for each in sessions} == {"Stopped"}

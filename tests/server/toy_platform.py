@@ -37,6 +37,7 @@ class ToyPlatform:
 
     hosts: dict[str, ToyHost] = field(default_factory=dict)
     asked: list[HostAccess] = field(default_factory=list)
+    slow: bool = False
 
     def add(self, uri: str, name: str) -> ToyHost:
         self.hosts[uri] = ToyHost(name)
@@ -56,6 +57,9 @@ class ToyPlatform:
         self, access: HostAccess, plan: MachinePlan, _on_progress: ProgressCallback
     ) -> MachineResult:
         await self._reached(access)
+        if self.slow:
+            (plan.folder / f"{plan.point}.vda.qcow2").touch()
+            await asyncio.Event().wait()
         raise HypervisorFailed(f"The machine {plan.uuid} is a toy.")
 
     async def release(self, access: HostAccess, _uuid: str, _chain: str) -> None:

@@ -28,7 +28,13 @@ _REFERENCE = re.compile(
 )
 _MACHINES = frozenset({"vm", "virtualapp", "vapp"})
 _ROOTS = frozenset(
-    {("vmware", "vc"), ("hyperv", "scvmm"), ("vcloud", "vcdsystem"), ("qemu", "host")}
+    {
+        ("vmware", "vc"),
+        ("hyperv", "scvmm"),
+        ("vcloud", "vcdsystem"),
+        ("qemu", "host"),
+        ("libvirt", "host"),
+    }
 )
 
 

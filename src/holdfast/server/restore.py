@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, select
 
+from holdfast.engine.failures import writing_failure
 from holdfast.engine.image import restore_image
 from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
 from holdfast.engine.repository import folder_name
@@ -95,8 +96,30 @@ class Restore:
         small = await self._store.read(lambda c: hosted_points.small_files(c, row.uid))
         try:
             await asyncio.to_thread(target.mkdir, parents=True)
-        except FileExistsError as error:
-            raise RefusedError(f"{target} exists already; it is not overwritten.") from error
+        except OSError as error:
+            raise writing_failure(error, target) from error
+        try:
+            await self._disks(place, disks, target, image_format, on_progress)
+            for path in small:
+                source = place.path(path)
+                copy = target / f"{folder_name(row.display_name)}{source.suffix}"
+                # The definition may hold secrets.
+                await asyncio.to_thread(copy.touch, 0o600, exist_ok=False)
+                await asyncio.to_thread(shutil.copyfile, source, copy)
+        except BaseException as error:
+            await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise writing_failure(error, target) from error
+            raise
+
+    async def _disks(
+        self,
+        place: BackupPlace,
+        disks: Sequence[Row[Any]],
+        target: Path,
+        image_format: str,
+        on_progress: ProgressCallback,
+    ) -> None:
         phases = Phases(on_progress, [max(disk.virtual_size, 1) for disk in disks])
         for number, disk in enumerate(disks):
             advance = phases.phase(number)
@@ -106,10 +129,6 @@ class Restore:
 
             image = target / f"{disk.target}.{image_format}"
             await restore_image(place.path(disk.path), image, tell, format=image_format)
-        for path in small:
-            source = place.path(path)
-            copy = target / f"{folder_name(row.display_name)}{source.suffix}"
-            await asyncio.to_thread(shutil.copyfile, source, copy)
 
 
 async def restore_point(
