@@ -191,19 +191,19 @@ async def test_machine_resumed_by_somebody_during_its_backup_goes_on_running(
 
 
 async def test_backup_of_another_program_is_left_alone(
-    connection: LibvirtConnection, large_guest: Guest, folder: Path, tmp_path: Path
+    connection: LibvirtConnection, guest: Guest, folder: Path, tmp_path: Path
 ) -> None:
+    # A program that pulls keeps the job going for as long as it likes.
     xml = (
-        "<domainbackup mode='push'><disks><disk name='vdb' backup='yes' type='file'>"
-        f"<driver type='qcow2'/><target file='{tmp_path}/theirs.qcow2'/></disk></disks>"
-        "</domainbackup>"
+        f"<domainbackup mode='pull'><server transport='unix' socket='{guest.host.folder}/nbd'/>"
+        "<disks><disk name='vdb' backup='yes' type='file'>"
+        f"<scratch file='{tmp_path}/scratch.qcow2'/></disk></disks></domainbackup>"
     )
-    large_guest.domain.backupBegin(xml, None, 0)
+    guest.domain.backupBegin(xml, None, 0)
     with pytest.raises(MachineBusy, match="Another program is backing up"):
-        await back_up(connection, large_guest, folder, "p0")
-    statistics = large_guest.domain.jobStats()
-    assert statistics["type"] != libvirt.VIR_DOMAIN_JOB_NONE
-    large_guest.domain.abortJob()
+        await back_up(connection, guest, folder, "p0")
+    assert guest.domain.jobStats()["type"] != libvirt.VIR_DOMAIN_JOB_NONE
+    guest.domain.abortJob()
 
 
 async def test_full_disk_is_told_and_leaves_nothing(
