@@ -24,6 +24,11 @@ _NO_SPACE_NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _LAST_WORDS = 400
 
 
+def means_no_space(words: str) -> bool:
+    """Say whether a program's words mean that a disk, a quota or a size limit is used up."""
+    return _NO_SPACE.search(words) is not None
+
+
 def no_space(path: Path) -> NoSpace:
     """Given the path that was written to, return the error that says how much room is left."""
     folder = path if path.is_dir() else path.parent
@@ -44,7 +49,7 @@ def tool_failure(completed: Completed, *, doing: str, writing: Path) -> EngineEr
     ``doing`` is a phrase such as "qemu-img reading /a.raw"; ``writing`` is the path written to.
     """
     words = completed.stderr + completed.stdout
-    if _NO_SPACE.search(words):
+    if means_no_space(words):
         return no_space(writing)
     if _IN_USE.search(completed.stderr):
         return ImageInUse(

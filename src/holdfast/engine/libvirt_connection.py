@@ -16,7 +16,7 @@ import importlib
 import queue
 import re
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -132,6 +132,20 @@ class Account:
 
     username: str
     password: str = field(repr=False)
+
+
+async def uninterrupted(work: Coroutine[Any, Any, Result]) -> Result:
+    """Do some work to its end, and only then be cancelled, should that be asked for meanwhile.
+
+    For what must not be left half done on a host. It ends, since every call has a time limit.
+    """
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.cancelled():
+            await asyncio.wait({task})
+        raise
 
 
 @contextlib.asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -82,11 +83,23 @@ class LibvirtMachine:
 
     async def destroy(self) -> None:
         """Power the machine off, but never by SIGKILL: QEMU stores its bitmaps when it ends."""
-        await self._ask(
-            lambda library, domain: domain.destroyFlags(library.VIR_DOMAIN_DESTROY_GRACEFUL),
-            "powering off",
-            _POWER_SECONDS,
-        )
+
+        def destroy(library: Any, domain: Any) -> None:
+            limit = time.monotonic() + _POWER_SECONDS
+            while True:
+                try:
+                    domain.destroyFlags(library.VIR_DOMAIN_DESTROY_GRACEFUL)
+                except library.libvirtError as error:
+                    if not domain.isActive():
+                        return
+                    # libvirt gives up after some seconds, but QEMU still writes what it must.
+                    slow = error.get_error_code() == library.VIR_ERR_SYSTEM_ERROR
+                    if not slow or time.monotonic() > limit:
+                        raise
+                else:
+                    return
+
+        await self._ask(destroy, "powering off", _POWER_SECONDS + TIME_LIMIT)
 
     async def undefine(self) -> None:
         """Take the definition away, and the records of checkpoints; files stay."""

@@ -14,8 +14,9 @@ from holdfast.engine.errors import (
     RepositoryUnavailable,
     ScriptFailed,
 )
-from holdfast.engine.failures import no_space
+from holdfast.engine.failures import means_no_space, no_space
 from holdfast.engine.image_backup import usable_parent
+from holdfast.engine.libvirt_connection import uninterrupted
 from holdfast.engine.libvirt_domain import MachineDisk, read_definition
 from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung, decide, fallen
 from holdfast.engine.libvirt_machine import State
@@ -79,13 +80,19 @@ async def _started(work: Work) -> AsyncIterator[None]:
         await machine.start_paused(MARK_STARTED)
         yield
     finally:
-        state = await machine.state()
-        if state is State.PAUSED:
-            await abort_own_backup(machine, work.plan.folders)
-            await machine.destroy()
-        elif state is State.RUNNING:
-            # Somebody let it run meanwhile: then it stays.
-            await machine.mark(None)
+        await uninterrupted(_power_off(work))
+
+
+async def _power_off(work: Work) -> None:
+    """Power a machine off that was started paused for a backup."""
+    machine = work.machine
+    state = await machine.state()
+    if state is State.PAUSED:
+        await abort_own_backup(machine, work.plan.folders)
+        await machine.destroy()
+    elif state is State.RUNNING:
+        # Somebody let it run meanwhile: then it stays.
+        await machine.mark(None)
 
 
 async def _begin(work: Work) -> None:
@@ -166,16 +173,16 @@ async def _quiesced(work: Work) -> AsyncIterator[None]:
         yield
     finally:
         # Also when freezing was cancelled: it may have come about all the same.
-        if refusal is None:
-            await _thaw(work)
-        await work.machine.mark(None)
+        await uninterrupted(_thaw(work, frozen=refusal is None))
 
 
-async def _thaw(work: Work) -> None:
-    try:
-        await work.machine.thaw()
-    except HypervisorFailed as error:
-        work.warnings.append(f"The guest's file systems may still be frozen: {error}")
+async def _thaw(work: Work, *, frozen: bool) -> None:
+    if frozen:
+        try:
+            await work.machine.thaw()
+        except HypervisorFailed as error:
+            work.warnings.append(f"The guest's file systems may still be frozen: {error}")
+    await work.machine.mark(None)
 
 
 async def _begin_job(work: Work) -> None:
@@ -258,7 +265,7 @@ async def _follow(work: Work) -> None:
             f"The machine {work.definition.name} ended while it was backed up."
         ) from error
     if failure is not None:
-        if "No space left" in failure:
+        if means_no_space(failure):
             raise no_space(work.pushed(work.disks[0].target))
         raise HypervisorFailed(f"Copying the disks of {work.definition.name} failed: {failure}.")
     advance(1.0)
@@ -268,5 +275,9 @@ async def forget(work: Work) -> None:
     """Take the job and the checkpoint of a failed backup away, as far as the host lets us."""
     # What cannot be done now is done when the next backup begins; the first error is to be told.
     with contextlib.suppress(EngineError):
-        await abort_own_backup(work.machine, work.plan.folders)
-        await release_checkpoint(work.machine, work.checkpoint)
+        await uninterrupted(_forget(work))
+
+
+async def _forget(work: Work) -> None:
+    await abort_own_backup(work.machine, work.plan.folders)
+    await release_checkpoint(work.machine, work.checkpoint)

@@ -18,7 +18,7 @@ from holdfast.engine.errors import ChainBroken, EngineError, MachineBusy, Machin
 from holdfast.engine.failures import folder_gone, writing_failure
 from holdfast.engine.image_lock import unchanged_while_read
 from holdfast.engine.image_restore import restore_image
-from holdfast.engine.libvirt_connection import LibvirtConnection
+from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
 from holdfast.engine.libvirt_domain import Identity, new_identity, read_definition, rewritten
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
@@ -106,7 +106,7 @@ async def restore_machine(
                 await machine.start()
         except BaseException:
             with contextlib.suppress(EngineError):
-                await _remove(machine)
+                await uninterrupted(_remove(machine))
             raise
     return RestoredMachine(identity.uuid, name, {key: path for key, (path, _) in places.items()})
 

@@ -84,7 +84,10 @@ async def _has_job(machine: LibvirtMachine) -> bool:
 
 
 def _ours(targets: Collection[Path], folders: Collection[Path]) -> bool:
-    return all(path.name.endswith(PARTIAL_SUFFIX) and path.parent in folders for path in targets)
+    # A job that another program pulls from writes to no target at all.
+    return bool(targets) and all(
+        path.name.endswith(PARTIAL_SUFFIX) and path.parent in folders for path in targets
+    )
 
 
 async def release_checkpoints(
