@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ from holdfast.engine.image import (
 )
 from holdfast.engine.progress import Progress
 
-from .lab import MIB, Disk, wait_until
+from .lab import MIB, Disk, serves, wait_until
 
 MakeDisk = Callable[..., Disk]
 
@@ -220,7 +221,8 @@ async def test_an_image_that_a_machine_writes_to_is_refused(
         ["qemu-nbd", "--persistent", "-k", socket, "-f", disk.format, disk.path]
     )
     try:
-        wait_until(socket.exists)
+        # The socket is there before the image is opened, but answers only after.
+        wait_until(partial(serves, socket))
         with pytest.raises(ImageInUse, match="usually a running machine"):
             await back_up(disk, folder, "b", parent)
         with pytest.raises(ImageInUse):
