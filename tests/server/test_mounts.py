@@ -14,12 +14,14 @@ import pytest
 from sqlalchemy import select
 
 from engine.lab import processes
+from holdfast.engine.errors import EngineError, ToolFailed
 from holdfast.manager.in_process import InProcessTransport
 from holdfast.server import tables
 from holdfast.server.messages import Command
+from holdfast.server.mounts import MountLimits
 from support.disks import ext_image, sample_tree
 
-from .lab import Lab
+from .lab import HandClock, Lab, running_lab
 
 OpenLab = Callable[[], AbstractAsyncContextManager[Lab]]
 
@@ -141,6 +143,57 @@ async def test_retention_is_not_kept_waiting_by_a_mount(lab: Lab) -> None:
     assert not lab.server.mounts.of(point)
     outcome = await lab.command("restore-file", mount, path="volume1/hello.txt", download=True)
     assert "Cannot find mount" in outcome.message
+
+
+async def test_a_download_that_nobody_goes_on_with_keeps_no_backup_waiting(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    async with running_lab(tmp_path, clock, MountLimits(stalled_seconds=0.2)) as lab:
+        job, point, _ = await machine(lab, retention=1)
+        mount = await mounted(lab, point)
+        with lab.server.mounts.using(mount) as held:
+            pieces = lab.server.mounts.content(held, ("volume1", "big.bin"))
+            assert await anext(pieces)
+            async with asyncio.timeout(30):
+                session = await lab.run(job)
+            assert session.values["Result"] == "Success"
+            assert not lab.server.mounts.of(point)
+            with pytest.raises(ToolFailed, match="not open any more"):
+                await anext(pieces)
+
+
+async def test_a_stalled_download_of_a_directory_keeps_no_repository_locked(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    async with running_lab(tmp_path, clock, MountLimits(stalled_seconds=0.2)) as lab:
+        sample_tree(lab.source("share"))
+        job = await lab.create_job("share", job="Shares", kind="NasBackup", retention=1)
+        await lab.run(job)
+        [row] = await lab.rows(tables.machine_point)
+        mount = await mounted(lab, row.uid)
+        with lab.server.mounts.using(mount) as held:
+            pieces = lab.server.mounts.content(held, ("share", "big.bin"))
+            assert await anext(pieces)
+            (dump,) = processes("restic", f"dump {row.snapshot_id}")
+            async with asyncio.timeout(30):
+                session = await lab.run(job)
+            assert session.values["Result"] == "Success", session.values
+            assert dump not in processes("restic", "dump")
+            with pytest.raises(EngineError):
+                _ = [piece async for piece in pieces]
+
+
+async def test_a_mount_whose_reader_takes_nothing_is_given_up(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    async with running_lab(tmp_path, clock, MountLimits(idle_seconds=0.4)) as lab:
+        _, point, _ = await machine(lab)
+        mount = await mounted(lab, point)
+        with lab.server.mounts.using(mount) as held:
+            assert await anext(lab.server.mounts.content(held, ("volume1", "big.bin")))
+            async with asyncio.timeout(10):
+                while lab.server.mounts.of(point):
+                    await asyncio.sleep(0.05)
 
 
 async def test_stopping_the_server_releases_every_mount(open_lab: OpenLab) -> None:
