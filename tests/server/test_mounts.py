@@ -16,7 +16,8 @@ from sqlalchemy import select
 from engine.lab import processes
 from holdfast.engine.errors import EngineError, ToolFailed
 from holdfast.manager.in_process import InProcessTransport
-from holdfast.server import tables
+from holdfast.server import chain_locks, tables
+from holdfast.server.journal import ChainKey
 from holdfast.server.messages import Command
 from holdfast.server.mounts import MountLimits
 from support.disks import ext_image, sample_tree
@@ -129,6 +130,22 @@ async def test_a_restore_never_leaves_its_directory(lab: Lab, tmp_path: Path) ->
     for path in ("share/../../x", "..", "share"):
         outcome = await lab.command("restore-file", mount, path=path)
         assert not outcome.success, path
+
+
+async def test_a_restore_that_would_wait_for_retention_is_refused(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point, _ = await directory(lab)
+    monkeypatch.setattr(chain_locks, "PATIENCE", 0.1)
+    [row] = await lab.rows(tables.machine_point)
+    async with lab.server.catalog._locks.files.hold(
+        ChainKey.of(row.backup_uid, row.kind, row.reference)
+    ):
+        for operation, more in (("restore-catalog-file", {"path": "share/x"}), ("mount-point", {})):
+            async with asyncio.timeout(10):
+                outcome = await lab.command(operation, point, **more)
+            assert "being worked on by retention" in outcome.message
+    assert not await lab.resources("RestoreSession")
 
 
 async def test_retention_is_not_kept_waiting_by_a_mount(lab: Lab) -> None:

@@ -23,7 +23,7 @@ from sqlalchemy import Row
 from holdfast.engine.browser import Browser
 from holdfast.engine.guest_disk import GuestDisk
 from holdfast.engine.guest_snapshot import GuestSnapshot
-from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.chain_locks import ChainLocks, share_soon
 from holdfast.server.journal import ChainKey
 from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import Repositories
@@ -32,8 +32,6 @@ from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 
-#: How long to wait for a point whose files are being merged, before saying so.
-_PATIENCE = 15.0
 _LOOK_SECONDS = 5.0
 
 
@@ -181,14 +179,8 @@ class Mounts:
             place = await self._repositories.place_of(row.backup_uid)
             await asyncio.to_thread(place.repository.ensure_available)
             key = ChainKey.of(row.backup_uid, row.kind, row.reference)
-            sharing = self._locks.files.share(key, lambda: self._leave(uid))
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    await held.enter_async_context(sharing)
-            except TimeoutError as error:
-                raise RefusedError(
-                    "The restore point is being worked on by retention. Try again later."
-                ) from error
+            sharing = share_soon(self._locks.files, key, lambda: self._leave(uid))
+            await held.enter_async_context(sharing)
             # Retention may have taken it, or merged its file, while we waited.
             row = await self._store.read(lambda c: point_row(c, row.uid))
             browser: Browser
