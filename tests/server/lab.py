@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select
 from holdfast.server import outbox
 from holdfast.server.backup_server import BackupServer
 from holdfast.server.messages import Change, Command, Outcome
+from holdfast.server.mounts import MountLimits
 
 MIB = 1024 * 1024
 
@@ -174,10 +175,12 @@ class Lab:
 
 
 @asynccontextmanager
-async def running_lab(folder: Path, clock: HandClock) -> AsyncIterator[Lab]:
+async def running_lab(
+    folder: Path, clock: HandClock, mount_limits: MountLimits | None = None
+) -> AsyncIterator[Lab]:
     """Run a server on a folder."""
     (folder / "sources").mkdir(exist_ok=True)
-    server = BackupServer(folder / "server", "backup01", clock=clock)
+    server = BackupServer(folder / "server", "backup01", clock=clock, mount_limits=mount_limits)
     await server.start()
     await server.wait_until_idle()
     try:
