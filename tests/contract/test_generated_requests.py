@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
 import anyio
@@ -195,6 +196,9 @@ def check(case: Case, request: requests.PreparedRequest, answered: Answered) -> 
     what = f"{request.method} {request.url} {request.headers} {request.body!r}\n{answered}"[:4000]
     if answered.status >= 500:
         assert str(answered.status) in raw["responses"], what
+    if "%3f" in urlsplit(request.url or "").path.lower():
+        # Taken for the beginning of the query, as some clients write it: another call is answered.
+        return
     media = answered.headers.get("content-type", [""])[0]
     if media.startswith("application/xml") and "/schema.xsd" not in case.path:
         check_document(answered.content, CORE)

@@ -377,11 +377,11 @@ async def test_outside_program_decides_for_accounts_without_a_password(
     try:
         accounts = manager.accounts
         await accounts.create("admin", "secret", Role.PORTAL_ADMINISTRATOR)
-        ann = NewAccount("domain\\ANN", (Role.PORTAL_USER,), kind="ExternalUser")
+        ann = NewAccount("DOMAIN\\ann", (Role.PORTAL_USER,), kind="ExternalUser")
         await accounts.add(ann)
         await accounts.add(NewAccount("group", (Role.PORTAL_USER,), kind="ExternalGroup"))
-        known = await accounts.authenticate("DOMAIN\\ann", "pä ß", "here")
-        assert known.name == "domain\\ANN"
+        known = await accounts.authenticate("domain\\ANN", "pä ß", "here")
+        assert known.name == "DOMAIN\\ann"
         assert (await accounts.authenticate("admin", "secret", "here")).name == "admin"
         for name, password in (
             ("DOMAIN\\ann", "other"),
@@ -391,6 +391,21 @@ async def test_outside_program_decides_for_accounts_without_a_password(
         ):
             with pytest.raises(LogonRefused):
                 await accounts.authenticate(name, password, f"from {name}{password}")
+    finally:
+        await manager.stop()
+
+
+async def test_whose_name_differs_in_case_alone_is_somebody_else_to_the_program(
+    tmp_path: Path, program: Path
+) -> None:
+    manager = EnterpriseManager(tmp_path / "data", logon_program=program)
+    await manager.start()
+    try:
+        # The program's DOMAIN\\ann proves only DOMAIN\\ann.
+        admin = NewAccount("domain\\ANN", (Role.PORTAL_ADMINISTRATOR,), kind="ExternalUser")
+        await manager.accounts.add(admin)
+        with pytest.raises(LogonRefused):
+            await manager.accounts.authenticate("DOMAIN\\ann", "pä ß", "here")
     finally:
         await manager.stop()
 

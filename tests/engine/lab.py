@@ -2,6 +2,7 @@
 
 import os
 import random
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -89,6 +90,16 @@ def processes(name: str, mentioning: object) -> list[int]:
         if is_it and not zombie:
             found.append(int(entry.name))
     return found
+
+
+def serves(path: Path) -> bool:
+    """Given the path of a socket, say whether an NBD server answers there."""
+    with socket.socket(socket.AF_UNIX) as line:
+        try:
+            line.connect(str(path))
+            return line.recv(8) == b"NBDMAGIC"
+        except OSError:
+            return False
 
 
 def wait_until(condition: Callable[[], object], *, seconds: float = 10) -> None:

@@ -259,9 +259,13 @@ async def test_a_lock_that_stays_is_told_and_a_stale_one_removed(
     backup = asyncio.create_task(back_up(made_repository, tree, "t"))
     while not list((made_repository.folder / "locks").iterdir()):
         await asyncio.sleep(0.005)
+    holding = processes("restic", made_repository.folder)
+    for process in holding:
+        # However long the prune takes to begin, the lock is still there.
+        os.kill(process, signal.SIGSTOP)
     with pytest.raises(RepositoryUnavailable, match="locked by another restic"):
         await made_repository.prune()
-    for process in processes("restic", made_repository.folder):
+    for process in holding:
         os.kill(process, signal.SIGKILL)
     with pytest.raises(EngineError, match="signal 9"):
         await backup

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.engine import guest_disk
 from holdfast.engine.browser import NoSuchEntry
-from holdfast.engine.errors import EngineError
+from holdfast.engine.errors import EngineError, ToolFailed
 from holdfast.engine.guest_entry import WrongPathError, path_parts, shown_name
 from support.disks import ext_image, partitioned, sample_tree
 
@@ -43,6 +44,17 @@ async def test_every_partition_is_a_volume(tmp_path: Path) -> None:
         assert [entry.name for entry in roots.entries] == ["volume1", "volume2"]
         assert await read(disk, "volume1", "which") == b"0"
         assert await read(disk, "volume2", "which") == b"1"
+
+
+async def test_a_reader_that_was_taken_over_fills_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample_tree(tmp_path / "tree")
+    ext_image(tmp_path / "disk.raw", tmp_path / "tree")
+    async with opened(tmp_path, tmp_path / "disk.raw") as disk:
+        monkeypatch.setattr(guest_disk, "LARGEST_ANSWER", 10)
+        with pytest.raises(ToolFailed):
+            await disk.entry(("volume1", "hello.txt"))
 
 
 async def test_nothing_is_left_running(tmp_path: Path) -> None:

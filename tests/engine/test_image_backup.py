@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ from holdfast.engine.image import (
 )
 from holdfast.engine.progress import Progress
 
-from .lab import MIB, Disk, wait_until
+from .lab import MIB, Disk, serves, wait_until
 
 MakeDisk = Callable[..., Disk]
 
@@ -220,7 +221,8 @@ async def test_an_image_that_a_machine_writes_to_is_refused(
         ["qemu-nbd", "--persistent", "-k", socket, "-f", disk.format, disk.path]
     )
     try:
-        wait_until(socket.exists)
+        # The socket is there before the image is opened, but answers only after.
+        wait_until(partial(serves, socket))
         with pytest.raises(ImageInUse, match="usually a running machine"):
             await back_up(disk, folder, "b", parent)
         with pytest.raises(ImageInUse):
@@ -290,6 +292,60 @@ async def test_a_restore_keeps_what_exists_unless_told_otherwise(
     assert target.read_text() == "precious"
     await restore_image(result.path, target, overwrite=True)
     assert target.read_bytes() == disk.content
+
+
+async def test_a_restored_disk_is_read_by_nobody_who_could_not_read_the_one_before(
+    make_disk: MakeDisk, folder: Path, tmp_path: Path
+) -> None:
+    result = await back_up(make_disk(), folder, "a")
+    target = tmp_path / "restored"
+    seen: set[int] = set()
+
+    def look(_progress: Progress) -> None:
+        seen.update(path.stat().st_mode & 0o777 for path in tmp_path.glob("restored*.partial"))
+
+    await restore_image(result.path, target, look)
+    assert seen == {0o600}
+    assert target.stat().st_mode & 0o777 == 0o600
+    target.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(target, 1234, 2345)
+    before = target.stat()
+    await restore_image(result.path, target, overwrite=True)
+    after = target.stat()
+    assert after.st_ino != before.st_ino
+    assert (after.st_mode, after.st_uid, after.st_gid) == (
+        before.st_mode,
+        before.st_uid,
+        before.st_gid,
+    )
+
+
+async def test_a_machine_started_during_a_restore_keeps_its_disk(
+    make_disk: MakeDisk, folder: Path, tmp_path: Path
+) -> None:
+    result = await back_up(make_disk(), folder, "a")
+    target, socket = tmp_path / "disk.raw", tmp_path / "socket"
+    target.write_bytes(b"precious" * 512)
+    machines: list[subprocess.Popen[bytes]] = []
+
+    def start_machine(_progress: Progress) -> None:
+        if not machines:
+            machines.append(
+                subprocess.Popen(["qemu-nbd", "--persistent", "-k", socket, "-f", "raw", target])
+            )
+            wait_until(socket.exists)
+
+    try:
+        with pytest.raises(ImageInUse):
+            await restore_image(result.path, target, start_machine, overwrite=True)
+    finally:
+        for machine in machines:
+            machine.kill()
+            machine.wait()
+    assert machines
+    assert target.read_bytes() == b"precious" * 512
+    assert not list(tmp_path.glob("*.partial"))
 
 
 async def test_a_restore_to_qcow2_is_whole_by_itself(

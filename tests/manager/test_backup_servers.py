@@ -54,8 +54,13 @@ async def test_a_stored_connection_that_is_down_holds_up_nothing(tmp_path: Path)
         assert servers.get(SERVER) is not None
         with pytest.raises(BackupServerUnavailable, match="does not answer"):
             await servers.execute(SERVER, "create-password", None, {}, "admin")
+        collector = servers.get(SERVER)
+        assert collector is not None
         async with asyncio.timeout(10):
             await servers.stop()
+        # Who was asking just then is told so, in the words for a server that cannot be reached.
+        with pytest.raises(BackupServerUnavailable, match="no longer connected"):
+            await collector.connection.information()
 
 
 async def test_without_its_key_a_connection_is_not_used_but_can_be_removed(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select
 from holdfast.server import outbox
 from holdfast.server.backup_server import BackupServer
 from holdfast.server.messages import Change, Command, Outcome
+from holdfast.server.mounts import MountLimits
 from holdfast.server.platform import Platform
 
 MIB = 1024 * 1024
@@ -176,11 +177,21 @@ class Lab:
 
 @asynccontextmanager
 async def running_lab(
-    folder: Path, clock: HandClock, platform: Platform | None = None
+    folder: Path,
+    clock: HandClock,
+    mount_limits: MountLimits | None = None,
+    *,
+    platform: Platform | None = None,
 ) -> AsyncIterator[Lab]:
     """Run a server on a folder."""
     (folder / "sources").mkdir(exist_ok=True)
-    server = BackupServer(folder / "server", "backup01", clock=clock, platform=platform)
+    server = BackupServer(
+        folder / "server",
+        "backup01",
+        clock=clock,
+        platform=platform,
+        mount_limits=mount_limits,
+    )
     await server.start()
     await server.wait_until_idle()
     try:

@@ -38,6 +38,21 @@ async def test_a_backup_whose_files_cannot_be_indexed_is_none_the_worse(
     assert not await lab.resources("CatalogVm")
 
 
+async def test_one_strange_point_does_not_end_the_catalog(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        # As a time beyond what a database holds, out of a disk made for it.
+        failing(patched, OverflowError("Python int too large to convert to SQLite INTEGER"))
+        await machine(lab)
+        job = await lab.create_job("web.raw")
+        assert (await lab.run(job)).values["Result"] == "Success"
+        await lab.server.catalog.catch_up()
+    await lab.run(job)
+    await lab.server.catalog.catch_up()
+    assert len(await lab.resources("CatalogVmRestorePoint")) == 1
+
+
 async def test_what_could_not_be_indexed_for_now_is_indexed_later(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ def platform() -> ToyPlatform:
 
 @pytest.fixture
 async def lab(tmp_path: Path, clock: HandClock, platform: ToyPlatform) -> AsyncIterator[Lab]:
-    async with running_lab(tmp_path, clock, platform) as lab:
+    async with running_lab(tmp_path, clock, platform=platform) as lab:
         yield lab
 
 
@@ -248,7 +248,7 @@ async def test_a_backup_that_is_stopped_or_cut_off_leaves_nothing(
     here.add("web")
     platform.slow = True
     files = tmp_path / "repository"
-    async with running_lab(tmp_path, clock, platform) as lab:
+    async with running_lab(tmp_path, clock, platform=platform) as lab:
         uid = await add_host(lab)
         job = await make_job(lab, host_reference(uid))
 
@@ -270,10 +270,10 @@ async def test_a_backup_that_is_stopped_or_cut_off_leaves_nothing(
     assert not kept.exists()
     kept.touch()
     kept.with_suffix(".qcow2.pushed.partial").touch()
-    async with running_lab(tmp_path, clock, platform) as lab:
+    async with running_lab(tmp_path, clock, platform=platform) as lab:
         values = key | {"uid": intent.uid, "work": intent.work}
         await lab.write(lambda c: c.execute(tables.intent.insert().values(values)))
-    async with running_lab(tmp_path, clock, platform) as lab:
+    async with running_lab(tmp_path, clock, platform=platform) as lab:
         assert await lab.rows(tables.intent) == []
         assert not any(files.glob("*/*.qcow2*"))
         sessions = await lab.resources("BackupJobSession")

@@ -34,7 +34,7 @@ def platform() -> ToyPlatform:
 
 @pytest.fixture
 async def lab(tmp_path: Path, clock: HandClock, platform: ToyPlatform) -> AsyncIterator[Lab]:
-    async with running_lab(tmp_path, clock, platform) as lab:
+    async with running_lab(tmp_path, clock, platform=platform) as lab:
         yield lab
 
 

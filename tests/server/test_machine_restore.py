@@ -12,10 +12,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import Connection
 
 from holdfast.engine.image import restore_image
-from holdfast.server import point_restore
+from holdfast.server import point_restore, restore_sessions
 from holdfast.server.messages import Change
+from holdfast.server.restore_plan import MachineRestoreOptions, plan_machine, point_row
 
 from .lab import Lab, write_image
 
@@ -155,6 +157,25 @@ async def test_a_restore_can_be_stopped_and_leaves_the_original(
     assert not list(lab.folder.glob("sources/*.partial"))
     again = await lab.command("stop-restore", session)
     assert "has ended already" in again.message
+
+
+async def test_a_restore_stopped_before_it_began_is_not_told_as_done(lab: Lab) -> None:
+    _, point = await backed_up(lab)
+
+    def begin_and_stop(connection: Connection) -> UUID:
+        row = point_row(connection, point)
+        options = MachineRestoreOptions(new_name="b")
+        uid = restore_sessions.begin(connection, plan_machine(connection, row, options), row, 1)
+        restore_sessions.request_stop(connection, uid, "Stopped by operator.")
+        return uid
+
+    session = await lab.write(begin_and_stop)
+    lab.server._restores.launch(session)
+    await lab.server.wait_until_idle()
+    values = (await lab.resource("RestoreSession", session)).values
+    assert (values["State"], values["Result"]) == ("Stopped", "Failed")
+    assert values["FailureMessage"] == "Stopped by operator."
+    assert not lab.source("b.raw").exists()
 
 
 async def test_what_a_crash_leaves_of_a_restore_is_removed_and_its_session_ended(

@@ -14,12 +14,15 @@ import pytest
 from sqlalchemy import select
 
 from engine.lab import processes
+from holdfast.engine.errors import EngineError, ToolFailed
 from holdfast.manager.in_process import InProcessTransport
-from holdfast.server import tables
+from holdfast.server import chain_locks, tables
+from holdfast.server.journal import ChainKey
 from holdfast.server.messages import Command
+from holdfast.server.mounts import MountLimits
 from support.disks import ext_image, sample_tree
 
-from .lab import Lab
+from .lab import HandClock, Lab, running_lab
 
 OpenLab = Callable[[], AbstractAsyncContextManager[Lab]]
 
@@ -129,6 +132,22 @@ async def test_a_restore_never_leaves_its_directory(lab: Lab, tmp_path: Path) ->
         assert not outcome.success, path
 
 
+async def test_a_restore_that_would_wait_for_retention_is_refused(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point, _ = await directory(lab)
+    monkeypatch.setattr(chain_locks, "PATIENCE", 0.1)
+    [row] = await lab.rows(tables.machine_point)
+    async with lab.server.catalog._locks.files.hold(
+        ChainKey.of(row.backup_uid, row.kind, row.reference)
+    ):
+        for operation, more in (("restore-catalog-file", {"path": "share/x"}), ("mount-point", {})):
+            async with asyncio.timeout(10):
+                outcome = await lab.command(operation, point, **more)
+            assert "being worked on by retention" in outcome.message
+    assert not await lab.resources("RestoreSession")
+
+
 async def test_retention_is_not_kept_waiting_by_a_mount(lab: Lab) -> None:
     job, point, _ = await machine(lab, retention=1)
     mount = await mounted(lab, point)
@@ -141,6 +160,57 @@ async def test_retention_is_not_kept_waiting_by_a_mount(lab: Lab) -> None:
     assert not lab.server.mounts.of(point)
     outcome = await lab.command("restore-file", mount, path="volume1/hello.txt", download=True)
     assert "Cannot find mount" in outcome.message
+
+
+async def test_a_download_that_nobody_goes_on_with_keeps_no_backup_waiting(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    async with running_lab(tmp_path, clock, MountLimits(stalled_seconds=0.2)) as lab:
+        job, point, _ = await machine(lab, retention=1)
+        mount = await mounted(lab, point)
+        with lab.server.mounts.using(mount) as held:
+            pieces = lab.server.mounts.content(held, ("volume1", "big.bin"))
+            assert await anext(pieces)
+            async with asyncio.timeout(30):
+                session = await lab.run(job)
+            assert session.values["Result"] == "Success"
+            assert not lab.server.mounts.of(point)
+            with pytest.raises(ToolFailed, match="not open any more"):
+                await anext(pieces)
+
+
+async def test_a_stalled_download_of_a_directory_keeps_no_repository_locked(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    async with running_lab(tmp_path, clock, MountLimits(stalled_seconds=0.2)) as lab:
+        sample_tree(lab.source("share"))
+        job = await lab.create_job("share", job="Shares", kind="NasBackup", retention=1)
+        await lab.run(job)
+        [row] = await lab.rows(tables.machine_point)
+        mount = await mounted(lab, row.uid)
+        with lab.server.mounts.using(mount) as held:
+            pieces = lab.server.mounts.content(held, ("share", "big.bin"))
+            assert await anext(pieces)
+            (dump,) = processes("restic", f"dump {row.snapshot_id}")
+            async with asyncio.timeout(30):
+                session = await lab.run(job)
+            assert session.values["Result"] == "Success", session.values
+            assert dump not in processes("restic", "dump")
+            with pytest.raises(EngineError):
+                _ = [piece async for piece in pieces]
+
+
+async def test_a_mount_whose_reader_takes_nothing_is_given_up(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    async with running_lab(tmp_path, clock, MountLimits(idle_seconds=0.4)) as lab:
+        _, point, _ = await machine(lab)
+        mount = await mounted(lab, point)
+        with lab.server.mounts.using(mount) as held:
+            assert await anext(lab.server.mounts.content(held, ("volume1", "big.bin")))
+            async with asyncio.timeout(10):
+                while lab.server.mounts.of(point):
+                    await asyncio.sleep(0.05)
 
 
 async def test_stopping_the_server_releases_every_mount(open_lab: OpenLab) -> None:

@@ -35,7 +35,15 @@ def _written(
     given = Body(named(component or body.name), body.name, required=True) if body else None
     parameters = (_CREATE,) if "Location" in text else ()
     answers = {status: Answer(text)}
-    return Operation(summary, area, answers, ADMINISTRATOR, parameters=parameters, body=given)
+    return Operation(
+        summary,
+        area,
+        answers,
+        ADMINISTRATOR,
+        parameters=parameters,
+        body=given,
+        asks_server=True,
+    )
 
 
 CREATE_SERVER = _written(

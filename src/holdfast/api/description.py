@@ -76,7 +76,7 @@ class Operation:
 
     A `deprecated` one is served for clients that know no better. One that is not `built` is known
     and answered with 501; of one that is, `unbuilt_values` are those values of its parameter that
-    are.
+    are. One that `asks_server` is answered with 503 while the backup server concerned is down.
     """
 
     summary: str
@@ -90,6 +90,7 @@ class Operation:
     deprecated: bool = False
     built: bool = True
     unbuilt_values: tuple[str, ...] = ()
+    asks_server: bool = False
 
 
 #: Descriptions of the methods of one path.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from holdfast.api.description import (
     ActionChoice,
     Answer,
@@ -22,6 +24,9 @@ from holdfast.schema.file_system import (
 from holdfast.schema.resources.restore_specs import FILE_RESTORE_SPEC
 from holdfast.schema.roles import FILE_RESTORERS, RESTORERS
 
+#: What is in a restore point, its backup server alone can tell.
+_asking = partial(Operation, asks_server=True)
+
 _RESTORE = "Restore"
 _CATALOG = "Guest catalog"
 _POSITIVE = {"type": "integer", "minimum": 1}
@@ -35,8 +40,8 @@ def mounts(point_type: str) -> Operations:
     """Given the type of the points, describe the list of the mounts of one."""
     listed = document(MOUNT_LISTS[point_type].name, "The mounts there are.")
     return {
-        "GET": Operation(f"List the mounts of one {point_type}", _RESTORE, {200: listed}),
-        "POST": Operation(
+        "GET": _asking(f"List the mounts of one {point_type}", _RESTORE, {200: listed}),
+        "POST": _asking(
             f"Mount one {point_type}",
             _RESTORE,
             {202: document("Task", "The task, which leads to the mount.")},
@@ -49,8 +54,8 @@ def mount(point_type: str) -> Operations:
     """Given the type of the points, describe one mount."""
     shown = document(MOUNTS[point_type].name, "The mount, with the roots of its file systems.")
     return {
-        "GET": Operation("Read one mount", _RESTORE, {200: shown}),
-        "DELETE": Operation("Release a mount", _RESTORE, {204: Answer("It is released.")}),
+        "GET": _asking("Read one mount", _RESTORE, {200: shown}),
+        "DELETE": _asking("Release a mount", _RESTORE, {204: Answer("It is released.")}),
     }
 
 
@@ -61,7 +66,7 @@ def files_of_mount() -> Operations:
     body = Body(named(FILE_RESTORE_SPEC.name), FILE_RESTORE_SPEC.name, required=True)
     return {
         "GET": _read(_RESTORE, *ACTIONS, "download"),
-        "POST": Operation(
+        "POST": _asking(
             "Restore a file or folder",
             _RESTORE,
             {202: restored},
@@ -78,7 +83,7 @@ def browsing() -> Operations:
     choices = (ActionChoice("browse", "BrowseVM", RESTORERS),)
     parameters = (_to_name(choices),)
     return {
-        "POST": Operation(
+        "POST": _asking(
             "Browse a point", _CATALOG, {200: started}, parameters=parameters, actions=choices
         )
     }
@@ -90,7 +95,7 @@ def files_of_catalog() -> Operations:
     choices = (ActionChoice("restore", "RestoreFile", RESTORERS),)
     return {
         "GET": _read(_CATALOG, *ACTIONS),
-        "POST": Operation(
+        "POST": _asking(
             "Restore a file",
             _CATALOG,
             {202: restored},
@@ -116,7 +121,7 @@ def _read(area: str, *actions: str) -> Operation:
         media = "application/octet-stream"
         text = f"{text[:-1]}; with download, the content of the file."
     asked = Parameter("action", "What is wanted of it.", {"type": "string", "enum": list(actions)})
-    return Operation(
+    return _asking(
         "Read a file or folder, or what is in a folder",
         area,
         {200: Answer(text, schema, " or ".join(roots), media)},

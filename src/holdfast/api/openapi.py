@@ -163,6 +163,8 @@ def _responses(operation: Operation) -> Iterator[tuple[str, Object]]:
         yield "401", _ERROR_RESPONSE
     if not operation.built or operation.unbuilt_values:
         yield "501", _ERROR_RESPONSE
+    if operation.asks_server:
+        yield "503", _ERROR_RESPONSE
     yield "default", _ERROR_RESPONSE
 
 

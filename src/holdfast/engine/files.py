@@ -7,6 +7,7 @@ itself and a restore puts it directly below its target, wherever the source was.
 import asyncio
 import contextlib
 import os
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -254,13 +255,17 @@ class ResticRepository:
             otherwise=ChainBroken,
         )
 
-    def dump(self, snapshot_id: str, path: str) -> AsyncIterator[bytes]:
-        """Return a file's content, piece by piece; raise ChainBroken when it cannot be read."""
+    def dump(self, snapshot_id: str, path: str, running: set[Process]) -> AsyncIterator[bytes]:
+        """Return a file's content, piece by piece; raise ChainBroken when it cannot be read.
+
+        `running` as in `Restic.output`.
+        """
         return self._restic.output(
             "dump",
             snapshot_id,
             path,
             doing=f"Reading {path} from {snapshot_id}",
+            running=running,
             otherwise=ChainBroken,
         )
 

@@ -19,7 +19,7 @@ import msgspec
 from holdfast.engine.browser import NoSuchEntry
 from holdfast.engine.errors import EngineError, ToolFailed
 from holdfast.engine.guest_entry import Entry, Listing
-from holdfast.engine.guest_protocol import FRAME, LARGEST_PIECE, Request
+from holdfast.engine.guest_protocol import FRAME, LARGEST_ANSWER, LARGEST_PIECE, Request
 from holdfast.engine.image_chain import backup_files
 from holdfast.engine.process import end, spawn
 from holdfast.engine.qemu_image import absolute
@@ -143,6 +143,8 @@ class GuestDisk:
         await self._reader.stdin.drain()
         head = await self._reader.stdout.readexactly(FRAME.size)
         kind, length = FRAME.unpack(head)
+        if length > LARGEST_ANSWER:
+            raise EOFError("the reader of the disk says too much")
         return kind, await self._reader.stdout.readexactly(length)
 
 

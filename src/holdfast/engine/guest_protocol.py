@@ -12,6 +12,8 @@ import msgspec
 
 FRAME = struct.Struct(">cI")
 LARGEST_PIECE = 1024 * 1024
+#: A reader that a disk has taken over must not fill the memory of who asks it.
+LARGEST_ANSWER = 64 * 1024 * 1024
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio.subprocess import Process
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
@@ -22,6 +23,7 @@ from holdfast.engine.guest_entry import (
     part_of,
     shown_name,
 )
+from holdfast.engine.process import end
 
 _KINDS: dict[str, Kind] = {"dir": "directory", "file": "file", "symlink": "link"}
 _KEPT_FOLDERS = 16
@@ -50,6 +52,7 @@ class GuestSnapshot:
         self._snapshot = snapshot_id
         self.root = Entry(name=shown_name(root.encode("utf-8", "replace")), kind="directory")
         self._folders: OrderedDict[tuple[str, ...], dict[str, tuple[str, Entry]]] = OrderedDict()
+        self._reading: set[Process] = set()
         self._turn = asyncio.Lock()
 
     async def entry(self, parts: tuple[str, ...]) -> Entry:
@@ -73,7 +76,7 @@ class GuestSnapshot:
         names, entry = await self.true_path(parts)
         if entry.kind != "file":
             raise NoSuchEntry(f"{entry.name} is not a file.")
-        async for piece in self._repository.dump(self._snapshot, _path(names)):
+        async for piece in self._repository.dump(self._snapshot, _path(names), self._reading):
             yield piece
 
     async def true_path(self, parts: tuple[str, ...]) -> tuple[tuple[str, ...], Entry]:
@@ -87,8 +90,10 @@ class GuestSnapshot:
         await self._repository.list_folder(self._snapshot, None, on_line)
 
     async def close(self) -> None:
-        """Forget what was read."""
+        """Forget what was read, and end what is being read: it has the repository locked."""
         self._folders.clear()
+        for process in list(self._reading):
+            await end(process)
 
     async def _found(self, parts: tuple[str, ...]) -> tuple[tuple[str, ...], Entry]:
         """Return the true names of a path, and what is there. Links are never followed."""

@@ -1,6 +1,7 @@
 """Restores a point's disk image: the backup file and all it depends on become one image again."""
 
 import asyncio
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -30,10 +31,12 @@ async def restore_image(
     """Write the disk as it was at a point to ``target``, as raw, qcow2 or vmdk.
 
     The target appears only when it is whole and on stable storage; an existing one is kept
-    unless ``overwrite`` is set, and then until that moment. Raise ChainBroken naming the file
-    when a backup file is missing or damaged, ImageInUse when a machine runs on the target or the
-    chain is being merged, EngineError when the target may not be written, NoSpace, ToolMissing
-    or ToolFailed; then, and when cancelled, no temporary is left.
+    unless ``overwrite`` is set, and then until that moment: the new one has its owner and its
+    permissions. Where there was none, the new one is for this account alone.
+
+    Raise ChainBroken naming the file when a backup file is missing or damaged, ImageInUse when a
+    machine runs on the target or the chain is being merged, EngineError when the target may not be
+    written, NoSpace, ToolMissing or ToolFailed; then, and when cancelled, no temporary is left.
     """
     if format not in FORMATS:
         raise EngineError(f"A disk can be restored as {', '.join(FORMATS)}, not as {format}.")
@@ -47,6 +50,7 @@ async def restore_image(
     phases = Phases(on_progress, _WEIGHTS, header.virtual_size)
     partial = partial_name(target)
     async with discarded_on_exit(partial):
+        await asyncio.to_thread(_make_private, partial)
         await run_qemu_image(
             convert_arguments(point, partial, source_format="qcow2", target_format=format),
             doing=f"Restoring {point} to {target}",
@@ -55,6 +59,9 @@ async def restore_image(
             unreadable=ChainBroken,
         )
         try:
+            # Writing took its time: a machine may have been started on the old file meanwhile.
+            await asyncio.to_thread(_ensure_allowed, target, overwrite)
+            await asyncio.to_thread(_adopt_permissions, partial, target)
             await publish(partial, target, overwrite=overwrite)
         except FileExistsError as error:
             raise _already_there(target) from error
@@ -75,6 +82,27 @@ def _ensure_allowed(target: Path, overwrite: bool) -> None:
     # A machine running on the old file would go on writing to it, unseen, after the rename.
     with unchanged_while_read([target]):
         return
+
+
+def _make_private(partial: Path) -> None:
+    """Make an empty file that nobody else may read: all of a machine's disk comes into it."""
+    try:
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise writing_failure(error, partial) from error
+
+
+def _adopt_permissions(partial: Path, target: Path) -> None:
+    """Give a file the owner and the permissions of the one whose place it takes, if any."""
+    try:
+        old = target.lstat()
+    except FileNotFoundError:
+        return
+    # Only root may give files away, and some file systems know of neither.
+    with contextlib.suppress(PermissionError):
+        os.chown(partial, old.st_uid, old.st_gid)
+    with contextlib.suppress(PermissionError):
+        partial.chmod(stat.S_IMODE(old.st_mode))
 
 
 def _already_there(target: Path) -> EngineError:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import time
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -217,13 +218,19 @@ class Restic:
         await self._call_once("unlock", doing=f"Removing stale locks in {self.folder}")
 
     async def output(
-        self, *arguments: str, doing: str, otherwise: type[EngineError] = ToolFailed
+        self,
+        *arguments: str,
+        doing: str,
+        running: set[Process],
+        otherwise: type[EngineError] = ToolFailed,
     ) -> AsyncIterator[bytes]:
         """Run a restic command and return what it writes, piece by piece.
 
-        Raise the engine error its failure means, at the end. Nothing is kept in memory.
+        Raise the engine error its failure means, at the end. Nothing is kept in memory. While it
+        runs, its process is among `running`: whoever lets it wait for ever can so be cut off.
         """
         process = await spawn(self._command(*arguments), environment=self._environment())
+        running.add(process)
         assert process.stdout is not None  # noqa: S101 - both are pipes
         assert process.stderr is not None  # noqa: S101
         words = asyncio.create_task(_last_of(process.stderr))
@@ -235,6 +242,7 @@ class Restic:
                 raise self._failure(completed, doing, self.folder, otherwise)
         finally:
             await end(process)
+            running.discard(process)
             words.cancel()
             await asyncio.gather(words, return_exceptions=True)
 

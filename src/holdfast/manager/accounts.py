@@ -204,7 +204,10 @@ class Accounts:
         # Whoever sends many at once waits here, and is then refused by what the first have failed.
         async with turns:
             await self.failures.refuse_while_delayed(name, address)
-            if not await check.accepts(name, password) or not can_log_on:
+            # By the name of the account, not as it was typed: a program that tells names apart by
+            # their case would prove somebody else.
+            known = row[1] if row is not None else name
+            if not await check.accepts(known, password) or not can_log_on:
                 await self.failures.count(name, address)
                 raise LogonRefused("The user name or the password is wrong.")
             await self.failures.forget(name, address)

@@ -148,11 +148,11 @@ class BackupServerConnection:
         self, path: str, parameters: dict[str, str | int]
     ) -> AsyncIterator[httpx.Response]:
         """Ask for a file's content, to be read piece by piece. Raises as `release` does."""
-        with _told():
+        with _told(self._client):
             request = self._client.build_request("GET", path, params=parameters)
             answer = await self._client.send(request, stream=True)
         try:
-            with _told():
+            with _told(self._client):
                 if answer.status_code != httpx.codes.OK:
                     await answer.aread()
                 _ensure_done(answer, path)
@@ -180,7 +180,7 @@ class BackupServerConnection:
         body: bytes | None = None,
         limit: float = _ANSWER_LIMIT,
     ) -> httpx.Response:
-        with _told():
+        with _told(self._client):
             return await self._client.request(
                 method,
                 path,
@@ -195,10 +195,15 @@ def _timeout(answer: float) -> httpx.Timeout:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(client: httpx.AsyncClient) -> Iterator[None]:
     """Say in one kind of error that a backup server does not answer, or is not the one meant."""
     try:
         yield
+    except RuntimeError as error:
+        # httpx has no error of its own for a line that was let go while somebody was asking.
+        if not client.is_closed:
+            raise
+        raise BackupServerUnavailable("it is no longer connected") from error
     except httpx.HTTPError as error:
         if (refused := caused_by_certificate(error)) is not None:
             raise BackupServerNotTrusted(str(refused.args[0])) from error

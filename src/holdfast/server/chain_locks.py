@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from holdfast.server.journal import ChainKey
+from holdfast.server.refusal import RefusedError
+
+#: How many seconds to wait for a point whose files are being merged, before saying so.
+PATIENCE = 15.0
 
 
 class KeyedLocks:
@@ -113,6 +117,22 @@ class FileLocks:
             files.users -= 1
             if not files.users:
                 del self._files[key]
+
+
+@asynccontextmanager
+async def share_soon(
+    locks: FileLocks, key: ChainKey, please_leave: Callable[[], None] | None = None
+) -> AsyncIterator[None]:
+    """As `FileLocks.share`, but refuse when the files cannot be had within a moment."""
+    async with AsyncExitStack() as held:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await held.enter_async_context(locks.share(key, please_leave))
+        except TimeoutError as error:
+            raise RefusedError(
+                "The restore point is being worked on by retention. Try again later."
+            ) from error
+        yield
 
 
 class ChainLocks:

@@ -115,6 +115,12 @@ class GuestCatalog:
             reason = str(error) or "it took too long"
             _LOGGER.warning('The files of "%s" are not indexed: %s', row.display_name, reason)
             return 0
+        except (SQLAlchemyError, OSError):
+            raise  # our own database or disk, not what the point holds
+        except Exception:
+            # What is in a point was written by others: one must not end the catalog of all.
+            _LOGGER.exception('The files of "%s" are not indexed', row.display_name)
+            return 0
 
     async def _unless(self, stopped: asyncio.Event, work: Coroutine[None, None, int]) -> int | None:
         """Return what the work returns, or None when it is to stop before it is done."""

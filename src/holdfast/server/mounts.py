@@ -7,11 +7,12 @@ while, or when retention needs them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -22,7 +23,7 @@ from sqlalchemy import Row
 from holdfast.engine.browser import Browser
 from holdfast.engine.guest_disk import GuestDisk
 from holdfast.engine.guest_snapshot import GuestSnapshot
-from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.chain_locks import ChainLocks, share_soon
 from holdfast.server.journal import ChainKey
 from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import Repositories
@@ -31,16 +32,19 @@ from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 
-#: How long to wait for a point whose files are being merged, before saying so.
-_PATIENCE = 15.0
 _LOOK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class MountLimits:
-    """How many mounts there may be, and after how many seconds without use one is released."""
+    """How many mounts there may be, and after how many seconds without use one is released.
+
+    Who reads and takes nothing for `idle_seconds` does not use it any more either, and for
+    `stalled_seconds` when retention waits.
+    """
 
     idle_seconds: float = 600.0
+    stalled_seconds: float = 60.0
     greatest: int = 16
     greatest_per_point: int = 4
 
@@ -112,13 +116,14 @@ class Mounts:
         found = [each for each in self._mounts.values() if each.point == point and not each.leaving]
         return sorted(found, key=lambda mount: mount.number)
 
-    @contextmanager
+    @contextlib.contextmanager
     def using(self, uid: UUID) -> Iterator[Mount]:
         """Use a mount; it stays meanwhile, unless somebody releases it. Refuse an unknown one."""
         mount = self._mounts.get(uid)
         if mount is None or mount.leaving:
             raise RefusedError(f"Cannot find mount [{uid}].")
         mount.users += 1
+        mount.used = time.monotonic()
         mount.unused.clear()
         try:
             yield mount
@@ -158,10 +163,13 @@ class Mounts:
             await self.release_idle()
 
     async def release_idle(self) -> None:
-        """Release the mounts that were not used for a while."""
+        """Release the mounts that were not used for a while.
+
+        Also one with a reader who takes nothing: it would have its place for ever.
+        """
         since = time.monotonic() - self._limits.idle_seconds
         for mount in list(self._mounts.values()):
-            if not mount.users and mount.used < since:
+            if mount.used < since:
                 _LOGGER.info("Mount %s of %s was not used any more", mount.number, mount.point)
                 await self._release_quietly(mount.uid)
 
@@ -171,14 +179,8 @@ class Mounts:
             place = await self._repositories.place_of(row.backup_uid)
             await asyncio.to_thread(place.repository.ensure_available)
             key = ChainKey.of(row.backup_uid, row.kind, row.reference)
-            sharing = self._locks.files.share(key, lambda: self._leave(uid))
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    await held.enter_async_context(sharing)
-            except TimeoutError as error:
-                raise RefusedError(
-                    "The restore point is being worked on by retention. Try again later."
-                ) from error
+            sharing = share_soon(self._locks.files, key, lambda: self._leave(uid))
+            await held.enter_async_context(sharing)
             # Retention may have taken it, or merged its file, while we waited.
             row = await self._store.read(lambda c: point_row(c, row.uid))
             browser: Browser
@@ -203,7 +205,7 @@ class Mounts:
         return mount
 
     def _leave(self, uid: UUID) -> None:
-        """Release a mount as soon as nobody reads from it: retention waits for its files."""
+        """Release a mount as soon as nobody reads on: retention waits for its files."""
         if uid not in self._mounts:
             self._unwelcome.add(uid)
             return
@@ -216,8 +218,17 @@ class Mounts:
         if mount is None:
             return
         mount.leaving = True
-        if mount.users:
-            await mount.unused.wait()
+        while mount.users:
+            left = mount.used + self._limits.stalled_seconds - time.monotonic()
+            if left <= 0:
+                # A download that nobody goes on with must not stand in the way of a backup.
+                _LOGGER.warning(
+                    "Mount %s of %s is released: its reader has stalled", uid, mount.point
+                )
+                break
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await mount.unused.wait()
         await self._release_quietly(uid)
 
     async def _release_quietly(self, uid: UUID) -> None:

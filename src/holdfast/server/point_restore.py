@@ -18,7 +18,7 @@ from holdfast.engine.image_chain import backup_files
 from holdfast.engine.progress import Phases, Progress, ProgressCallback
 from holdfast.engine.tree_restore import restore_into_tree
 from holdfast.server import tables
-from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.chain_locks import ChainLocks, share_soon
 from holdfast.server.journal import ChainKey
 from holdfast.server.repositories import BackupPlace, Repositories
 from holdfast.server.restore_plan import Plan, RestoreFiles, RestoreMachine, point_row
@@ -57,14 +57,17 @@ class PointRestore:
         """Given a path in a directory's point as it is shown, return the names restic knows.
 
         The path begins with the name of the directory. None for a machine's point. Refuse an
-        unknown point; raise NoSuchEntry for what is not in it.
+        unknown point, and one that retention works on for longer than a moment: whoever asked does
+        not expect a restore that begins hours later. Raise NoSuchEntry for what is not in it.
         """
         row = await self._store.read(lambda c: point_row(c, point))
         if row.snapshot_id is None:
             return ()
         place = await self._repositories.place_of(row.backup_uid)
         await asyncio.to_thread(place.repository.ensure_available)
-        async with self._locks.files.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
+        key = ChainKey.of(row.backup_uid, row.kind, row.reference)
+        async with share_soon(self._locks.files, key):
+            row = await self._store.read(lambda c: point_row(c, point))
             root = Path(row.source_path).name or row.display_name
             names, _ = await GuestSnapshot(place.files(), row.snapshot_id, root).true_path(parts)
             return names

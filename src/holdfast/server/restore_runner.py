@@ -107,7 +107,8 @@ class RestoreRunner:
         async with self._slots:
             plan = await self._store.write(lambda c: restore_sessions.start_working(c, session))
             if plan is None:
-                return ""
+                # Its row has the reason. What was never begun must not be told as done.
+                raise RefusedError("The restore was stopped.")
             fractions = [0.0]
 
             def note(progress: Progress) -> None:
