@@ -117,6 +117,12 @@ async def test_what_is_excluded_is_left_out_whatever_includes_it(lab: Lab, here:
     assert await machines_of(lab, job) == ["db"]
     shown = (await lab.resource("Job", job)).values["Excludes"]["ObjectInJob"]
     assert [each["Name"] for each in shown] == ["web", "tin"]
+    kept = [{"uid": str(each["ObjectInJobId"])} for each in shown[:1]]
+    assert (await lab.command("edit-job", job, excludes=kept)).success
+    assert await machines_of(lab, job) == ["db", "scratch"]
+    included = [{"reference": machine_reference(uid, web)}]
+    refused = await lab.command("edit-job", job, objects=included)
+    assert 'is excluded from job "Nightly"' in refused.message
     assert (await lab.command("edit-job", job, excludes=[])).success
     assert await machines_of(lab, job) == ["db", "scratch", "web"]
     assert "Excludes" not in (await lab.resource("Job", job)).values
