@@ -23,17 +23,17 @@ import msgspec
 from holdfast.engine.errors import EngineError
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.files import ResticRepository
+from holdfast.engine.files_folder import staging_folder
 
 #: A restored file that may not take the place of the present one is named so beside it.
 PREFIX = "RESTORED-"
-_STAGING = ".holdfast-restore-"
 _MOST_NAMES = 1000
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
 
 
 class _Folder(msgspec.Struct, frozen=True):
-    """A folder, as a line of ``restic ls --json`` tells it; its mode is Go's, the last 9 bits ours."""
+    """A folder, as ``restic ls --json`` tells it; of its mode, the last 9 bits are Unix's."""
 
     struct_type: Literal["node"]
     path: str
@@ -43,11 +43,6 @@ class _Folder(msgspec.Struct, frozen=True):
 
 
 _FOLDER_LINE = msgspec.json.Decoder(_Folder)
-
-
-def staging_folder(directory: Path, token: str) -> Path:
-    """Given a directory and a token, return the folder in it that a restore works in."""
-    return directory / f"{_STAGING}{token}"
 
 
 async def restore_into_tree(
