@@ -20,6 +20,7 @@ from holdfast.engine.errors import (
     SourceUnreadable,
 )
 from holdfast.engine.files import FilesPlan, FilesResult, ResticRepository
+from holdfast.engine.files_folder import staging_folder
 from holdfast.engine.progress import Progress
 
 from .lab import MIB, Finished, processes
@@ -71,6 +72,23 @@ def tree(tmp_path: Path) -> Path:
 
 async def back_up(repository: ResticRepository, tree: Path, tag: str) -> FilesResult:
     return await repository.back_up(FilesPlan(tree, tag, "machine"))
+
+
+async def test_what_a_restore_puts_together_is_not_backed_up(
+    restic_repository: ResticRepository, tmp_path: Path
+) -> None:
+    tree = tmp_path / "we*ird [1]"
+    staging = staging_folder(tree, "0123456789abcdef" * 2)
+    staging.mkdir(parents=True)
+    (staging / "half").write_text("restored")
+    (tree / ".holdfast-restore-mine").write_text("not ours")
+    (tmp_path / "also").symlink_to(tree)
+    await restic_repository.ensure()
+    for source in (tree, tmp_path / "also"):
+        result = await back_up(restic_repository, source, "t")
+        assert result.total_files == 1
+    await restic_repository.restore(result.snapshot_id, tmp_path / "restored")
+    assert [path.name for path in (tmp_path / "restored").iterdir()] == [".holdfast-restore-mine"]
 
 
 async def test_a_full_and_five_more_snapshots_restore_exactly(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -114,6 +115,21 @@ async def test_files_of_a_directory_are_put_back(lab: Lab) -> None:
     assert await restored_file(lab, mount, "share/etc/deep") == ("Success", "")
     assert [path.name for path in (share / "etc/deep/er").iterdir()] == ["what? 100% #1.txt"]
     assert not [path for path in share.iterdir() if path.name.startswith(".holdfast")]
+
+
+async def test_a_folder_on_the_way_is_no_more_open_than_it_was(lab: Lab) -> None:
+    sample_tree(lab.source("share"))
+    etc = lab.source("share") / "etc"
+    etc.chmod(0o700)
+    (etc / "deep").chmod(0o750)
+    (etc / "deep/er/what? 100% #1.txt").chmod(0o644)
+    await lab.run(await lab.create_job("share", job="Shares", kind="NasBackup"))
+    [row] = await lab.rows(tables.machine_point)
+    mount = await mounted(lab, row.uid)
+    shutil.rmtree(etc)
+    assert await restored_file(lab, mount, "share/etc/deep/er/what? 100% #1.txt") == ("Success", "")
+    assert (etc / "deep/er/what? 100% #1.txt").read_bytes() == b"odd\n"
+    assert [path.stat().st_mode & 0o777 for path in (etc, etc / "deep")] == [0o700, 0o750]
 
 
 async def test_a_restore_never_leaves_its_directory(lab: Lab, tmp_path: Path) -> None:

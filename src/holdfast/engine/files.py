@@ -107,6 +107,9 @@ class ResticRepository:
         parent, warnings = await self._known_parent(plan.parent)
         arguments = ["backup", "--json", "--host", plan.host, "--tag", plan.tag]
         arguments += [] if parent is None else ["--parent", parent]
+        # What a restore is just putting together there comes and goes: not part of the source.
+        unfinished = await asyncio.to_thread(files_folder.staging_pattern, plan.source)
+        arguments += ["--exclude", unfinished]
         output = BackupOutput(on_progress)
         try:
             completed = await self._restic.call(

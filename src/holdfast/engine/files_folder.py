@@ -20,6 +20,7 @@ _PARTS = ("data", "index", "keys", "locks", "snapshots")
 _PRECIOUS = ("data", "index", "snapshots")
 _TEMPORARY = re.compile(r"^(?:[0-9a-f]{64}|config)-tmp-\d+$")
 _SNAPSHOT_NAME = re.compile(r"^[0-9a-f]{64}$")
+_STAGING = ".holdfast-restore-"
 
 
 def prepare(folder: Path) -> bool:
@@ -107,6 +108,16 @@ def prepare_target(target: Path) -> Path:
 def pattern_of(path: str) -> str:
     """Given a path in a snapshot, return the pattern by which restic takes it alone."""
     return re.sub(r"([\\*?\[])", r"\\\1", path)
+
+
+def staging_folder(directory: Path, token: str) -> Path:
+    """Given a directory and a token of 32 digits, return the folder in it a restore works in."""
+    return directory / f"{_STAGING}{token}"
+
+
+def staging_pattern(directory: Path) -> str:
+    """Given a directory, return the pattern by which restic leaves such folders out of it."""
+    return pattern_of(os.fspath(directory.resolve())).rstrip("/") + f"/{_STAGING}{'?' * 32}"
 
 
 def empty(folder: Path) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.durability import partial_name
-from holdfast.engine.tree_restore import staging_folder
+from holdfast.engine.files_folder import staging_folder
 from holdfast.server import tables
 from holdfast.server.refusal import RefusedError
 
