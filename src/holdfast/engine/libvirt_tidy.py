@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from holdfast.engine.durability import PARTIAL_SUFFIX
-from holdfast.engine.errors import EngineError, MachineBusy
+from holdfast.engine.errors import EngineError, HypervisorFailed, MachineBusy
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import Definition, read_definition
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
@@ -22,6 +22,7 @@ from holdfast.engine.qemu_image import bitmaps_of, remove_bitmap
 MARK_STARTED = "started paused"
 MARK_FROZEN = "frozen"
 _POLL_SECONDS = 0.05
+_ABORT_SECONDS = 60.0
 _CHAIN = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -64,7 +65,7 @@ async def end_interrupted_backup(
 async def abort_own_backup(machine: LibvirtMachine, folders: Collection[Path]) -> bool:
     """Abort the backup job that writes to ``folders``, and wait for its end; say if there was one.
 
-    Raise MachineBusy when there is another program's.
+    Raise MachineBusy when there is another program's, HypervisorFailed when it does not stop.
     """
     if await machine.state() is State.OFF:
         return False
@@ -74,8 +75,14 @@ async def abort_own_backup(machine: LibvirtMachine, folders: Collection[Path]) -
     if not _ours(targets, folders):
         raise MachineBusy(f"Another program is backing up the machine {machine.uuid}.")
     await machine.abort_backup()
-    while await _has_job(machine):  # noqa: ASYNC110 - the event is in another program
-        await asyncio.sleep(_POLL_SECONDS)
+    try:
+        async with asyncio.timeout(_ABORT_SECONDS):
+            while await _has_job(machine):  # noqa: ASYNC110 - the event is in another program
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError as error:
+        raise HypervisorFailed(
+            f"The backup job of the machine {machine.uuid} does not stop."
+        ) from error
     return True
 
 
