@@ -8,6 +8,7 @@ this works anywhere.
 # ruff: noqa: ASYNC240 - a test has the event loop for itself
 
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -59,8 +60,15 @@ def libvirt_daemon() -> Iterator[Host]:
         "XDG_DATA_HOME": str(folder / "data"),
         "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
     }
-    # For root, libvirt's daemon is always that of the whole machine. So root is another user here.
-    as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+    # For root, libvirt's daemon is always that of the whole machine. So root is another user here:
+    # one that every machine has, for libvirt asks for the name.
+    nobody = pwd.getpwnam("nobody")
+    as_user = [
+        "unshare",
+        "--user",
+        f"--map-user={nobody.pw_uid}",
+        f"--map-group={nobody.pw_gid}",
+    ]
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
