@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
+import signal
 import struct
 import subprocess
 from pathlib import Path
@@ -68,6 +70,25 @@ async def test_nothing_is_left_running(tmp_path: Path) -> None:
         # The answer nobody waited for is not taken for the next one.
         assert (await disk.entry(("volume1", "hello.txt"))).size == 6
     wait_until(lambda: not processes("qemu-nbd", tmp_path))
+
+
+@pytest.mark.parametrize("moments", range(1, 4))
+async def test_closing_that_is_cancelled_still_ends_both_processes(
+    tmp_path: Path, moments: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.engine.process._GRACE_SECONDS", 0.2)
+    sample_tree(tmp_path / "tree")
+    ext_image(tmp_path / "disk.raw", tmp_path / "tree")
+    async with opened(tmp_path, tmp_path / "disk.raw") as disk:
+        for server in processes("qemu-nbd", tmp_path):
+            os.kill(server, signal.SIGSTOP)  # so that it does not end when its reader does
+        closing = asyncio.create_task(disk.close())
+        for _ in range(moments):
+            await asyncio.sleep(0)
+        closing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await closing
+        assert processes("qemu-nbd", tmp_path) == []
 
 
 async def test_names_nobody_could_have_made_are_shown_escaped_and_found(tmp_path: Path) -> None:

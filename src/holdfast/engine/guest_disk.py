@@ -103,7 +103,19 @@ class GuestDisk:
             yield piece
 
     async def close(self) -> None:
-        """End both processes."""
+        """End both processes: when this returns, or is cancelled, nobody has the files open."""
+        closing = asyncio.create_task(self._close())
+        cancelled: asyncio.CancelledError | None = None
+        while not closing.done():
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+        closing.result()
+
+    async def _close(self) -> None:
         self._dead = True
         await end(self._reader)
         await end(self._server)
