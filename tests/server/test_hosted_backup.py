@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from uuid import UUID
 
 import libvirt
 import pytest
 
+from engine.lab import MIB
 from engine.vm.lab import Guest, Host, libvirt_daemon
 from holdfast.server import tables
 from holdfast.server.hosts import RESCAN
@@ -121,6 +123,37 @@ async def test_a_machine_is_backed_up_by_what_changed_and_restored(
     folder = next(path for path in lab.repository_path.iterdir() if path.is_dir())
     endings = sorted(path.suffix for path in folder.iterdir())
     assert endings == [".json"] * 4 + [".qcow2"] * 4 + [".xml"] * 2
+    assert await lab.rows(tables.intent) == []
+    guest.ensure_untouched()
+
+
+async def test_points_stay_right_when_older_ones_are_merged_away(
+    lab: Lab, daemon: Host, make_guest: Callable[..., Guest]
+) -> None:
+    guest = make_guest("vda", "vdb")
+    uid = await add_host(lab, daemon)
+    job = await make_job(lab, machine_reference(uid, guest.uuid), retention=2)
+    contents = []
+    for number in range(4):
+        if number == 2:
+            # This disk falls a rung, the other does not: the point is an increment all the same.
+            guest.domain.blockResize("vda", 10 * MIB, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+            guest.disks["vda"].content += bytes(2 * MIB)
+        guest.write_something(number)
+        contents.append(guest.contents())
+        session = await lab.run(job)
+        told = session.values.get("FailureMessage")
+        assert (told is not None and "vda was kept whole" in told) if number == 2 else told is None
+        points = await lab.points(guest.name)
+        for point, content in zip(points, contents[-2:], strict=True):
+            assert await restored(lab, point.uid) == content
+        files = await lab.rows(tables.backup_file)
+        for file in files:
+            path = next(lab.repository_path.rglob(PurePath(file.path).name))
+            assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        images = {path.name for path in lab.repository_path.rglob("*.qcow2")}
+        assert images == {PurePath(file.path).name for file in files}
+    assert [point.values["PointType"] for point in points] == ["Full", "Increment"]
     assert await lab.rows(tables.intent) == []
     guest.ensure_untouched()
 

@@ -104,7 +104,7 @@ class CatalogStore:
         try:
             result = change(connection)
             connection.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # whatever it was, no transaction may stay open
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise

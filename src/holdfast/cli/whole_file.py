@@ -21,6 +21,6 @@ def write_whole(path: Path, content: bytes, mode: int) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException:  # an interruption too: no half-written file may stay
         partial.unlink(missing_ok=True)
         raise

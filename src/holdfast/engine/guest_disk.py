@@ -71,13 +71,13 @@ class GuestDisk:
                 input_wanted=True,
                 unprivileged=True,
             )
-        except BaseException:
+        except BaseException:  # cancellation too: no process may be left with the files open
             await end(server)
             raise
         disk = cls(server, reader)
         try:
             await disk.entry(())
-        except BaseException:
+        except BaseException:  # cancellation too: no process may be left with the files open
             await disk.close()
             raise
         return disk

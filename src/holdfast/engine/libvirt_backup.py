@@ -88,7 +88,7 @@ async def back_up_machine(
             try:
                 await push(work)
                 return await _keep(work)
-            except BaseException:
+            except BaseException:  # cancellation too: no checkpoint may stay without its point
                 await forget(work)
                 raise
 
@@ -187,7 +187,7 @@ async def _keep(work: Work) -> MachineResult:
         if work.nvram is not None:
             nvram = await _keep_small(work, "nvram", work.nvram, made)
         definition = await _keep_small(work, "xml", work.stored_definition.encode(), made)
-    except BaseException:
+    except BaseException:  # cancellation too: no file may stay without its point
         for path in made:
             await remove_durably(path)
         raise

@@ -21,7 +21,7 @@ from holdfast.server.hosted_objects import locate
 from holdfast.server.hosts import Hosts
 from holdfast.server.journal import Intent, MakeMachine
 from holdfast.server.machine_backup import LargestTotal, MachineBackup, Parent, SessionPlan
-from holdfast.server.manifest import Manifest, write_manifest
+from holdfast.server.manifest import write_manifest
 from holdfast.server.names import point_name
 from holdfast.server.refusal import RefusedError
 from holdfast.server.session_state import Result
@@ -103,16 +103,7 @@ class HostedBackup(MachineBackup):
         for disk in point.disks:
             parent = before.disk(disk.state.target) if before and disk.incremental else None
             built_on = None if parent is None else parent.file.name
-            manifest = Manifest(
-                server=self._plan.server,
-                backup=self._place.backup,
-                job=self._plan.job,
-                job_name=self._plan.job_name,
-                restore_point=points.restore_point_uid(self._plan.session),
-                point=self._point,
-                machine=self._machine.name,
-                source=self._machine.path,
-                reference=self._machine.reference,
+            manifest = self._manifest(
                 created=created,
                 parent=built_on,
                 file_size=disk.file_size,

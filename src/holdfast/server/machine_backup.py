@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
@@ -110,7 +111,7 @@ class MachineBackup:
         intent = await self._declare(MakeImage(path))
         try:
             result = await back_up_image(image_plan, on_progress)
-            await write_manifest(target, self._manifest(created, parent, result))
+            await write_manifest(target, self._image_manifest(created, parent, result))
             await self._store.write(
                 lambda c: self._record_image(c, intent, created, path, parent, result)
             )
@@ -202,8 +203,19 @@ class MachineBackup:
         )
         journal.strike(connection, intent)
 
-    def _manifest(self, created: int, parent: Parent, result: ImageResult) -> Manifest:
+    def _image_manifest(self, created: int, parent: Parent, result: ImageResult) -> Manifest:
         built_on = parent.path if result.incremental else None
+        return self._manifest(
+            created=created,
+            parent=None if built_on is None else Path(built_on).name,
+            file_size=result.file_size,
+            data_size=result.data_size,
+            virtual_size=result.virtual_size,
+            sha256=result.sha256,
+        )
+
+    def _manifest(self, **of_file: Any) -> Manifest:
+        """Given what a manifest says of its file alone, return it with what all of a point have."""
         return Manifest(
             server=self._plan.server,
             backup=self._place.backup,
@@ -214,12 +226,7 @@ class MachineBackup:
             machine=self._machine.name,
             source=self._machine.path,
             reference=self._machine.reference,
-            created=created,
-            parent=None if built_on is None else Path(built_on).name,
-            file_size=result.file_size,
-            data_size=result.data_size,
-            virtual_size=result.virtual_size,
-            sha256=result.sha256,
+            **of_file,
         )
 
     async def _newest_point(self) -> Parent:
