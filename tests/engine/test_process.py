@@ -2,13 +2,16 @@
 
 import asyncio
 import os
+import shutil
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from holdfast.engine.errors import ToolFailed, ToolMissing
-from holdfast.engine.process import run
+from holdfast.engine.process import end, run, spawn
 
 from .lab import processes, wait_until
 
@@ -86,3 +89,39 @@ async def test_a_missing_folder_to_run_in_is_a_system_error(tmp_path: Path) -> N
 async def test_a_program_has_a_process_group_of_its_own() -> None:
     done = await run(["sh", "-c", "ps -o pgid= -p $$"])
     assert int(done.stdout) != os.getpgrp()
+
+
+def test_a_program_that_had_no_time_to_ask_for_it_dies_with_holdfast_too(tmp_path: Path) -> None:
+    setpriv = shutil.which("setpriv")
+    slow = tmp_path / "setpriv"
+    slow.write_text(f'#!/bin/sh\nsleep 0.3; exec {setpriv} "$@"\n')
+    slow.chmod(0o755)
+    mark = tmp_path / "file"
+    mark.touch()
+    dying = f"""
+import asyncio, os, signal
+from holdfast.engine.process import spawn
+
+async def main():
+    await spawn(["tail", "-f", {os.fspath(mark)!r}])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run([sys.executable, "-c", dying], env=environment, check=False)
+    time.sleep(0.5)
+    wait_until(lambda: not any(processes(name, mark) for name in ("sh", "setpriv", "tail")))
+
+
+async def test_a_program_is_gone_however_often_its_end_is_cancelled() -> None:
+    process = await spawn(["sh", "-c", "trap '' TERM; echo on; while :; do sleep 0.1; done"])
+    assert process.stdout is not None
+    await process.stdout.readline()
+    ending = asyncio.create_task(end(process))
+    for _ in range(3):
+        await asyncio.sleep(0.05)
+        ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert process.returncode is not None

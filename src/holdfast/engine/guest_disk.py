@@ -21,7 +21,7 @@ from holdfast.engine.errors import EngineError, ToolFailed
 from holdfast.engine.guest_entry import Entry, Listing
 from holdfast.engine.guest_protocol import FRAME, LARGEST_ANSWER, LARGEST_PIECE, Request
 from holdfast.engine.image_chain import backup_files
-from holdfast.engine.process import end, spawn
+from holdfast.engine.process import end, finished, spawn
 from holdfast.engine.qemu_image import absolute
 
 # The socket is named from the folder the programs run in: paths of sockets are short.
@@ -104,16 +104,7 @@ class GuestDisk:
 
     async def close(self) -> None:
         """End both processes: when this returns, or is cancelled, nobody has the files open."""
-        closing = asyncio.create_task(self._close())
-        cancelled: asyncio.CancelledError | None = None
-        while not closing.done():
-            try:
-                await asyncio.shield(closing)
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
-        closing.result()
+        await finished(self._close())
 
     async def _close(self) -> None:
         self._dead = True

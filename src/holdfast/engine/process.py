@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,8 @@ _READ_SIZE = 64 * 1024
 _TAIL_SIZE = 64 * 1024
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED_ON = ("HOME", "TMPDIR")
+# Run once the kernel has been told to kill the child with its parent; see _dying_with_us.
+_ONLY_WITH_PARENT = '[ "$PPID" = "$0" ] && unset PWD && exec "$@"'
 _DEBIAN_PACKAGES = {
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
@@ -137,9 +139,13 @@ def _dying_with_us(search_path: str, *, unprivileged: bool) -> list[str]:
     # The kernel sends the signal when the *thread* that started the child ends. asyncio starts
     # children from the thread of the event loop, which lives as long as the work does.
     setpriv = shutil.which("setpriv", path=search_path)
-    if setpriv is None:
+    shell = shutil.which("sh", path=search_path)
+    if setpriv is None or shell is None:
         return []
-    return [setpriv, "--pdeathsig", "KILL", *["--no-new-privs"] * unprivileged, "--"]
+    signalled = [setpriv, "--pdeathsig", "KILL", *["--no-new-privs"] * unprivileged, "--"]
+    # A parent that dies before the child has asked for the signal sends none: so the child looks,
+    # once it has asked, whether its parent is still there.
+    return [*signalled, shell, "-c", _ONLY_WITH_PARENT, str(os.getpid())]
 
 
 async def _collect(stream: asyncio.StreamReader, on_line: LineCallback | None) -> str:
@@ -168,20 +174,37 @@ def _hand_out(line: bytes, on_line: LineCallback) -> None:
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
-    """See to it that nothing of the program is left: SIGTERM, a grace, then SIGKILL."""
+    """See to it that nothing of the program is left: SIGTERM, a grace, then SIGKILL.
+
+    When this returns, or is cancelled, the program is gone and has no file open any more.
+    """
+    await finished(_end(process))
+
+
+async def finished(work: Coroutine[None, None, None]) -> None:
+    """Do the work to its end even when cancelled meanwhile, and only then be cancelled."""
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is not None:
         return
+    _signal_group(process, signal.SIGTERM)
     try:
-        _signal_group(process, signal.SIGTERM)
         async with asyncio.timeout(_GRACE_SECONDS):
             await process.wait()
     except TimeoutError:
         _signal_group(process, signal.SIGKILL)
         await process.wait()
-    finally:
-        # Still alive here only when we are cancelled a second time.
-        if process.returncode is None:
-            _signal_group(process, signal.SIGKILL)
 
 
 async def _read_out(
