@@ -96,14 +96,13 @@ def test_a_program_that_had_no_time_to_ask_for_it_dies_with_holdfast_too(tmp_pat
     slow = tmp_path / "setpriv"
     slow.write_text(f'#!/bin/sh\nsleep 0.3; exec {setpriv} "$@"\n')
     slow.chmod(0o755)
-    mark = tmp_path / "file"
-    mark.touch()
+    mark = tmp_path / "mark"
     dying = f"""
 import asyncio, os, signal
 from holdfast.engine.process import spawn
 
 async def main():
-    await spawn(["tail", "-f", {os.fspath(mark)!r}])
+    await spawn(["sh", "-c", "sleep 60; : {mark}"])
     os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())
@@ -111,7 +110,7 @@ asyncio.run(main())
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     subprocess.run([sys.executable, "-c", dying], env=environment, check=False)
     time.sleep(0.5)
-    wait_until(lambda: not any(processes(name, mark) for name in ("sh", "setpriv", "tail")))
+    wait_until(lambda: not any(processes(name, mark) for name in ("sh", "setpriv")))
 
 
 async def test_a_program_is_gone_however_often_its_end_is_cancelled() -> None:
