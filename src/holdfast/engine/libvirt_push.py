@@ -11,12 +11,13 @@ from holdfast.engine.errors import (
     CheckpointUnusable,
     EngineError,
     HypervisorFailed,
+    HypervisorUnavailable,
     RepositoryUnavailable,
     ScriptFailed,
 )
 from holdfast.engine.failures import means_no_space, no_space
 from holdfast.engine.image_backup import usable_parent
-from holdfast.engine.libvirt_connection import uninterrupted
+from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
 from holdfast.engine.libvirt_domain import MachineDisk, read_definition
 from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung, decide, fallen
 from holdfast.engine.libvirt_machine import State
@@ -33,6 +34,7 @@ from holdfast.engine.libvirt_xml import backup_xml, checkpoint_xml
 from holdfast.engine.script import Script, run_script
 
 _POLL_SECONDS = (0.05, 1.0)
+_AWAY_SECONDS = 10.0
 _LARGEST_NVRAM = 64 * 1024 * 1024
 
 
@@ -279,5 +281,23 @@ async def forget(work: Work) -> None:
 
 
 async def _forget(work: Work) -> None:
+    await _reach(work.machine.connection)
     await abort_own_backup(work.machine, work.plan.folders)
-    await release_checkpoint(work.machine, work.checkpoint)
+    if work.checkpoint in await work.machine.checkpoints():
+        await release_checkpoint(work.machine, work.checkpoint)
+    elif work.decisions:
+        # The daemon may have been killed when QEMU had the bitmaps and it had no record yet.
+        await _remove_lost_bitmaps(work, work.checkpoint)
+
+
+async def _reach(connection: LibvirtConnection) -> None:
+    """Open a lost connection again: a daemon that was killed is soon started again."""
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + _AWAY_SECONDS
+    while not await connection.alive():
+        try:
+            await connection.open(time_limit=_AWAY_SECONDS)
+        except HypervisorUnavailable:
+            if loop.time() > give_up_at:
+                raise
+            await asyncio.sleep(_POLL_SECONDS[1])
