@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import random
 import shutil
@@ -23,10 +22,8 @@ from typing import Any
 from uuid import UUID
 
 import libvirt
-import libvirt_qemu
 import pytest
 
-from engine.lab import wait_until
 from engine.vm.lab import Guest, Host, libvirt_daemon
 from fault.holdfast_process import HoldfastProcess
 from fault.test_crash import check_nothing_half_made
@@ -160,19 +157,13 @@ class House:
         checkpoints = self.guest.checkpoints()
         assert 1 <= len(checkpoints) <= 2, checkpoints
         assert all(name.startswith("holdfast.") for name in checkpoints)
-        for disk in self.ask("query-block"):
-            if inserted := disk.get("inserted"):
-                bitmaps = {each["name"] for each in inserted.get("dirty-bitmaps", ())}
-                # That of the point before is gone when QEMU was killed; its record says so.
-                assert checkpoints[-1] in bitmaps
-                assert bitmaps <= set(checkpoints)
-        assert self.ask("query-block-jobs") == []
-        files = {node["file"] for node in self.ask("query-named-block-nodes")}
+        for bitmaps in self.guest.bitmaps_in_use().values():
+            # That of the point before is gone when QEMU was killed; its record says so.
+            assert checkpoints[-1] in bitmaps
+            assert bitmaps <= set(checkpoints)
+        assert self.guest.ask_qemu("query-block-jobs") == []
+        files = {node["file"] for node in self.guest.ask_qemu("query-named-block-nodes")}
         assert files == {str(disk.path) for disk in self.guest.disks.values()}
-
-    def ask(self, command: str) -> Any:
-        text = json.dumps({"execute": command})
-        return json.loads(libvirt_qemu.qemuMonitorCommand(self.guest.domain, text, 0))["return"]
 
 
 @pytest.mark.parametrize("life", range(LIVES))

@@ -7,6 +7,7 @@ this works anywhere.
 
 # ruff: noqa: ASYNC240 - a test has the event loop for itself
 
+import json
 import os
 import pwd
 import re
@@ -224,6 +225,18 @@ class Guest:
         path = self.disks[target].path
         said = subprocess.run(["qemu-img", "info", path], check=True, capture_output=True).stdout
         return re.findall(r"^ +name: (\S+)$", said.decode(), re.MULTILINE)
+
+    def ask_qemu(self, command: str) -> Any:
+        """Ask QEMU itself, while the machine is on; return what it answers."""
+        text = json.dumps({"execute": command})
+        return json.loads(libvirt_qemu.qemuMonitorCommand(self.domain, text, 0))["return"]
+
+    def bitmaps_in_use(self) -> dict[str, set[str]]:
+        """The bitmaps that QEMU keeps up for each disk, while the machine is on."""
+        found = {}
+        for disk, device in zip(self.disks, self.ask_qemu("query-block"), strict=True):
+            found[disk] = {each["name"] for each in device["inserted"].get("dirty-bitmaps", ())}
+        return found
 
     def contents(self) -> dict[str, bytes]:
         return {target: bytes(disk.content) for target, disk in self.disks.items()}

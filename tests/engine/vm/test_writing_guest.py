@@ -1,7 +1,5 @@
 """A guest that writes all the time: each of its points is its disks as they were at one instant."""
 
-# ruff: noqa: ASYNC221, ASYNC240 - a test has the event loop for itself
-
 import asyncio
 import os
 import subprocess
