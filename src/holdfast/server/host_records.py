@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from holdfast.server import tables
 from holdfast.server.hierarchy import publish_item
 from holdfast.server.job_roles import FOUND
+from holdfast.server.job_specification import COPY_KINDS
 from holdfast.server.libvirt_references import (
     host_reference,
     machine_reference,
@@ -228,13 +229,13 @@ def source_path(host: str, machine: str) -> str:
 
 
 def _job_with(connection: Connection, uid: UUID) -> str | None:
-    """Return the name of a job that has anything of a host; None without one."""
+    """Return the name of a job that backs up anything of a host; None without one."""
     table, job = tables.job_object, tables.job
     rows = connection.execute(
         select(table.c.reference, job.c.name)
         .join(job, job.c.uid == table.c.job_uid)
         .where(~table.c.removed, ~job.c.deleted, table.c.role != FOUND)
-        .where(table.c.kind.in_(("machine", "host", "tag")))
+        .where(table.c.kind.in_(("machine", "host", "tag")), job.c.kind.not_in(COPY_KINDS))
         .order_by(job.c.name)
     )
     for row in rows:

@@ -134,7 +134,7 @@ class HostedBackup(MachineBackup):
             created=created,
             folder=folder,
             point=result.point,
-            parent=parent,
+            built_on=hosted_points.parent_files(connection, result.point, parent),
         )
         size = hosted_points.total_size(result.point.disks)
         outcome = Result.WARNING if result.warnings else Result.SUCCESS

@@ -16,8 +16,8 @@ from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.server import job_schedules, points, sessions, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
-from holdfast.server.copy_plan import not_copied
 from holdfast.server.hosted_backup import HostedBackup
+from holdfast.server.hosted_copy import HostedCopy
 from holdfast.server.hosted_objects import MACHINE
 from holdfast.server.hosts import Hosts
 from holdfast.server.job_specification import is_copy
@@ -159,7 +159,6 @@ class JobRunner:
         plan = await self._store.write(lambda c: self._plan(c, session))
         if plan is None:
             return []
-        problems += await self._store.read(lambda c: not_copied(c, row_of(c, tables.job, plan.job)))
         progress = _SessionProgress(self._store, session, len(plan.machines))
         publishing = asyncio.create_task(progress.keep_publishing())
         try:
@@ -227,7 +226,8 @@ class JobRunner:
     async def _copy(
         self, plan: SessionPlan, machine: Machine, on_progress: ProgressCallback
     ) -> None:
-        copying = MachineCopy(
+        kind = HostedCopy if machine.kind == MACHINE else MachineCopy
+        copying = kind(
             self._store,
             self._clock,
             self._repositories,
