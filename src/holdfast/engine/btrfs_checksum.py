@@ -13,7 +13,8 @@ from functools import cache
 #: How many bytes are set aside for a checksum, whichever kind it is of.
 ROOM = 32
 
-_CASTAGNOLI = 0x82F63B78  # reflected
+_CASTAGNOLI = 0x11EDC6F41
+_REFLECTED = 0x82F63B78  # the same, its lowest power first, and without the highest
 _PRIMES = (
     0x9E3779B185EBCA87,
     0xC2B2AE3D27D4EB4F,
@@ -24,25 +25,59 @@ _MASK = (1 << 64) - 1
 
 
 def crc32c(raw: bytes) -> bytes:
-    """Return the CRC-32 with Castagnoli's polynomial, as RFC 3720 has it; little-endian."""
-    table = _two_byte_table()
-    crc = 0xFFFFFFFF
-    for (pair,) in struct.iter_unpack("<H", raw):
-        crc = table[(crc ^ pair) & 0xFFFF] ^ (crc >> 16)
+    """Return the CRC-32 with Castagnoli's polynomial, as RFC 3720 has it; little-endian.
+
+    Of 4 bytes or more. One byte after the other would be too slow in Python, so all are taken for
+    one polynomial, of which one half after the other is folded into the rest.
+    """
+    number = int.from_bytes(raw, "little") ^ 0xFFFFFFFF
+    length = len(raw)
+    for size, shifts in _folds(length):
+        first = number & ((1 << 8 * size) - 1)
+        number >>= 8 * size
+        for shift in shifts:
+            number ^= first << shift
+        length -= size
+    crc = 0
+    for bit in range(8 * length):
+        # Bits come with the highest power first.
+        crc ^= number >> bit & 1
+        crc = (crc >> 1) ^ (_REFLECTED if crc & 1 else 0)
     return struct.pack("<I", crc ^ 0xFFFFFFFF)
 
 
 @cache
-def _two_byte_table() -> list[int]:
-    """Return what two bytes do to a checksum: Python is too slow for one at a time."""
-    one = []
-    for byte in range(256):
-        crc = byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ (_CASTAGNOLI if crc & 1 else 0)
-        one.append(crc)
-    firsts = ((pair >> 8) ^ one[pair & 0xFF] for pair in range(1 << 16))
-    return [one[first & 0xFF] ^ (first >> 8) for first in firsts]
+def _folds(length: int) -> list[tuple[int, list[int]]]:
+    """Return how so many bytes are folded: how many of them, and by how many bits each time.
+
+    The first bytes stand before a power of x that has, modulo the polynomial, no more than 32
+    terms; times each of these, they are added to what is left.
+    """
+    found = []
+    while length > 16:
+        size = (length - 4) // 2
+        power = _power(8 * (length - size))
+        gap = 8 * (length - 2 * size)
+        found.append((size, [gap - term for term in range(32) if power >> term & 1]))
+        length -= size
+    return found
+
+
+def _power(exponent: int) -> int:
+    """Return x to the power of a number, modulo the polynomial."""
+    found = 1
+    for digit in f"{exponent:b}":
+        squared = 0
+        for term in range(31, -1, -1):
+            squared <<= 1
+            if squared >> 32:
+                squared ^= _CASTAGNOLI
+            if found >> term & 1:
+                squared ^= found
+        found = squared << (digit == "1")
+        if found >> 32:
+            found ^= _CASTAGNOLI
+    return found
 
 
 def xxh64(raw: bytes) -> bytes:
