@@ -29,6 +29,10 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+def make_key(path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+
+
 def answers(port: int) -> bool:
     with socket.socket() as asking:
         return asking.connect_ex(("127.0.0.1", port)) == 0
@@ -41,9 +45,8 @@ def over_ssh(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         # `make test` does not install it: Debian's package starts a server for all the world.
         pytest.skip("there is no sshd on this machine")
     port = free_port()
-    for key in ("host", "user"):
-        generate = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / key]
-        subprocess.run(generate, check=True)
+    make_key(tmp_path / "host")
+    make_key(tmp_path / "user")
     known = f"[127.0.0.1]:{port} {(tmp_path / 'host.pub').read_text()}"
     (tmp_path / "known").write_text(known)
     (tmp_path / "settings").write_text(
@@ -87,8 +90,7 @@ async def test_a_machine_is_backed_up_over_ssh(
 
 
 async def test_a_key_that_the_host_does_not_know_is_refused(over_ssh: str, tmp_path: Path) -> None:
-    generate = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"]
-    subprocess.run(generate, check=True)
+    make_key(tmp_path / "other")
     with pytest.raises(HypervisorUnavailable):
         async with connected(over_ssh.replace("/user", "/other")):
             pass
