@@ -371,7 +371,8 @@ guest_index = Table(
 
 #: A restore; `plan` is what it has to do. `machine_point_uid` names the point, also after retention
 #: has removed that. `target` is what it writes, `temporary` what a crash may leave of it: a file or
-#: a folder, never seen under its final name before it is whole.
+#: a folder, never seen under its final name before it is whole. For a machine of a host, `ledger`
+#: says as JSON what it has begun to write and to name, and `temporary` is empty.
 restore_session = Table(
     "restore_session",
     metadata,
@@ -391,6 +392,7 @@ restore_session = Table(
     Column("plan", Text, nullable=False),
     Column("target", Text, nullable=False),
     Column("temporary", Text, nullable=False),
+    Column("ledger", Text),
     # Two restores never write to the same place at once.
     Index(
         "ix_restore_session_running",
@@ -399,6 +401,25 @@ restore_session = Table(
         sqlite_where=text("state <> 'Stopped'"),
         postgresql_where=text("state <> 'Stopped'"),
     ),
+)
+
+#: A machine that runs from its restore point. While the row is there, no file of the point's chain
+#: is removed or merged. `uuid` is the machine's on the host, `state` an `InstantState`, `plan` what
+#: it is made of, as JSON. `machine_point_uid` names the point, also after that is gone.
+instant_recovery = Table(
+    "instant_recovery",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("machine_point_uid", Uuid, nullable=False),
+    Column("backup_uid", ForeignKey("backup.uid"), nullable=False),
+    Column("chain", String, nullable=False),
+    Column("host_uid", ForeignKey("host.uid"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("uuid", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("plan", Text, nullable=False),
+    Index("ix_instant_recovery_backup_uid_chain", "backup_uid", "chain"),
 )
 
 #: The outbox: the newest state of each resource, written with the rows it describes.
