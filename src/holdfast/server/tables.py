@@ -67,7 +67,8 @@ managed_server = Table(
 )
 
 #: `kind` is a JobType. A deleted job keeps its row: its history and its backups name it. A one-off
-#: backup has a job that was never there: its row is deleted from the beginning.
+#: backup has a job that was never there: its row is deleted from the beginning. `options` are as
+#: in `job_options`, NULL for none; `checked` is when its backup was last checked whole.
 job = Table(
     "job",
     metadata,
@@ -87,6 +88,9 @@ job = Table(
     Column("retry_minutes", Integer, nullable=False, server_default=text("0")),
     Column("retry_at", BigInteger),
     Column("backup_window", Text),
+    Column("retention_days", Integer),
+    Column("options", Text),
+    Column("checked", BigInteger),
     Index(
         "ix_job_name_in_use",
         "name",
@@ -260,7 +264,8 @@ backup_file = Table(
 #: directory a snapshot. `reference` tells which points belong to the same machine; `copied_from`
 #: names the point that a copy was made of, also after that is gone. A machine of a host has a disk
 #: or more (`machine_disk`), of which the first is its backup file, and in `detail`, as JSON, what
-#: the engine needs to know of the point.
+#: the engine needs to know of the point. `damaged` says why it cannot be restored, as the last
+#: check found; `kept_for` for which periods (Weekly, Monthly, Yearly) it is kept, with commas.
 machine_point = Table(
     "machine_point",
     metadata,
@@ -277,6 +282,8 @@ machine_point = Table(
     Column("snapshot_id", String),
     Column("copied_from", Uuid),
     Column("detail", Text),
+    Column("damaged", Text),
+    Column("kept_for", String),
     Index("ix_machine_point_chain", "backup_uid", "reference", "created"),
     CheckConstraint("(backup_file_uid IS NULL) <> (snapshot_id IS NULL)", name="one_place"),
 )
