@@ -125,7 +125,8 @@ def folder_of(connection: Connection, backup: UUID) -> Path:
     """Return the folder with the files of a backup's points."""
     row = row_of(connection, tables.backup, backup)
     repository: str = row_of(connection, tables.repository, row.repository_uid).path
-    return Path(repository) / row.folder
+    folder: str = row.folder
+    return Path(repository, folder)
 
 
 def ensure_replica(
