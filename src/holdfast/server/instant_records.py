@@ -86,7 +86,7 @@ def take(connection: Connection, uid: UUID | None, state: InstantState) -> Row[A
 def origin(connection: Connection, row: Row[Any]) -> Row[Any]:
     """Given a row, return what a restore session tells of its point, which may be gone by now."""
     table = tables.restore_session
-    return connection.execute(
+    found: Row[Any] = connection.execute(
         select(
             table.c.machine_point_uid.label("uid"),
             table.c.job_uid,
@@ -97,6 +97,7 @@ def origin(connection: Connection, row: Row[Any]) -> Row[Any]:
         .where(table.c.machine_point_uid == row.machine_point_uid)
         .limit(1)
     ).one()
+    return found
 
 
 def set_state(connection: Connection, uid: UUID, state: InstantState) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import libvirt
 import pytest
 
 from engine.lab import wait_until
-from engine.vm.lab import Guest, Host
+from engine.vm.lab import Guest, Host, libvirt_daemon
 from server.lab import HandClock
 
 from .lab import HostedLab, bytes_of, disks_of, entries, is_there, killed_at, running_hosted_lab
@@ -65,6 +66,24 @@ async def test_a_machine_comes_back_as_another_one_powered_on_and_to_files(
     assert f"has a machine {guest.name} already" in twice.values["FailureMessage"]
     assert entries(targets) == there
     assert lab.point_files() == before
+
+
+async def test_a_machine_comes_back_as_itself_on_another_host(
+    lab: HostedLab, make_guest: MakeGuest, targets: Path
+) -> None:
+    guest = make_guest("vda", "vdb")
+    point = await lab.backed_up(guest, await lab.job_of(guest), 0)
+    with libvirt_daemon() as other:
+        added = await lab.command("add-host", uri=other.uri, name="kvm2")
+        assert added.made is not None, added.message
+        host = str(added.made.uid)
+        await lab.done("restore-machine", point, host=host, folder=str(targets))
+        there = libvirt.open(other.uri)
+        domain = there.lookupByName(guest.name)
+        assert domain.UUIDString() == guest.uuid
+        assert {t: bytes_of(path) for t, path in disks_of(domain).items()} == guest.contents()
+        assert {path.parent for path in disks_of(domain).values()} == {targets}
+        there.close()
 
 
 async def test_a_machine_and_a_disk_come_back_in_place_and_one_that_was_lost(
