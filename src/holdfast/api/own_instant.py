@@ -68,12 +68,14 @@ async def start(call: Call) -> Response:
 async def recoveries(call: Call) -> Response:
     """Answer with the machines that run from a restore point, under ``recoveries``.
 
-    Backup servers that do not answer stand under ``unanswered``: they may have more.
+    Those of a backup server that does not answer are not known; it is an error when there are no
+    others.
     """
     require(call, VM_RESTORERS, "read instant recoveries")
     found, silent = await _all_of(call)
-    documents = [_document(server, each) for server, each in found]
-    return json_answer({"recoveries": documents, "unanswered": [str(each) for each in silent]})
+    if silent and not found:
+        raise BackupServerDown(f"Backup server [{silent[0]}] does not answer.")
+    return json_answer({"recoveries": [_document(server, each) for server, each in found]})
 
 
 async def recovery(call: Call) -> Response:

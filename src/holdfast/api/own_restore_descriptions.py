@@ -90,13 +90,8 @@ INSTANT = {
         _AREA,
         {
             200: Answer(
-                "The machines, and the backup servers that did not answer.",
-                _object(
-                    {
-                        "recoveries": {"type": "array", "items": named(_RECOVERY)},
-                        "unanswered": {"type": "array", "items": {"type": "string"}},
-                    }
-                ),
+                "The machines of the backup servers that answer.",
+                _object({"recoveries": {"type": "array", "items": named(_RECOVERY)}}),
             )
         },
         VM_RESTORERS,

@@ -238,7 +238,7 @@ def _lay(element: etree._Element, layers: Mapping[str, Sequence[Path]], labels: 
 def _run_as(root: etree._Element, owner: str) -> None:
     for found in root.findall("seclabel[@model='dac']"):
         _remove(found)
-    label = etree.SubElement(root, "seclabel", type="static", model="dac", relabel="no")
+    label = etree.SubElement(root, "seclabel", type="static", model="dac", relabel="yes")
     etree.SubElement(label, "label").text = owner
 
 
