@@ -46,6 +46,7 @@ from holdfast.server.scheduler import Scheduler
 from holdfast.server.secrets_at_rest import SecretsAtRest
 from holdfast.server.service import make_service
 from holdfast.server.settlement import Settlement
+from holdfast.server.slots import Concurrency
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class DirectoryInUseError(Exception):
 class BackupServer:
     """A backup server that keeps its database and its keys in `directory`.
 
-    `concurrency` is how many machines are backed up at the same time, over all jobs.
+    `concurrency` is how much goes on at the same time, over all jobs.
     """
 
     #: Set by `start`.
@@ -84,7 +85,7 @@ class BackupServer:
         name: str,
         *,
         clock: Clock | None = None,
-        concurrency: int = 2,
+        concurrency: Concurrency | None = None,
         database_url: str | None = None,
         mount_limits: MountLimits | None = None,
         platform: Platform | None = None,
@@ -92,7 +93,7 @@ class BackupServer:
         self._directory = directory
         self._name = name
         self._clock = clock or SystemClock()
-        self._concurrency = concurrency
+        self._concurrency = concurrency or Concurrency()
         self._platform = platform or LibvirtPlatform()
         self._mount_limits = mount_limits or MountLimits()
         self._database_url = database_url or sqlite_url(directory / "server.sqlite")
