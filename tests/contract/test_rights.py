@@ -57,6 +57,16 @@ OWN = {
     ("POST", "/holdfast/v1/accounts"): {Role.PORTAL_ADMINISTRATOR},
     ("POST", f"/holdfast/v1/accounts/{NOBODYS}/password"): {Role.PORTAL_ADMINISTRATOR},
 }
+OWN |= {
+    (method, f"/holdfast/v1/{path}"): {Role.PORTAL_ADMINISTRATOR, Role.VM_RESTORE_OPERATOR}
+    for method, path in (
+        ("POST", f"vmRestorePoints/{NOBODYS}/instantRecovery"),
+        ("GET", "instantRecoveries"),
+        ("GET", f"instantRecoveries/{NOBODYS}"),
+        ("POST", f"instantRecoveries/{NOBODYS}/migrate"),
+        ("POST", f"instantRecoveries/{NOBODYS}/discard"),
+    )
+}
 #: What anybody may read.
 DESCRIPTIONS = {"/openapi.json", "/schema.xsd", "/reference"}
 VERBS = {"Edit": "PUT", "Delete": "DELETE"} | dict.fromkeys(

@@ -26,6 +26,8 @@ from holdfast.server.expiry import Expiry
 from holdfast.server.guest_catalog import GuestCatalog
 from holdfast.server.hosted_restore import HostedRestore
 from holdfast.server.hosts import Hosts
+from holdfast.server.instant_recoveries import InstantRecoveries
+from holdfast.server.instant_service import instant_routes
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.keys import Keys
 from holdfast.server.libvirt_platform import LibvirtPlatform
@@ -175,7 +177,8 @@ class BackupServer:
         self._runner.when_ended(expiry.wake)
         self.restore = Restore(store, self.repositories, locks)
         hosted_restore = HostedRestore(store, self.repositories, self.hosts)
-        point_restore = PointRestore(store, self.repositories, locks, hosted_restore)
+        instant = InstantRecoveries(store, self.hosts)
+        point_restore = PointRestore(store, self.repositories, locks, hosted_restore, instant)
         self._restores = RestoreRunner(store, self._clock, point_restore)
         await self._restores.resume()
         self.mounts = Mounts(
@@ -183,14 +186,21 @@ class BackupServer:
         )
         await self.mounts.prepare()
         self.catalog = GuestCatalog(store, self.repositories, locks, self._directory / "catalog")
-        restoring = RestoreCommands(
-            self._restores, self.mounts, self.catalog, point_restore
-        ).preparations
-        operations = {**OPERATIONS, **self.secrets.operations, **self.hosts.operations}
-        prepared = {**restoring, **self.hosts.preparations}
+        restoring = RestoreCommands(self._restores, self.mounts, self.catalog, point_restore)
+        operations = {
+            **OPERATIONS,
+            **self.secrets.operations,
+            **self.hosts.operations,
+            **restoring.operations,
+        }
+        prepared = {**restoring.preparations, **self.hosts.preparations}
         wakers = (scheduler.wake, expiry.wake)
         self._commands = Commands(store, self._clock, self._runner, wakers, operations, prepared)
-        looking = [*mount_routes(self.mounts), *catalog_routes(self.catalog)]
+        looking = [
+            *mount_routes(self.mounts),
+            *catalog_routes(self.catalog),
+            *instant_routes(store),
+        ]
         self.app = make_service(store, self._commands, self.token, looking)
         self._settled_once = asyncio.Event()
         self._in_background(self._settle(settlement), "settlement of the journal")

@@ -152,12 +152,20 @@ def publish_host(connection: Connection, uid: UUID) -> None:
 def remove_host(connection: Connection, uid: UUID | None) -> str:
     """Forget a host and its machines; return its name. Points of the machines stay.
 
-    Refused while a job includes or excludes anything of it.
+    Refused while a job includes or excludes anything of it, or a machine there runs from its
+    backup.
     """
     host = host_in_use(connection, uid)
     if (job := _job_with(connection, host.uid)) is not None:
         raise RefusedError(
             f'Job "{job}" has machines of host "{host.name}". Take them out of it first.'
+        )
+    instant = tables.instant_recovery
+    running = connection.scalar(select(instant.c.name).where(instant.c.host_uid == host.uid))
+    if running is not None:
+        raise RefusedError(
+            f'The machine "{running}" on host "{host.name}" runs from its backup. Move it to its '
+            "own storage or discard it first."
         )
     references = [row.reference for row in _machines_of(connection, host.uid)]
     references += [tag_reference(host.uid, tag) for tag in _tags_of(connection, host.uid)]

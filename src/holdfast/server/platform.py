@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
@@ -95,3 +96,23 @@ class Platform(Protocol):
 
     async def machine_disks(self, access: HostAccess, uuid: str) -> Mapping[str, str] | None:
         """Return the file of each disk of a machine by target, or None when there is no machine."""
+
+    async def move_to_own_storage(
+        self,
+        access: HostAccess,
+        uuid: str,
+        files: Sequence[Path],
+        token: str,
+        on_progress: ProgressCallback,
+    ) -> None:
+        """Let a machine need its point no more; see `libvirt_instant.move_to_own_storage`."""
+
+    async def stop_moving(
+        self, access: HostAccess, uuid: str, files: Sequence[Path], token: str
+    ) -> None:
+        """Stop what a crash left going on; see `libvirt_instant.stop_moving`."""
+
+    async def discard(
+        self, access: HostAccess, uuid: str, files: Sequence[Path], token: str
+    ) -> None:
+        """Take a machine away that runs from its point; see `libvirt_instant.discard_machine`."""

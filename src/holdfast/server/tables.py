@@ -411,8 +411,8 @@ restore_session = Table(
 )
 
 #: A machine that runs from its restore point. While the row is there, no file of the point's chain
-#: is removed or merged. `uuid` is the machine's on the host, `state` an `InstantState`, `plan` what
-#: it is made of, as JSON. `machine_point_uid` names the point, also after that is gone.
+#: is removed or merged. `uuid` is the machine's on the host, `state` an `InstantState`, `files`
+#: those that it is made with, as JSON. `machine_point_uid` names the point, which may be gone.
 instant_recovery = Table(
     "instant_recovery",
     metadata,
@@ -425,7 +425,7 @@ instant_recovery = Table(
     Column("uuid", String, nullable=False),
     Column("state", String, nullable=False),
     Column("created", BigInteger, nullable=False),
-    Column("plan", Text, nullable=False),
+    Column("files", Text, nullable=False),
     Index("ix_instant_recovery_backup_uid_chain", "backup_uid", "chain"),
 )
 

@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("uuid", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
-        sa.Column("plan", sa.Text(), nullable=False),
+        sa.Column("files", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["backup_uid"], ["backup.uid"], name=op.f("fk_instant_recovery_backup_uid")
         ),
