@@ -44,6 +44,10 @@ OWN = {
         Role.PORTAL_ADMINISTRATOR,
         Role.VM_RESTORE_OPERATOR,
     },
+    ("POST", f"/holdfast/v1/vmRestorePoints/{NOBODYS}/restore"): {
+        Role.PORTAL_ADMINISTRATOR,
+        Role.VM_RESTORE_OPERATOR,
+    },
     ("GET", "/holdfast/v1/hosts"): {Role.PORTAL_ADMINISTRATOR},
     ("POST", "/holdfast/v1/hosts"): {Role.PORTAL_ADMINISTRATOR},
     ("GET", f"/holdfast/v1/hosts/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
@@ -52,6 +56,16 @@ OWN = {
     ("POST", f"/holdfast/v1/hosts/{NOBODYS}/rescan"): {Role.PORTAL_ADMINISTRATOR},
     ("POST", "/holdfast/v1/accounts"): {Role.PORTAL_ADMINISTRATOR},
     ("POST", f"/holdfast/v1/accounts/{NOBODYS}/password"): {Role.PORTAL_ADMINISTRATOR},
+}
+OWN |= {
+    (method, f"/holdfast/v1/{path}"): {Role.PORTAL_ADMINISTRATOR, Role.VM_RESTORE_OPERATOR}
+    for method, path in (
+        ("POST", f"vmRestorePoints/{NOBODYS}/instantRecovery"),
+        ("GET", "instantRecoveries"),
+        ("GET", f"instantRecoveries/{NOBODYS}"),
+        ("POST", f"instantRecoveries/{NOBODYS}/migrate"),
+        ("POST", f"instantRecoveries/{NOBODYS}/discard"),
+    )
 }
 #: What anybody may read.
 DESCRIPTIONS = {"/openapi.json", "/schema.xsd", "/reference"}

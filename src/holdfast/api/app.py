@@ -18,6 +18,7 @@ from holdfast.api import (
     own,
     own_accounts,
     own_hosts,
+    own_instant,
     own_restores,
     reports,
     resources,
@@ -63,6 +64,7 @@ def router_for(manager: EnterpriseManager, settings: ApiSettings) -> Router:
     own_accounts.add_routes(router)
     own_hosts.add_routes(router)
     own_restores.add_routes(router)
+    own_instant.add_routes(router)
     unbuilt.add_routes(router, manager.schema)
     # It describes the routes that are there, so it comes last.
     documentation.add_routes(router, manager.schema)

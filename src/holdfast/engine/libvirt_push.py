@@ -160,6 +160,7 @@ async def _decide(
         parent_problem=problem,
         checkpoint=None if parent is None else parent.checkpoint,
         checkpoints=checkpoints,
+        why_full=work.plan.why_full,
     )
 
 
@@ -224,7 +225,17 @@ async def _begin_job(work: Work) -> None:
             await _remove_lost_bitmaps(work, f"{work.checkpoint}.left", _JOB_BITMAP)
         else:
             break
+    await _limit(work)
     work.nvram = await asyncio.to_thread(_read_nvram, work)
+
+
+async def _limit(work: Work) -> None:
+    """Let the job read no more in a second than the plan allows, all disks together."""
+    limit = work.plan.storing.rate_limit
+    if limit is None:
+        return
+    for disk in work.disks:
+        await work.machine.limit_backup(disk.target, max(limit // len(work.disks), 1))
 
 
 def _begin_failure(work: Work, error: HypervisorFailed) -> EngineError:

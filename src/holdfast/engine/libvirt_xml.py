@@ -38,6 +38,14 @@ def unparse(root: etree._Element) -> str:
     return etree.tostring(root, pretty_print=True, encoding="unicode")
 
 
+def copy_xml(path: Path) -> str:
+    """Return the XML of a new qcow2 file that a disk is copied to."""
+    disk = etree.Element("disk", type="file")
+    etree.SubElement(disk, "source", file=str(path))
+    etree.SubElement(disk, "driver", type="qcow2")
+    return unparse(disk)
+
+
 def backup_xml(
     targets: Mapping[str, Path], bases: Mapping[str, str], left_out: Collection[str]
 ) -> str:

@@ -7,6 +7,7 @@ taken for a protocol.
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,21 @@ _MOST_COROUTINES = 8
 # zlib takes five times the processor time of zstd for the same size (data-plane.md).
 _COMPRESSED = ("-c", "-o", "compression_type=zstd")
 _CHECK_LEAKS_ONLY = 3
+_LIMIT = "holdfast-limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Storing:
+    """How data is brought into a repository.
+
+    ``rate_limit``: at most so many bytes a second of a source are read; None for no limit.
+    """
+
+    compressed: bool = True
+    rate_limit: int | None = None
+
+
+AS_USUAL = Storing()
 
 
 class _Extent(msgspec.Struct):
@@ -60,7 +76,7 @@ def convert_arguments(
     *,
     source_format: str,
     target_format: str,
-    compressed: bool = False,
+    storing: Storing = Storing(compressed=False),
     backing_name: str | None = None,
 ) -> list[str]:
     """Return the command that copies an image.
@@ -72,8 +88,10 @@ def convert_arguments(
     workers = str(min(max(os.cpu_count() or 1, 1), _MOST_COROUTINES))
     arguments = ["qemu-img", "convert", "-p", "-W", "-m", workers]
     arguments += ["-f", source_format, "-O", target_format]
-    if compressed:
+    if storing.compressed:
         arguments += _COMPRESSED
+    if storing.rate_limit is not None:
+        arguments += ["-r", str(storing.rate_limit)]
     if backing_name is not None:
         arguments += ["-B", backing_name, "-F", "qcow2"]
     return [*arguments, os.fspath(source), os.fspath(target)]
@@ -85,13 +103,35 @@ def create_overlay_arguments(overlay: Path, backing: Path, backing_format: str) 
     return [*arguments, "-b", os.fspath(backing), "-F", backing_format, os.fspath(overlay)]
 
 
-def rebase_arguments(overlay: Path, backing_name: str) -> list[str]:
+def create_limited_overlay_arguments(
+    overlay: Path, backing: Path, backing_format: str, size: int
+) -> list[str]:
+    """As `create_overlay_arguments`, for an image of ``size`` bytes that is to be read slowly.
+
+    Only a command that is given a limit can open the layer then; see `rebase_arguments`.
+    """
+    file = {"driver": "file", "filename": os.fspath(backing)}
+    node = {
+        "driver": "throttle",
+        "throttle-group": _LIMIT,
+        "file": {"driver": backing_format, "file": file},
+    }
+    # Not opened here (-u): there is no such group.
+    arguments = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "throttle"]
+    name = f"json:{msgspec.json.encode(node).decode()}"
+    return [*arguments, "-b", name, os.fspath(overlay), str(size)]
+
+
+def rebase_arguments(overlay: Path, backing_name: str, rate_limit: int | None = None) -> list[str]:
     """Return the command that moves a layer onto another backing file without changing its data.
 
-    It reads the old and the new backing file and writes what differs into the layer.
+    It reads the old and the new backing file and writes what differs into the layer. With a
+    ``rate_limit``, a layer of `create_limited_overlay_arguments` reads so many bytes a second.
     """
     # "unsafe" (no flushes): the layer is a temporary, made again after any failure.
     arguments = ["qemu-img", "rebase", "-p", "-t", "unsafe", "-f", "qcow2"]
+    if rate_limit is not None:
+        arguments += ["--object", f"throttle-group,id={_LIMIT},x-bps-read={rate_limit}"]
     return [*arguments, "-b", backing_name, "-F", "qcow2", os.fspath(overlay)]
 
 

@@ -28,6 +28,7 @@ from holdfast.server.journal import (
     RemoveImage,
     Work,
 )
+from holdfast.server.refusal import RefusedError
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
@@ -68,8 +69,12 @@ class Retention:
             # What stands from before comes first: the chain is not what the catalog says until
             # it is settled.
             problems = await self._settlement.settle_chain(key)
-            while not problems and await self._store.write(next_intent) is not None:
-                problems = await self._settlement.settle_chain(key)
+            try:
+                while not problems and await self._store.write(next_intent) is not None:
+                    problems = await self._settlement.settle_chain(key)
+            except RefusedError as error:
+                # A machine runs from the chain; later, it does not.
+                problems = [str(error)]
         return problems
 
     def _next_step(self, key: ChainKey, keep: int, connection: Connection) -> Intent | None:

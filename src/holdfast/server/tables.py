@@ -67,7 +67,8 @@ managed_server = Table(
 )
 
 #: `kind` is a JobType. A deleted job keeps its row: its history and its backups name it. A one-off
-#: backup has a job that was never there: its row is deleted from the beginning.
+#: backup has a job that was never there: its row is deleted from the beginning. `options` are as
+#: in `job_options`, NULL for none; `checked` is when its backup was last checked whole.
 job = Table(
     "job",
     metadata,
@@ -87,6 +88,9 @@ job = Table(
     Column("retry_minutes", Integer, nullable=False, server_default=text("0")),
     Column("retry_at", BigInteger),
     Column("backup_window", Text),
+    Column("retention_days", Integer),
+    Column("options", Text),
+    Column("checked", BigInteger),
     Index(
         "ix_job_name_in_use",
         "name",
@@ -260,7 +264,8 @@ backup_file = Table(
 #: directory a snapshot. `reference` tells which points belong to the same machine; `copied_from`
 #: names the point that a copy was made of, also after that is gone. A machine of a host has a disk
 #: or more (`machine_disk`), of which the first is its backup file, and in `detail`, as JSON, what
-#: the engine needs to know of the point.
+#: the engine needs to know of the point. `damaged` says why it cannot be restored, as the last
+#: check found; `kept_for` for which periods (Weekly, Monthly, Yearly) it is kept, with commas.
 machine_point = Table(
     "machine_point",
     metadata,
@@ -277,6 +282,8 @@ machine_point = Table(
     Column("snapshot_id", String),
     Column("copied_from", Uuid),
     Column("detail", Text),
+    Column("damaged", Text),
+    Column("kept_for", String),
     Index("ix_machine_point_chain", "backup_uid", "reference", "created"),
     CheckConstraint("(backup_file_uid IS NULL) <> (snapshot_id IS NULL)", name="one_place"),
 )
@@ -289,6 +296,42 @@ machine_disk = Table(
     Column("point_uid", ForeignKey("machine_point.uid"), nullable=False, index=True),
     Column("target", String, nullable=False),
     Column("position", Integer, nullable=False),
+)
+
+#: What a job of kind Replica has beside what all jobs have: the host its replicas are on, what
+#: their names end in, and, as a JSON object, which network there stands for which of the source.
+replica_target = Table(
+    "replica_target",
+    metadata,
+    Column("job_uid", ForeignKey("job.uid"), primary_key=True),
+    Column("host_uid", ForeignKey("host.uid"), nullable=False, index=True),
+    Column("suffix", String, nullable=False),
+    Column("networks", Text, nullable=False),
+)
+
+#: The replica of a machine. Its points are those of the `backup` with the same `reference`; it is
+#: there from the first session that replicates the machine, with or without a point. `name`,
+#: `source_host_uid` and `source_uuid` tell the machine as it was last replicated (the host may be
+#: gone); `host_uid`, `machine_uuid` and `machine_name` the machine that stands for it elsewhere.
+#: `state` is a `replicas.ReplicaState`. `failover` is the record of a failover, for whoever
+#: carries that out; None without one.
+replica = Table(
+    "replica",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("backup_uid", ForeignKey("backup.uid"), nullable=False),
+    Column("reference", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("source_host_uid", Uuid, nullable=False),
+    Column("source_uuid", String, nullable=False),
+    Column("host_uid", ForeignKey("host.uid"), nullable=False),
+    Column("machine_uuid", String, nullable=False),
+    Column("machine_name", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("failover", Text),
+    Column("created", BigInteger, nullable=False),
+    UniqueConstraint("backup_uid", "reference"),
+    UniqueConstraint("host_uid", "machine_uuid"),
 )
 
 #: The journal: what is about to be done to a repository, written before it is done.
@@ -335,7 +378,8 @@ guest_index = Table(
 
 #: A restore; `plan` is what it has to do. `machine_point_uid` names the point, also after retention
 #: has removed that. `target` is what it writes, `temporary` what a crash may leave of it: a file or
-#: a folder, never seen under its final name before it is whole.
+#: a folder, never seen under its final name before it is whole. For a machine of a host, `ledger`
+#: says as JSON what it has begun to write and to name, and `temporary` is empty.
 restore_session = Table(
     "restore_session",
     metadata,
@@ -355,6 +399,7 @@ restore_session = Table(
     Column("plan", Text, nullable=False),
     Column("target", Text, nullable=False),
     Column("temporary", Text, nullable=False),
+    Column("ledger", Text),
     # Two restores never write to the same place at once.
     Index(
         "ix_restore_session_running",
@@ -363,6 +408,25 @@ restore_session = Table(
         sqlite_where=text("state <> 'Stopped'"),
         postgresql_where=text("state <> 'Stopped'"),
     ),
+)
+
+#: A machine that runs from its restore point. While the row is there, no file of the point's chain
+#: is removed or merged. `uuid` is the machine's on the host, `state` an `InstantState`, `files`
+#: those that it is made with, as JSON. `machine_point_uid` names the point, which may be gone.
+instant_recovery = Table(
+    "instant_recovery",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("machine_point_uid", Uuid, nullable=False),
+    Column("backup_uid", ForeignKey("backup.uid"), nullable=False),
+    Column("chain", String, nullable=False),
+    Column("host_uid", ForeignKey("host.uid"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("uuid", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("files", Text, nullable=False),
+    Index("ix_instant_recovery_backup_uid_chain", "backup_uid", "chain"),
 )
 
 #: The outbox: the newest state of each resource, written with the rows it describes.

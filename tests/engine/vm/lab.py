@@ -53,13 +53,15 @@ class Host:
 
     process: subprocess.Popen[bytes]
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str, settings: str = "") -> None:
+        self._arguments = arguments
         # Not pytest's folder: the names of Unix sockets may have 107 characters at most.
         self.folder = Path(tempfile.mkdtemp(prefix="hf-"))
         for name in ("run", "config/libvirt", "cache", "data"):
             (self.folder / name).mkdir(parents=True)
         # Without it, a second daemon would be needed for the logs of machines.
         (self.folder / "config/libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
+        (self.folder / "config/libvirt/libvirtd.conf").write_text(settings)
         self._socket = self.folder / "run/libvirt/libvirt-sock"
         self.uri = f"qemu+unix:///session?socket={self._socket}"
 
@@ -78,7 +80,7 @@ class Host:
         self._socket.unlink(missing_ok=True)
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [*as_user(), "libvirtd"],
+                [*as_user(), "libvirtd", *self._arguments],
                 env=environment,
                 stdout=output,
                 stderr=output,
@@ -111,13 +113,29 @@ class Host:
 
 
 @contextmanager
-def libvirt_daemon() -> Iterator[Host]:
-    host = Host()
+def libvirt_daemon(*arguments: str, settings: str = "") -> Iterator[Host]:
+    """Run a daemon with arguments and with settings of its `libvirtd.conf`."""
+    host = Host(*arguments, settings=settings)
     host.start()
     try:
         yield host
     finally:
         host.discard()
+
+
+def pid_of(host: Host, name: str) -> int:
+    """Given a machine that is on, return the process id of its QEMU."""
+    return int((host.folder / f"run/libvirt/qemu/run/{name}.pid").read_text())
+
+
+def remove_domain(host: Host, domain: Any) -> None:
+    """Take a machine away at once, without waiting for its end."""
+    pid = pid_of(host, domain.name()) if domain.isActive() else None
+    domain.undefineFlags(
+        libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+    )
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
 
 
 @dataclass
@@ -183,7 +201,7 @@ class Guest:
 
     @property
     def pid(self) -> int:
-        return int((self.host.folder / f"run/libvirt/qemu/run/{self.name}.pid").read_text())
+        return pid_of(self.host, self.name)
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -210,12 +228,7 @@ class Guest:
 
     def discard(self) -> None:
         """Take the machine away at once, without waiting for its end."""
-        pid = self.pid if self.domain.isActive() else None
-        self.domain.undefineFlags(
-            libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
-        )
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
+        remove_domain(self.host, self.domain)
 
     def checkpoints(self) -> list[str]:
         return sorted(found.getName() for found in self.domain.listAllCheckpoints(0))
