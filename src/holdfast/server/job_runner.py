@@ -180,8 +180,8 @@ class JobRunner:
                 await self._fail(machine, UNEXPECTED)
         if not await self._store.read(lambda c: _has_new_points(c, session)):
             return problems
-        keep = plan.retention
-        return problems + await self._retention.apply(plan.place.backup, plan.machines, keep)
+        backup, machines = plan.place.backup, plan.machines
+        return problems + await self._retention.apply(backup, machines, plan.rules)
 
     def _plan(self, connection: Connection, session: UUID) -> SessionPlan | None:
         machines = sessions.start_working(connection, session)

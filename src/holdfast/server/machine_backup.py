@@ -21,9 +21,11 @@ from holdfast.server import fulls, journal, points, sessions
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.job_options import JobOptions, ScriptOption
 from holdfast.server.journal import ChainKey, Intent, MakeImage, MakeSnapshot, Work
+from holdfast.server.keeping import Policy
 from holdfast.server.manifest import Manifest, write_manifest
 from holdfast.server.names import image_file_name
 from holdfast.server.repositories import BackupPlace
+from holdfast.server.retention import Rules
 from holdfast.server.session_state import Result
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
@@ -49,6 +51,12 @@ class SessionPlan:
     machines: tuple[Machine, ...]
     #: For machines that must not be backed up at the same time.
     turns: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def rules(self) -> Rules:
+        """What is kept of the machines, and how."""
+        policy = Policy(self.retention, self.retention_days, self.options.gfs)
+        return Rules(policy, self.options.synthetic_full, self.storing)
 
     @property
     def storing(self) -> Storing:
