@@ -28,7 +28,7 @@ from holdfast.server.part_backup import OneOffSpecification, begin_one_off, begi
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.session_start import begin_retry, begin_session
-from holdfast.server.session_state import JobSessionState
+from holdfast.server.session_state import Cause, JobSessionState
 
 T = TypeVar("T")
 
@@ -78,6 +78,17 @@ def _sync_job(connection: Connection, command: Command, now: datetime) -> Done:
     if not is_copy(job.kind):
         raise RefusedError(f'Job "{job.name}" is no copy job. It can be started.')
     return _start_job(connection, command, now)
+
+
+def _check_job(connection: Connection, command: Command, now: datetime) -> Done:
+    job = job_in_use(connection, command.target)
+    if is_copy(job.kind):
+        raise RefusedError(
+            f'Job "{job.name}" is a copy job. Every file is compared with its checksum when it is '
+            "copied; later checks are made of the jobs that back up."
+        )
+    session = begin_session(connection, command.target, milliseconds(now), Cause.CHECK)
+    return _launched(connection, session)
 
 
 def _retry_job(connection: Connection, command: Command, now: datetime) -> Done:
@@ -199,6 +210,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "start-job": _start_job,
     "stop-job": _stop_job,
     "retry-job": _retry_job,
+    "check-job": _check_job,
     "clone-job": _clone_job,
     "toggle-schedule": _toggle_schedule,
     "delete-job": _delete_job,

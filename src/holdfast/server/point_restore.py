@@ -81,12 +81,13 @@ class PointRestore:
     ) -> None:
         image, target = place.path(row.path), Path(plan.target)
         phases = Phases(on_progress, _WEIGHTS)
-        known = await self._store.read(lambda c: _recorded_files(c, row.backup_uid))
-        await _verify(
-            await asyncio.to_thread(backup_files, image),
-            {place.path(file.path): file for file in known},
-            phases,
-        )
+        if not plan.force:
+            known = await self._store.read(lambda c: _recorded_files(c, row.backup_uid))
+            await _verify(
+                await asyncio.to_thread(backup_files, image),
+                {place.path(file.path): file for file in known},
+                phases,
+            )
         written = phases.phase(1)
 
         def advance(progress: Progress) -> None:

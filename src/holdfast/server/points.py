@@ -274,6 +274,11 @@ def record_rebuilt(connection: Connection, uid: UUID, onto: UUID | None, result:
         publish_machine_point(connection, holder)
 
 
+def show_point(connection: Connection, uid: UUID) -> None:
+    """Show a machine's point again, since something about it has changed."""
+    publish_machine_point(connection, uid)
+
+
 def merged_data_size(full: Row[Any], increment: Row[Any]) -> int:
     """Given the rows of two files, return how much data their merger holds at most, in bytes."""
     return int(min(full.data_size + increment.data_size, increment.virtual_size))

@@ -23,6 +23,7 @@ from holdfast.server.journal import ChainKey
 from holdfast.server.keys import Keys
 from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import BackupPlace, Repositories
+from holdfast.server.restore_plan import refuse_damaged
 from holdfast.server.store import Store
 
 
@@ -48,16 +49,20 @@ class Restore:
         target: Path,
         *,
         image_format: str = "raw",
+        force: bool = False,
         on_progress: ProgressCallback = ignore_progress,
     ) -> list[Restored]:
         """Restore a point to `target`; return what was restored.
 
         With the point of one machine, `target` is the file, or the directory, to be made. With a
         restore point, it is a folder that gets one of them for each machine. Nothing that exists
-        is overwritten. Raise RefusedError for an unknown point, EngineError when a file of it is
+        is overwritten. Raise RefusedError for an unknown point, or one that is known to be damaged
+        without `force`; EngineError when a file of it is
         missing or damaged, or the target cannot be written.
         """
         rows = await self._store.read(lambda connection: _machine_points(connection, uid))
+        for row in rows:
+            refuse_damaged(row, force=force)
         if len(rows) == 1 and rows[0].uid == uid:
             return [await self._one(rows[0], target, image_format, on_progress)]
         await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
@@ -137,6 +142,7 @@ async def restore_point(
     target: Path,
     *,
     image_format: str = "raw",
+    force: bool = False,
     on_progress: ProgressCallback = ignore_progress,
 ) -> list[Restored]:
     """As `Restore.point`, given a server's directory. The server itself may run or not."""
@@ -144,7 +150,9 @@ async def restore_point(
     store = await Store.open(sqlite_url(directory / "server.sqlite"))
     try:
         restore = Restore(store, Repositories(store, keys), ChainLocks())
-        return await restore.point(uid, target, image_format=image_format, on_progress=on_progress)
+        return await restore.point(
+            uid, target, image_format=image_format, force=force, on_progress=on_progress
+        )
     finally:
         await store.close()
 

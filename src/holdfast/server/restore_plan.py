@@ -29,6 +29,7 @@ class RestoreMachine(msgspec.Struct, frozen=True, tag=True):
     format: str | None
     overwrite: bool
     note: str = ""
+    force: bool = False
 
 
 class RestoreFiles(msgspec.Struct, frozen=True, tag=True):
@@ -44,11 +45,15 @@ Plan = RestoreMachine | RestoreFiles
 
 
 class MachineRestoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a machine is to be restored: to a new name beside the original, or over the original."""
+    """How a machine is to be restored: to a new name beside the original, or over the original.
+
+    `force` restores a point, too, that is known to be damaged: what can still be read of it.
+    """
 
     new_name: str = ""
     overwrite: bool = False
     power_on: bool = False
+    force: bool = False
 
 
 def point_row(connection: Connection, uid: UUID | None) -> Row[Any]:
@@ -76,6 +81,7 @@ def plan_machine(
             f'"{point.display_name}" is a machine of a host. "holdfast restore" brings its disks '
             "and its definition back as files."
         )
+    refuse_damaged(point, force=options.force)
     source = PurePosixPath(point.source_path)
     target = source
     if options.new_name:
@@ -96,7 +102,17 @@ def plan_machine(
         format=declared,
         overwrite=options.overwrite and not options.new_name,
         note=note,
+        force=options.force,
     )
+
+
+def refuse_damaged(point: Row[Any], *, force: bool = False) -> None:
+    """Refuse a point that the last check found damaged, unless it is wanted all the same."""
+    if point.damaged is not None and not force:
+        raise RefusedError(
+            f'The restore point of "{point.display_name}" is damaged. {point.damaged} '
+            "Choose another point. What can still be read of this one is only restored with force."
+        )
 
 
 def plan_files(point: Row[Any], names: tuple[str, ...], *, overwrite: bool) -> RestoreFiles:
@@ -106,6 +122,7 @@ def plan_files(point: Row[Any], names: tuple[str, ...], *, overwrite: bool) -> R
             f'"{point.display_name}" is a machine; there is no way into it from here. '
             "Its files can be downloaded, or the whole machine restored."
         )
+    refuse_damaged(point)
     if not names:
         raise RefusedError("The whole directory cannot be put back at once; choose a folder in it.")
     if any(name in ("", ".", "..") or "/" in name or "\0" in name for name in names):

@@ -29,6 +29,9 @@ def restore(
     image_format: Annotated[
         Literal["raw", "qcow2"], typer.Option("--format", help="Format of a disk image.")
     ] = "raw",
+    force: Annotated[
+        bool, typer.Option("--force", help="Restore a damaged point, too: what can be read of it.")
+    ] = False,
 ) -> None:
     """Restore a point to TARGET, which must not exist. Holdfast may be running or not.
 
@@ -38,14 +41,14 @@ def restore(
     directory = DataDirectory.at(load({"data": data}).data)
     directory.expect_server()
     restored = asyncio.run(
-        _restore(directory, _uid(point), target.expanduser().absolute(), image_format)
+        _restore(directory, _uid(point), target.expanduser().absolute(), image_format, force)
     )
     for one in restored:
         typer.echo(f"{one.machine} restored to {one.path}")
 
 
 async def _restore(
-    directory: DataDirectory, uid: UUID, target: Path, image_format: str
+    directory: DataDirectory, uid: UUID, target: Path, image_format: str, force: bool
 ) -> list[Restored]:
     console = Console(stderr=True)
     columns = (TextColumn("Restoring"), BarColumn(), TaskProgressColumn())
@@ -58,7 +61,12 @@ async def _restore(
             shown.update(bar, completed=done.fraction)
 
         return await restore_point(
-            directory.server, uid, target, image_format=image_format, on_progress=advance
+            directory.server,
+            uid,
+            target,
+            image_format=image_format,
+            force=force,
+            on_progress=advance,
         )
 
 
