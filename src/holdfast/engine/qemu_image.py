@@ -195,22 +195,30 @@ async def check_image(path: Path) -> str | None:
     """Given a qcow2 file, return what is wrong with its structure, or None.
 
     Only the file's own tables are read, not its data, and not the files below it. Clusters that
-    an interrupted command left unused are no fault.
+    an interrupted command left unused are no fault. Raise ToolFailed when it could not be checked.
     """
     completed = await run(["qemu-img", "check", "-q", "-f", "qcow2", os.fspath(path)])
     if completed.exit_code in (0, _CHECK_LEAKS_ONLY):
         return None
+    _ensure_checked(completed, path)
     return last_words(completed)
+
+
+def _ensure_checked(completed: Completed, path: Path) -> None:
+    # Killed, for want of memory perhaps: that says nothing of the file.
+    if completed.exit_code < 0:
+        raise tool_failure(completed, doing=f"Checking {path}", writing=path)
 
 
 async def free_leaked_clusters(path: Path) -> None:
     """Give back the clusters that an interrupted command left unused in a qcow2 file.
 
-    Raise ChainBroken when the file is damaged.
+    Raise ChainBroken when the file is damaged, ToolFailed when it could not be checked.
     """
     arguments = ["qemu-img", "check", "-q", "-f", "qcow2", "-r", "leaks", os.fspath(path)]
     completed = await run(arguments)
     if completed.exit_code != 0:
+        _ensure_checked(completed, path)
         raise ChainBroken(f"The backup file {path} is damaged: {last_words(completed)}")
 
 

@@ -24,6 +24,7 @@ from holdfast.server.commands import Commands
 from holdfast.server.database import sqlite_url
 from holdfast.server.expiry import Expiry
 from holdfast.server.guest_catalog import GuestCatalog
+from holdfast.server.hosted_restore import HostedRestore
 from holdfast.server.hosts import Hosts
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.keys import Keys
@@ -173,8 +174,10 @@ class BackupServer:
         expiry = Expiry(store, self._clock, self.repositories, locks, settlement)
         self._runner.when_ended(expiry.wake)
         self.restore = Restore(store, self.repositories, locks)
-        point_restore = PointRestore(store, self.repositories, locks)
+        hosted_restore = HostedRestore(store, self.repositories, self.hosts)
+        point_restore = PointRestore(store, self.repositories, locks, hosted_restore)
         self._restores = RestoreRunner(store, self._clock, point_restore)
+        await self._restores.resume()
         self.mounts = Mounts(
             store, self.repositories, locks, self._directory / "mounts", self._mount_limits
         )

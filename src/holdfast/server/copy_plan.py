@@ -46,10 +46,16 @@ def points_to_copy(connection: Connection, job: Row[Any], reference: str) -> lis
     A point has its own columns, those of its backup file, and ``restore_point_created``. What an
     increment is built on may have no point any more, because a merge is about to take it away:
     then it is not in the list, and the increment cannot be copied before that merge is done.
+    Points that are known to be damaged are left out.
     """
     backup = points.backup_of_job(connection, job.uid)
     there = _points(connection, [backup], reference)
-    offered = _points(connection, source_backups(connection, job), reference)
+    offered = [
+        row
+        for row in _points(connection, source_backups(connection, job), reference)
+        # It would be found damaged again, each time, and what comes after it not be copied.
+        if row.damaged is None
+    ]
     return _missing(there, offered, job.retention)
 
 

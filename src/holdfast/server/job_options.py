@@ -25,6 +25,9 @@ LEAST_BANDWIDTH = 64 * 1024
 GREATEST_BANDWIDTH = 2**40
 LONGEST_SCRIPT = 24 * 3600
 MOST_PERIODS = 999
+
+#: The kinds of jobs that back up, and have options.
+BACKUP_KINDS = ("Backup", "NasBackup")
 _DISK = re.compile(r"[a-z0-9]{1,32}")
 
 
@@ -180,7 +183,7 @@ def check_options(options: JobOptions, kind: str) -> None:
     """Raise ValueError, naming the field, unless a job of this kind may have these options."""
     if options == JobOptions():
         return
-    if kind not in ("Backup", "NasBackup"):
+    if kind not in BACKUP_KINDS:
         raise ValueError(f"options: a job of kind {kind} has none")
     if kind == "Backup" and options.compression == "max":
         raise ValueError(

@@ -48,6 +48,7 @@ from holdfast.server.job_specification import (
     Linked,
     Retry,
 )
+from holdfast.server.restore_specification import RestoreSpecification
 from holdfast.server.schedule import (
     AfterJob,
     Continuously,
@@ -81,6 +82,7 @@ __all__ = [
     "Outcome",
     "Periodically",
     "Refusal",
+    "RestoreSpecification",
     "Retry",
     "Schedule",
 ]
@@ -158,7 +160,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     edit-host                host            a `HostEdit` as JSON
     remove-host              host
     rescan-host              host, or -      (all of them)
-    restore-machine          machine point   new_name (beside the original) or overwrite; power_on
+    restore-machine          machine point   new_name (beside the original) or overwrite; power_on;
+                                             of a host's also host, folder, new_identifiers, disks,
+                                             and format for plain files
     mount-point              machine point
     restore-file             mount           path; download, or overwrite (in the original place)
     browse-catalog           machine point

@@ -298,6 +298,42 @@ machine_disk = Table(
     Column("position", Integer, nullable=False),
 )
 
+#: What a job of kind Replica has beside what all jobs have: the host its replicas are on, what
+#: their names end in, and, as a JSON object, which network there stands for which of the source.
+replica_target = Table(
+    "replica_target",
+    metadata,
+    Column("job_uid", ForeignKey("job.uid"), primary_key=True),
+    Column("host_uid", ForeignKey("host.uid"), nullable=False, index=True),
+    Column("suffix", String, nullable=False),
+    Column("networks", Text, nullable=False),
+)
+
+#: The replica of a machine. Its points are those of the `backup` with the same `reference`; it is
+#: there from the first session that replicates the machine, with or without a point. `name`,
+#: `source_host_uid` and `source_uuid` tell the machine as it was last replicated (the host may be
+#: gone); `host_uid`, `machine_uuid` and `machine_name` the machine that stands for it elsewhere.
+#: `state` is a `replicas.ReplicaState`. `failover` is the record of a failover, for whoever
+#: carries that out; None without one.
+replica = Table(
+    "replica",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("backup_uid", ForeignKey("backup.uid"), nullable=False),
+    Column("reference", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("source_host_uid", Uuid, nullable=False),
+    Column("source_uuid", String, nullable=False),
+    Column("host_uid", ForeignKey("host.uid"), nullable=False),
+    Column("machine_uuid", String, nullable=False),
+    Column("machine_name", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("failover", Text),
+    Column("created", BigInteger, nullable=False),
+    UniqueConstraint("backup_uid", "reference"),
+    UniqueConstraint("host_uid", "machine_uuid"),
+)
+
 #: The journal: what is about to be done to a repository, written before it is done.
 intent = Table(
     "intent",
@@ -342,7 +378,8 @@ guest_index = Table(
 
 #: A restore; `plan` is what it has to do. `machine_point_uid` names the point, also after retention
 #: has removed that. `target` is what it writes, `temporary` what a crash may leave of it: a file or
-#: a folder, never seen under its final name before it is whole.
+#: a folder, never seen under its final name before it is whole. For a machine of a host, `ledger`
+#: says as JSON what it has begun to write and to name, and `temporary` is empty.
 restore_session = Table(
     "restore_session",
     metadata,
@@ -362,6 +399,7 @@ restore_session = Table(
     Column("plan", Text, nullable=False),
     Column("target", Text, nullable=False),
     Column("temporary", Text, nullable=False),
+    Column("ledger", Text),
     # Two restores never write to the same place at once.
     Index(
         "ix_restore_session_running",
@@ -370,6 +408,25 @@ restore_session = Table(
         sqlite_where=text("state <> 'Stopped'"),
         postgresql_where=text("state <> 'Stopped'"),
     ),
+)
+
+#: A machine that runs from its restore point. While the row is there, no file of the point's chain
+#: is removed or merged. `uuid` is the machine's on the host, `state` an `InstantState`, `plan` what
+#: it is made of, as JSON. `machine_point_uid` names the point, also after that is gone.
+instant_recovery = Table(
+    "instant_recovery",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("machine_point_uid", Uuid, nullable=False),
+    Column("backup_uid", ForeignKey("backup.uid"), nullable=False),
+    Column("chain", String, nullable=False),
+    Column("host_uid", ForeignKey("host.uid"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("uuid", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("plan", Text, nullable=False),
+    Index("ix_instant_recovery_backup_uid_chain", "backup_uid", "chain"),
 )
 
 #: The outbox: the newest state of each resource, written with the rows it describes.

@@ -44,13 +44,15 @@ class Host:
 
 
 @contextmanager
-def libvirt_daemon() -> Iterator[Host]:
+def libvirt_daemon(*arguments: str, settings: str = "") -> Iterator[Host]:
+    """Run a daemon with arguments and with settings of its `libvirtd.conf`."""
     # Not pytest's folder: the names of Unix sockets may have 107 characters at most.
     folder = Path(tempfile.mkdtemp(prefix="hf-"))
     for name in ("run", "config/libvirt", "cache", "data"):
         (folder / name).mkdir(parents=True)
     # Without it, a second daemon would be needed for the logs of machines.
     (folder / "config/libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
+    (folder / "config/libvirt/libvirtd.conf").write_text(settings)
     environment = {
         **os.environ,
         "HOME": str(folder),
@@ -72,7 +74,7 @@ def libvirt_daemon() -> Iterator[Host]:
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*(as_user if os.geteuid() == 0 else []), "libvirtd"],
+            [*(as_user if os.geteuid() == 0 else []), "libvirtd", *arguments],
             env=environment,
             stdout=output,
             stderr=output,
@@ -90,6 +92,21 @@ def libvirt_daemon() -> Iterator[Host]:
             with suppress(ProcessLookupError):
                 os.kill(int(file.read_text()), signal.SIGKILL)
         shutil.rmtree(folder)
+
+
+def pid_of(host: Host, name: str) -> int:
+    """Given a machine that is on, return the process id of its QEMU."""
+    return int((host.folder / f"run/libvirt/qemu/run/{name}.pid").read_text())
+
+
+def remove_domain(host: Host, domain: Any) -> None:
+    """Take a machine away at once, without waiting for its end."""
+    pid = pid_of(host, domain.name()) if domain.isActive() else None
+    domain.undefineFlags(
+        libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+    )
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
 
 
 @dataclass
@@ -153,7 +170,7 @@ class Guest:
 
     @property
     def pid(self) -> int:
-        return int((self.host.folder / f"run/libvirt/qemu/run/{self.name}.pid").read_text())
+        return pid_of(self.host, self.name)
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -180,12 +197,7 @@ class Guest:
 
     def discard(self) -> None:
         """Take the machine away at once, without waiting for its end."""
-        pid = self.pid if self.domain.isActive() else None
-        self.domain.undefineFlags(
-            libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
-        )
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
+        remove_domain(self.host, self.domain)
 
     def checkpoints(self) -> list[str]:
         return sorted(found.getName() for found in self.domain.listAllCheckpoints(0))
