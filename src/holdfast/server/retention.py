@@ -246,3 +246,4 @@ def _note_kept_for(
             connection.execute(
                 update(table).where(table.c.uid == row.uid).values(kept_for=kept_for.get(row.uid))
             )
+            points.show_point(connection, row.uid)
