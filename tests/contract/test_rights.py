@@ -40,6 +40,12 @@ OWN = {
     ("GET", "/holdfast/v1/jobs"): {Role.PORTAL_ADMINISTRATOR},
     ("GET", f"/holdfast/v1/jobs/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
     ("PUT", f"/holdfast/v1/jobs/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
+    ("POST", f"/holdfast/v1/jobs/{NOBODYS}/check"): {Role.PORTAL_ADMINISTRATOR},
+    ("GET", "/holdfast/v1/vmRestorePoints"): {Role.PORTAL_ADMINISTRATOR},
+    ("GET", f"/holdfast/v1/vmRestorePoints/{NOBODYS}"): {
+        Role.PORTAL_ADMINISTRATOR,
+        Role.VM_RESTORE_OPERATOR,
+    },
     ("POST", f"/holdfast/v1/restoreSessions/{NOBODYS}/stop"): {
         Role.PORTAL_ADMINISTRATOR,
         Role.VM_RESTORE_OPERATOR,

@@ -17,6 +17,7 @@ from holdfast.api import (
     mounts,
     own,
     own_accounts,
+    own_checks,
     own_hosts,
     own_instant,
     own_restores,
@@ -63,6 +64,7 @@ def router_for(manager: EnterpriseManager, settings: ApiSettings) -> Router:
     own.add_routes(router)
     own_accounts.add_routes(router)
     own_hosts.add_routes(router)
+    own_checks.add_routes(router)
     own_restores.add_routes(router)
     own_instant.add_routes(router)
     unbuilt.add_routes(router, manager.schema)

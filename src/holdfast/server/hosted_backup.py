@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -47,8 +48,9 @@ class HostedBackup(MachineBackup):
         hosts: Hosts,
         plan: SessionPlan,
         machine: Machine,
+        remarks: Sequence[str] = (),
     ) -> None:
-        super().__init__(store, clock, settlement, plan, machine)
+        super().__init__(store, clock, settlement, plan, machine, remarks)
         self._hosts = hosts
 
     async def _make_point(

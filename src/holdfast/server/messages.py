@@ -141,6 +141,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     stop-job                 job
     retry-job                job
     sync-job                 copy job
+    check-job                job             (every file in its backup is read)
     clone-job                job             name, description, repository (UUID); all optional
     toggle-schedule          job
     delete-job               job

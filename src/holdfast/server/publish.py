@@ -173,6 +173,8 @@ def publish_machine_point(connection: Connection, uid: UUID) -> None:
         "Algorithm": "Full" if full else "Incremental",
         "PointType": "Full" if full else "Increment",
         "HierarchyObjRef": row.reference,
+        "Damaged": row.damaged,
+        "KeptFor": row.kept_for,
     }
     publish(
         connection,
@@ -180,7 +182,7 @@ def publish_machine_point(connection: Connection, uid: UUID) -> None:
             "VmRestorePoint",
             uid,
             session_name(row.display_name, row.created),
-            values,
+            _present(values),
             {"restore_point": row.restore_point_uid, "backup_file": row.backup_file_uid},
         ),
     )
