@@ -79,7 +79,7 @@ async def restore_machine(
     when one of the point's is missing or damaged, NoSpace, HypervisorUnavailable, HypervisorFailed
     or EngineError; then, and when cancelled, neither files nor a definition are left.
     """
-    xml = await _content(plan.folder, plan.point.definition)
+    xml = await stored_content(plan.folder, plan.point.definition)
     definition = read_definition(xml)
     name = plan.name or definition.name
     identity = Identity(name, definition.uuid, False)
@@ -94,7 +94,7 @@ async def restore_machine(
     nvram = None
     if plan.point.nvram is not None:
         nvram = folder / f"{folder_name(name)}_VARS.fd"
-        files.append(_File(nvram, "raw", await _content(plan.folder, plan.point.nvram)))
+        files.append(_File(nvram, "raw", await stored_content(plan.folder, plan.point.nvram)))
     new_xml = rewritten(xml, identity=identity, disks=places, nvram=nvram)
     machine = LibvirtMachine(connection, identity.uuid)
     async with _written(plan.folder, files, on_progress, overwrite=False):
@@ -126,12 +126,12 @@ async def restore_in_place(
     machine = LibvirtMachine(connection, plan.point.uuid)
     if await machine.state() is not State.OFF:
         raise MachineBusy(f"The machine {plan.point.name} runs; power it off first.")
-    xml = await _content(plan.folder, plan.point.definition)
+    xml = await stored_content(plan.folder, plan.point.definition)
     definition = read_definition(xml)
     files = [_same_file(disk) for disk in _chosen(plan.point, plan.disks)]
     places = {_target(file): file.path for file in files}
     if plan.disks is None and plan.point.nvram is not None and definition.nvram is not None:
-        content = await _content(plan.folder, plan.point.nvram)
+        content = await stored_content(plan.folder, plan.point.nvram)
         files.append(_File(Path(definition.nvram), "raw", content))
     async with _written(plan.folder, files, on_progress, overwrite=True):
         if plan.disks is None:
@@ -148,7 +148,7 @@ async def restore_in_place(
     return RestoredMachine(plan.point.uuid, definition.name, places)
 
 
-async def _content(folder: Path, file: StoredFile) -> bytes:
+async def stored_content(folder: Path, file: StoredFile) -> bytes:
     """Return a small file of a point; raise ChainBroken unless it is as it was stored."""
     path = folder / file.name
     try:
