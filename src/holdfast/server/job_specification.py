@@ -13,12 +13,16 @@ from holdfast.server.hours import Hours
 from holdfast.server.schedule import Continuously, Schedule
 
 LONGEST_NAME = 255
+LONGEST_SUFFIX = 64
 GREATEST_RETENTION = 9999
 
 
 #: A copy job that runs whenever there is a new point to copy.
 IMMEDIATE_COPY = "ImmediateBackupCopy"
 COPY_KINDS = ("BackupCopy", IMMEDIATE_COPY)
+
+#: A job that keeps copies of machines ready on another host.
+REPLICA = "Replica"
 
 
 def is_copy(kind: str) -> bool:
@@ -85,6 +89,28 @@ class Included(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(f"a name has at most {LONGEST_NAME} characters")
 
 
+class ReplicaTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where replicas are made.
+
+    `host` is the one they are to run on, `folder` the one for their files, seen by that host and by
+    the backup server under the same absolute path. A replica is called as its machine, with the
+    `suffix`. `networks` gives the host's network for networks of the source that it does not have.
+    """
+
+    host: UUID
+    folder: str
+    suffix: str = "_replica"
+    networks: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        path = plain_path(self.folder)
+        if not path.is_absolute() or ".." in path.parts or "\0" in self.folder:
+            raise ValueError(f"the folder {self.folder!r} is not an absolute path")
+        check_suffix(self.suffix)
+        if not all(name.strip() and other.strip() for name, other in self.networks.items()):
+            raise ValueError("networks maps the name of a network to the name of another")
+
+
 class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A job to be made.
 
@@ -93,18 +119,21 @@ class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     machines, those that come later, too) and tags, less what it `excludes`. A
     `BackupCopy` job copies the restore points that its `linked_jobs` made and those that lie in
     its `linked_repositories`; an `ImmediateBackupCopy` job does so as soon as there is a new one,
-    and a schedule can only limit it to some hours. `repository` is where the points are kept,
+    and a schedule can only limit it to some hours. A `Replica` job keeps replicas of its `objects`
+    on the host and in the folder of its `target`. `repository` is where the points are kept (those
+    of replicas are in the target's folder),
     `retention` how many to keep of each machine; `window` are the hours in which the job may run.
     """
 
     name: str
-    repository: UUID
+    repository: UUID | None = None
+    target: ReplicaTarget | None = None
     sources: tuple[Source, ...] = ()
     objects: tuple[Included, ...] = ()
     excludes: tuple[Included, ...] = ()
     linked_jobs: tuple[UUID, ...] = ()
     linked_repositories: tuple[UUID, ...] = ()
-    kind: Literal["Backup", "NasBackup", "BackupCopy", "ImmediateBackupCopy"] = "Backup"
+    kind: Literal["Backup", "NasBackup", "BackupCopy", "ImmediateBackupCopy", "Replica"] = "Backup"
     description: str = ""
     retention: int = 7
     schedule: Schedule | None = None
@@ -115,10 +144,24 @@ class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     def __post_init__(self) -> None:
         check_name(self.name)
         check_retention(self.retention)
+        if self.kind == REPLICA:
+            self._check_replica()
+        elif self.target is not None:
+            raise ValueError(f"only a job of kind {REPLICA} has a target")
+        elif self.repository is None:
+            raise ValueError("a job needs a repository")
         if is_copy(self.kind):
             self._check_copy()
         else:
             self._check_sources()
+
+    def _check_replica(self) -> None:
+        if self.target is None:
+            raise ValueError(f"a job of kind {REPLICA} needs a target, with a host and a folder")
+        if self.repository is not None:
+            raise ValueError("replicas lie in the folder of the target, not in a repository")
+        if self.sources:
+            raise ValueError("replicas are made of objects: machines of hosts, hosts and tags")
 
     def _check_copy(self) -> None:
         if self.sources or self.objects or self.excludes:
@@ -199,6 +242,14 @@ def check_name(name: str) -> None:
     """Raise ValueError unless a job may have this name."""
     if not name.strip() or len(name) > LONGEST_NAME:
         raise ValueError(f"a job needs a name of at most {LONGEST_NAME} characters")
+
+
+def check_suffix(suffix: str) -> None:
+    """Raise ValueError unless the names of replicas may end in this."""
+    if not suffix.strip() or len(suffix) > LONGEST_SUFFIX or not suffix.isprintable():
+        raise ValueError(f"the suffix of replicas has 1 to {LONGEST_SUFFIX} printable characters")
+    if "/" in suffix:
+        raise ValueError("the suffix of replicas has no slash")
 
 
 def check_immediate(schedule: Schedule | None) -> None:

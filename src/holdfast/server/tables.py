@@ -291,6 +291,42 @@ machine_disk = Table(
     Column("position", Integer, nullable=False),
 )
 
+#: What a job of kind Replica has beside what all jobs have: the host its replicas are on, what
+#: their names end in, and, as a JSON object, which network there stands for which of the source.
+replica_target = Table(
+    "replica_target",
+    metadata,
+    Column("job_uid", ForeignKey("job.uid"), primary_key=True),
+    Column("host_uid", ForeignKey("host.uid"), nullable=False, index=True),
+    Column("suffix", String, nullable=False),
+    Column("networks", Text, nullable=False),
+)
+
+#: The replica of a machine. Its points are those of the `backup` with the same `reference`; it is
+#: there from the first session that replicates the machine, with or without a point. `name`,
+#: `source_host_uid` and `source_uuid` tell the machine as it was last replicated (the host may be
+#: gone); `host_uid`, `machine_uuid` and `machine_name` the machine that stands for it elsewhere.
+#: `state` is a `replicas.ReplicaState`. `failover` is the record of a failover, for whoever
+#: carries that out; None without one.
+replica = Table(
+    "replica",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("backup_uid", ForeignKey("backup.uid"), nullable=False),
+    Column("reference", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("source_host_uid", Uuid, nullable=False),
+    Column("source_uuid", String, nullable=False),
+    Column("host_uid", ForeignKey("host.uid"), nullable=False),
+    Column("machine_uuid", String, nullable=False),
+    Column("machine_name", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("failover", Text),
+    Column("created", BigInteger, nullable=False),
+    UniqueConstraint("backup_uid", "reference"),
+    UniqueConstraint("host_uid", "machine_uuid"),
+)
+
 #: The journal: what is about to be done to a repository, written before it is done.
 intent = Table(
     "intent",

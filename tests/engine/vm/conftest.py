@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.engine.libvirt_connection import LibvirtConnection, connected
 
-from .lab import Guest, Host, libvirt_daemon
+from .lab import Guest, Host, libvirt_daemon, remove_domain
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)
 
@@ -21,6 +21,30 @@ _numbers = count(1)
 def host() -> Iterator[Host]:
     with libvirt_daemon() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def target_host() -> Iterator[Host]:
+    """A second host: it has machines of its own, and sees the same files as the first."""
+    with libvirt_daemon() as running:
+        yield running
+
+
+@pytest.fixture
+async def target_connection(target_host: Host) -> AsyncIterator[LibvirtConnection]:
+    async with connected(target_host.uri) as opened:
+        yield opened
+
+
+@pytest.fixture
+def target_machines(target_host: Host) -> Iterator[libvirt.virConnect]:
+    """The second host, to look at directly; its machines are taken away in the end."""
+    direct = libvirt.open(target_host.uri)
+    yield direct
+    for domain in direct.listAllDomains():
+        with suppress(libvirt.libvirtError):
+            remove_domain(target_host, domain)
+    direct.close()
 
 
 @pytest.fixture

@@ -92,6 +92,21 @@ def libvirt_daemon() -> Iterator[Host]:
         shutil.rmtree(folder)
 
 
+def pid_of(host: Host, name: str) -> int:
+    """Given a machine that is on, return the process id of its QEMU."""
+    return int((host.folder / f"run/libvirt/qemu/run/{name}.pid").read_text())
+
+
+def remove_domain(host: Host, domain: Any) -> None:
+    """Take a machine away at once, without waiting for its end."""
+    pid = pid_of(host, domain.name()) if domain.isActive() else None
+    domain.undefineFlags(
+        libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+    )
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
+
+
 @dataclass
 class VirtualDisk:
     """A disk of a machine, with the bytes it ought to hold kept beside it."""
@@ -153,7 +168,7 @@ class Guest:
 
     @property
     def pid(self) -> int:
-        return int((self.host.folder / f"run/libvirt/qemu/run/{self.name}.pid").read_text())
+        return pid_of(self.host, self.name)
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -180,12 +195,7 @@ class Guest:
 
     def discard(self) -> None:
         """Take the machine away at once, without waiting for its end."""
-        pid = self.pid if self.domain.isActive() else None
-        self.domain.undefineFlags(
-            libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
-        )
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
+        remove_domain(self.host, self.domain)
 
     def checkpoints(self) -> list[str]:
         return sorted(found.getName() for found in self.domain.listAllCheckpoints(0))
