@@ -10,10 +10,14 @@ moment and called again. Nothing here writes to the files of a point.
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
 from holdfast.engine.errors import MachineBusy, MachineMissing
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_overlay import (
+    REPLICA_MARK,
     FailoverPlan,
     layered_definition,
     make_layers,
@@ -75,6 +79,28 @@ async def start(connection: LibvirtConnection, uuid: str) -> None:
 async def is_on(connection: LibvirtConnection, uuid: str) -> bool:
     """Say whether a machine is powered on; raise MachineMissing."""
     return await LibvirtMachine(connection, uuid).state() is not State.OFF
+
+
+async def power_off(connection: LibvirtConnection, uuid: str) -> None:
+    """Power a machine off at once, unless it is."""
+    machine = LibvirtMachine(connection, uuid)
+    if await machine.state() is not State.OFF:
+        await machine.destroy()
+
+
+async def make_permanent(connection: LibvirtConnection, uuid: str) -> None:
+    """Take away what marks a machine as a replica; it goes on running on its layers."""
+
+    def unmark(library: Any, connect: Any) -> None:
+        domain = connect.lookupByUUIDString(uuid)
+        places = library.VIR_DOMAIN_AFFECT_CONFIG
+        if domain.isActive():
+            places |= library.VIR_DOMAIN_AFFECT_LIVE
+        element = library.VIR_DOMAIN_METADATA_ELEMENT
+        with contextlib.suppress(library.libvirtError):  # it has none any more
+            domain.setMetadata(element, None, None, REPLICA_MARK, places)
+
+    await connection.call(unmark, doing=f"making {uuid} an ordinary machine")
 
 
 async def shut_down(

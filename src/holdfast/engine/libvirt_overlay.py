@@ -32,6 +32,8 @@ from holdfast.engine.libvirt_xml import parse, unparse
 from holdfast.engine.qemu_image import create_overlay_arguments, run_qemu_image
 
 _OWNER = "dac"
+#: The namespace of what marks a machine as a replica, in its metadata.
+REPLICA_MARK = "urn:holdfast:replica"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,9 @@ async def layered_definition(connection: LibvirtConnection, plan: FailoverPlan) 
     disks = {target: (path, "qcow2") for target, path in plan.layers.items()}
     text = rewritten(xml, identity=plan.identity, disks=disks, nvram=plan.nvram)
     root = parse(text, "The definition of the machine")
-    _adopt_networks(root, parse(plan.ready, "The definition of the replica"))
+    ready = parse(plan.ready, "The definition of the replica")
+    _adopt_networks(root, ready)
+    _adopt_mark(root, ready)
     if await _host_changes_owners(connection):
         chains = {
             disk.state.target: await asyncio.to_thread(backup_files, plan.folder / disk.file.name)
@@ -152,6 +156,16 @@ def _adopt_networks(root: etree._Element, ready: etree._Element) -> None:
         for address in interface.findall("address"):
             interface.remove(address)
         devices.append(interface)
+
+
+def _adopt_mark(root: etree._Element, ready: etree._Element) -> None:
+    marks = ready.findall(f"metadata/{{{REPLICA_MARK}}}*")
+    metadata = root.find("metadata")
+    if marks and metadata is None:
+        metadata = etree.SubElement(root, "metadata")
+    for mark in marks:
+        if metadata is not None:
+            metadata.append(mark)
 
 
 async def _host_changes_owners(connection: LibvirtConnection) -> bool:

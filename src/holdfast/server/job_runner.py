@@ -82,6 +82,11 @@ class JobRunner:
         if (work := self._work.pop(session, None)) is not None:
             work.cancel()
 
+    async def ended(self, session: UUID) -> None:
+        """Return when a session that was launched has ended."""
+        if (supervisor := self._supervisors.get(session)) is not None:
+            await asyncio.wait({supervisor})
+
     async def wait_until_idle(self) -> None:
         """Return when no session runs."""
         while self._supervisors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,6 +51,10 @@ class LibvirtPlatform:
         """Delete all checkpoints of a chain on a machine."""
         async with connected(access.uri, account=_account(access)) as connection:
             await release_checkpoints(connection, uuid, chain)
+
+    def connected(self, access: HostAccess) -> AbstractAsyncContextManager[LibvirtConnection]:
+        """Open a connection to a host for the time of a block."""
+        return connected(access.uri, account=_account(access))
 
 
 def _account(access: HostAccess) -> Account | None:

@@ -163,6 +163,19 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     browse-catalog           machine point
     restore-catalog-file     machine point   path (in the catalog); overwrite
     stop-restore             restore session
+    failover-point           replica point
+    failover                 replica         (to its newest point)
+    planned-failover         replica         seconds for the guest to shut down; force
+    undo-failover            replica
+    permanent-failover       replica
+    failback                 replica         seconds for the guest to shut down; force
+    commit-failback          replica
+    undo-failback            replica         force: though the source's host does not answer
+    create-failover-plan     -               a `FailoverPlanSpecification` as JSON
+    edit-failover-plan       failover plan   a `FailoverPlanEdit` as JSON
+    delete-failover-plan     failover plan
+    start-failover-plan      failover plan   until: no point later than that, in milliseconds
+    undo-failover-plan       failover plan
     ======================== =============== =======================================================
 
     `asked_by` is the account, for the records and for reasons shown to people.

@@ -6,12 +6,14 @@ The engine answers it over libvirt; nothing else here knows how a host is reache
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import msgspec
 
 from holdfast.engine.libvirt_backup import MachineResult
+from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
 
@@ -67,3 +69,6 @@ class Platform(Protocol):
 
     async def release(self, access: HostAccess, uuid: str, chain: str) -> None:
         """Delete all checkpoints of a chain on a machine, since the chain has ended."""
+
+    def connected(self, access: HostAccess) -> AbstractAsyncContextManager[LibvirtConnection]:
+        """Open a connection to a host for the time of a block; see `libvirt_connection`."""

@@ -34,6 +34,7 @@ class ReplicaState(StrEnum):
     PROCESSING = "Processing"
     FAILOVER = "Failover"
     FAILBACK = "Failback"
+    PERMANENT = "PermanentFailover"
 
 
 #: The states in which the job of a replica may go on with it.
