@@ -17,6 +17,7 @@ from holdfast.api import (
     mounts,
     own,
     own_accounts,
+    own_failover,
     own_hosts,
     own_restores,
     reports,
@@ -61,6 +62,7 @@ def router_for(manager: EnterpriseManager, settings: ApiSettings) -> Router:
     services.add_routes(router)
     own.add_routes(router)
     own_accounts.add_routes(router)
+    own_failover.add_routes(router)
     own_hosts.add_routes(router)
     own_restores.add_routes(router)
     unbuilt.add_routes(router, manager.schema)

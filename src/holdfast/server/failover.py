@@ -42,10 +42,10 @@ from holdfast.engine.progress import Phases, Progress, ProgressCallback
 from holdfast.server import replicas, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.failover_record import Failover, Operation, check, encoded, record_of
-from holdfast.server.failover_sessions import FailoverOptions
+from holdfast.server.failover_specification import FailoverOptions
 from holdfast.server.hosts import Hosts
 from holdfast.server.journal import ChainKey
-from holdfast.server.publish import row_of, withdraw
+from holdfast.server.publish import publish_replica, row_of, withdraw
 from holdfast.server.refusal import RefusedError
 from holdfast.server.replicas import ReplicaState
 from holdfast.server.settlement import Settlement
@@ -296,7 +296,6 @@ class Failovers:
             # away from them; but there is nothing to be failed over to any more.
             for point in replicas.points_of(connection, row.uid):
                 withdraw(connection, "VmReplicaPoint", point.uid)
-            withdraw(connection, "Replica", row.uid)
             _put(connection, row.uid, ReplicaState.PERMANENT, _done(record))
 
         await self._store.write(record_it)
@@ -419,6 +418,7 @@ def _put(connection: Connection, uid: UUID, state: ReplicaState, record: Failove
     connection.execute(
         update(table).where(table.c.uid == uid).values(state=state, failover=encoded(record))
     )
+    publish_replica(connection, uid)
 
 
 def _fraction(advance: Callable[[float], None]) -> ProgressCallback:

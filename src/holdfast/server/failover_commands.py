@@ -15,8 +15,11 @@ from holdfast.server.clock import milliseconds
 from holdfast.server.failover_plan_runner import FailoverPlanRunner
 from holdfast.server.failover_record import Operation
 from holdfast.server.failover_runner import FailoverRunner
-from holdfast.server.failover_sessions import FailoverOptions
-from holdfast.server.failover_specification import FailoverPlanEdit, FailoverPlanSpecification
+from holdfast.server.failover_specification import (
+    FailoverOptions,
+    FailoverPlanEdit,
+    FailoverPlanSpecification,
+)
 from holdfast.server.messages import Command, Made
 from holdfast.server.operations import Done, Preparation, read_arguments
 from holdfast.server.operations import Operation as Change

@@ -20,7 +20,7 @@ from holdfast.server import failover_plans, failover_sessions, replicas, tables
 from holdfast.server.clock import Clock, milliseconds, moment_of
 from holdfast.server.failover_record import Operation
 from holdfast.server.failover_runner import FailoverRunner
-from holdfast.server.failover_sessions import FailoverOptions
+from holdfast.server.failover_specification import FailoverOptions
 from holdfast.server.job_runner import UNEXPECTED
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError

@@ -13,25 +13,12 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from holdfast.server import replicas, tables
 from holdfast.server.failover_record import Operation, check, record_of
+from holdfast.server.failover_specification import FailoverOptions
 from holdfast.server.names import session_name
 from holdfast.server.outbox import Resource, publish
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.session_state import JobSessionState, Result, check_job_session
-
-
-class FailoverOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an operation is to be done.
-
-    `seconds` is how long a guest may take to shut down; with `force` it is powered off then.
-    """
-
-    seconds: int = 300
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.seconds <= 86400:
-            raise ValueError("seconds is 1 to 86400")
 
 
 def begin(

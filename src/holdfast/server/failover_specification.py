@@ -1,4 +1,4 @@
-"""What a failover plan is made of, and how it is changed."""
+"""What can be asked of a replica; what a failover plan is made of, and how it is changed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,20 @@ from msgspec import UNSET, UnsetType
 LONGEST_NAME = 255
 LONGEST_DELAY = 24 * 60 * 60
 MOST_MACHINES = 1000
+
+
+class FailoverOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an operation is to be done.
+
+    `seconds` is how long a guest may take to shut down; with `force` it is powered off then.
+    """
+
+    seconds: int = 300
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.seconds <= LONGEST_DELAY:
+            raise ValueError(f"a guest has 1 to {LONGEST_DELAY} seconds to shut down")
 
 
 class PlannedMachine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

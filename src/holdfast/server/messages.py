@@ -39,6 +39,11 @@ from uuid import UUID
 import msgspec
 
 from holdfast.engine.guest_entry import Entry, Listing
+from holdfast.server.failover_specification import (
+    FailoverOptions,
+    FailoverPlanEdit,
+    FailoverPlanSpecification,
+)
 from holdfast.server.host_specification import HostEdit, HostSpecification
 from holdfast.server.hours import DAYS, Hours
 from holdfast.server.job_specification import (
@@ -66,6 +71,9 @@ __all__ = [
     "Continuously",
     "Daily",
     "Entry",
+    "FailoverOptions",
+    "FailoverPlanEdit",
+    "FailoverPlanSpecification",
     "HostEdit",
     "HostSpecification",
     "Hours",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Connection, Row, Table, select
 
 from holdfast.server import tables
@@ -22,6 +23,7 @@ __all__ = [
     "publish_job_session",
     "publish_machine_point",
     "publish_managed_server",
+    "publish_replica",
     "publish_repository",
     "publish_restore_point",
     "publish_task_session",
@@ -184,6 +186,32 @@ def publish_machine_point(connection: Connection, uid: UUID) -> None:
             {"restore_point": row.restore_point_uid, "backup_file": row.backup_file_uid},
         ),
     )
+
+
+def publish_replica(connection: Connection, uid: UUID) -> None:
+    """Show a replica, under the name of the machine that stands by; one that stays is none."""
+    row = row_of(connection, tables.replica, uid)
+    if row.state == "PermanentFailover":
+        withdraw(connection, "Replica", uid)
+        return
+    backup = row_of(connection, tables.backup, row.backup_uid)
+    record = msgspec.json.decode(row.failover or "{}", type=_FailoverRecord)
+    values = {
+        "State": row.state,
+        "Doing": record.doing or "",
+        "SourceName": row.name,
+        "HostUid": row.host_uid,
+        "PointUid": record.point,
+    }
+    relations = {"repository": backup.repository_uid, "job": backup.job_uid}
+    publish(connection, Resource("Replica", uid, row.machine_name, _present(values), relations))
+
+
+class _FailoverRecord(msgspec.Struct, frozen=True):
+    """What is shown of a `failover_record.Failover`."""
+
+    doing: str | None = None
+    point: UUID | None = None
 
 
 def compress_ratio(data_size: int, file_size: int) -> float:

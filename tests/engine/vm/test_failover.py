@@ -1,6 +1,6 @@
 """A replica takes over and gives back, step by step, and from wherever a crash left it."""
 
-# ruff: noqa: ASYNC240 - a test has the event loop for itself
+
 
 import asyncio
 import hashlib

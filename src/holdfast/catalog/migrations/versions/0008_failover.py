@@ -1,0 +1,23 @@
+"""How it stands with replicas and with failover plans."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    for table, names in (
+        ("replica", ("doing", "source_name")),
+        ("failover_plan", ("doing", "outcome")),
+    ):
+        for name in names:
+            for column in (name, f"{name}_key"):
+                op.add_column(table, sa.Column(column, sa.Text(), nullable=True))
+    op.add_column("replica", sa.Column("state", sa.SmallInteger(), nullable=True))
+    for name in ("host_uid", "point_uid"):
+        op.add_column("replica", sa.Column(name, sa.LargeBinary(length=16), nullable=True))
+    op.add_column("failover_plan", sa.Column("machines", sa.Text(), nullable=True))

@@ -1,0 +1,171 @@
+"""A server with two hosts and a machine on the first that has a replica on the second."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import libvirt
+import libvirt_qemu
+from sqlalchemy import insert, select
+
+from engine.vm.lab import Guest, Host, remove_domain
+from holdfast.engine.libvirt_domain import Identity, rewritten
+from holdfast.server import replicas, tables
+from holdfast.server.failover_record import record_of
+from holdfast.server.libvirt_platform import LibvirtPlatform
+from holdfast.server.libvirt_references import machine_reference
+from holdfast.server.platform import HostAccess, HostFacts
+
+from .lab import HandClock, Lab, running_lab
+
+
+class QuickPlatform(LibvirtPlatform):
+    """Real hosts, but for the guest that is booted to see what the processor can do."""
+
+    async def probe(self, access: HostAccess) -> HostFacts:
+        return HostFacts(hostname="host", hypervisor="7.2", library="9.0", acceleration="tcg")
+
+
+@dataclass
+class ReplicaLab:
+    """A machine, its replica, and what they ought to hold."""
+
+    lab: Lab
+    guest: Guest
+    target: Host
+    direct: Any
+    job: UUID
+    uid: UUID
+    machine_uuid: str
+
+    @property
+    def domain(self) -> Any:
+        return self.direct.lookupByUUIDString(self.machine_uuid)
+
+    async def replicate(self) -> None:
+        session = await self.lab.run(self.job)
+        assert session.values["Result"] == "Success", session.values
+
+    async def row(self) -> Any:
+        return await self.lab.server._store.read(lambda c: replicas.find_replica(c, self.uid))
+
+    async def state(self) -> str:
+        """The state, once nothing is under way any more."""
+        row = await self.row()
+        record = record_of(row)
+        assert record is None or record.doing is None, record
+        return str(row.state)
+
+    async def points(self) -> list[Any]:
+        return await self.lab.server._store.read(lambda c: replicas.points_of(c, self.uid))
+
+    async def do(self, operation: str, target: UUID | None = None, **options: Any) -> Any:
+        """Have an operation done to its end; return its session as published."""
+        outcome = await self.lab.command(operation, target or self.uid, **options)
+        assert outcome.made is not None, outcome.message
+        await self.lab.server.wait_until_idle()
+        return await self.lab.resource("RestoreSession", outcome.made.uid)
+
+    def write(self, offset: int, length: int, pattern: int) -> None:
+        """Write on the replica, as its guest would."""
+        with suppress(libvirt.libvirtError):
+            self.domain.suspend()
+        backend = "/machine/peripheral/virtio-disk0/virtio-backend"
+        for command in (f"write -P {pattern} {offset} {length}", "flush"):
+            said = libvirt_qemu.qemuMonitorCommand(
+                self.domain,
+                f'qemu-io -d {backend} "{command}"',
+                libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP,
+            )
+            assert not said.strip(), said
+
+    def disk(self) -> bytes:
+        """What the replica's disk holds."""
+        path = self.domain.XMLDesc(0).partition("<source file='")[2].partition("'")[0]
+        return read_disk(Path(path), self.lab.folder / "raw")
+
+    def source_disk(self) -> bytes:
+        return read_disk(self.guest.disks["vda"].path, self.lab.folder / "raw")
+
+
+def read_disk(path: Path, to: Path) -> bytes:
+    command = ["qemu-img", "convert", "-U", "-f", "qcow2", "-O", "raw", path, to]
+    subprocess.run(command, check=True)
+    return to.read_bytes()
+
+
+def patched(content: bytes, offset: int, length: int, pattern: int) -> bytes:
+    return content[:offset] + bytes([pattern]) * length + content[offset + length :]
+
+
+@asynccontextmanager
+async def replica_lab(
+    folder: Path, clock: HandClock, source: Host, target: Host, guest: Guest
+) -> AsyncIterator[ReplicaLab]:
+    """Run a server on a folder, with a machine that has a replica of two points."""
+    direct = libvirt.open(target.uri)
+    try:
+        async with running_lab(folder, clock, platform=QuickPlatform()) as lab:
+            yield await _made(lab, source, target, guest, direct)
+    finally:
+        for domain in direct.listAllDomains():
+            with suppress(libvirt.libvirtError):
+                remove_domain(target, domain)
+        direct.close()
+
+
+async def _made(lab: Lab, source: Host, target: Host, guest: Guest, direct: Any) -> ReplicaLab:
+    source_host = await _host(lab, source, "source")
+    target_host = await _host(lab, target, "target")
+    reference = machine_reference(source_host, guest.uuid)
+    outcome = await lab.command(
+        "create-job",
+        name="Nightly",
+        objects=[{"reference": reference}],
+        repository=str(lab.repository),
+    )
+    assert outcome.made is not None, outcome.message
+    uid, machine = uuid4(), str(uuid4())
+    made = ReplicaLab(lab, guest, target, direct, outcome.made.uid, uid, machine)
+    for number in range(2):
+        guest.write_something(number)
+        await made.replicate()
+
+    def insert_replica(connection: Any) -> None:
+        backup = connection.scalar(select(tables.backup.c.uid))
+        connection.execute(
+            insert(tables.replica).values(
+                uid=uid,
+                backup_uid=backup,
+                reference=reference,
+                name=guest.name,
+                source_host_uid=source_host,
+                source_uuid=guest.uuid,
+                host_uid=target_host,
+                machine_uuid=machine,
+                machine_name=f"{guest.name}_replica",
+                state="Ready",
+                created=0,
+            )
+        )
+
+    await lab.write(insert_replica)
+    newest = (await made.points())[-1].uid
+    point = await lab.server._store.read(lambda c: replicas.replica_point(c, newest))
+    xml = (point.folder / point.known.definition.name).read_bytes()
+    disks = {d.state.target: (point.folder / d.file.name, "qcow2") for d in point.known.disks}
+    identity = Identity(f"{guest.name}_replica", machine, False)
+    direct.defineXML(rewritten(xml, identity=identity, disks=disks, nvram=None))
+    return made
+
+
+async def _host(lab: Lab, host: Host, name: str) -> UUID:
+    outcome = await lab.command("add-host", uri=host.uri, name=name)
+    assert outcome.made is not None, outcome.message
+    return outcome.made.uid
