@@ -185,7 +185,6 @@ def _replica_document(row: Row) -> dict[str, Any]:
         "name": row["Name"],
         "source": row["SourceName"] or "",
         "server": row["server.UID"],
-        "job": row["job.UID"],
         "host": row["HostUid"],
         "state": row["State"] or "Ready",
         "doing": row["Doing"] or "",

@@ -62,7 +62,6 @@ def _schemas() -> dict[str, JsonSchema]:
         "name": _TEXT,
         "source": _TEXT | {"description": "The machine that it stands for."},
         "server": _or_null(_UID),
-        "job": _or_null(_UID),
         "host": _or_null(_UID | {"description": "Where it runs."}),
         "state": {"type": "string", "enum": states},
         "doing": _TEXT | {"description": "What is under way; empty for nothing."},

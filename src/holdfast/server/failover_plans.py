@@ -125,7 +125,7 @@ def publish_plan(connection: Connection, uid: UUID) -> None:
         (row, row_of(connection, tables.replica, row.replica_uid))
         for row in machines_of(connection, uid)
     ]
-    values = {
+    values: dict[str, Any] = {
         "Description": plan.description,
         "FailoverPlanInfo": {
             "Includes": {
@@ -149,9 +149,10 @@ def publish_plan(connection: Connection, uid: UUID) -> None:
                 for row, _ in machines
             ]
         },
-        "Doing": plan.doing or "",
         "Outcome": plan.outcome,
     }
+    if plan.doing is not None:
+        values["Doing"] = plan.doing
     publish(connection, Resource("FailoverPlan", uid, plan.name, values))
 
 

@@ -1,7 +1,5 @@
 """A replica takes over and gives back, step by step, and from wherever a crash left it."""
 
-
-
 import asyncio
 import hashlib
 import subprocess

@@ -15,6 +15,7 @@ from holdfast.schema.types import (
     INTEGER,
     STRING,
     Element,
+    Enumeration,
     structure,
 )
 
@@ -80,8 +81,8 @@ FAILOVER_PLAN = ResourceType(
     stored=(
         # Beside what the documents show of them, and in the same order.
         Element("Machines", _MACHINES, optional=True),
-        # "start" or "undo" while that is under way, else empty; and how the last one ended.
-        Element("Doing", STRING, optional=True),
+        # While that is under way; and how the last one ended.
+        Element("Doing", Enumeration(("start", "undo")), optional=True),
         Element("Outcome", STRING, optional=True),
     ),
     fields=through("server", "BackupServer"),

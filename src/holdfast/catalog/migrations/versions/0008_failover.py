@@ -10,13 +10,11 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    for table, names in (
-        ("replica", ("doing", "source_name")),
-        ("failover_plan", ("doing", "outcome")),
-    ):
-        for name in names:
-            for column in (name, f"{name}_key"):
-                op.add_column(table, sa.Column(column, sa.Text(), nullable=True))
+    texts = (("replica", "doing"), ("replica", "source_name"), ("failover_plan", "outcome"))
+    for table, name in texts:
+        for column in (name, f"{name}_key"):
+            op.add_column(table, sa.Column(column, sa.Text(), nullable=True))
+    op.add_column("failover_plan", sa.Column("doing", sa.SmallInteger(), nullable=True))
     op.add_column("replica", sa.Column("state", sa.SmallInteger(), nullable=True))
     for name in ("host_uid", "point_uid"):
         op.add_column("replica", sa.Column(name, sa.LargeBinary(length=16), nullable=True))

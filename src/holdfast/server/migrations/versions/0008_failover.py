@@ -67,7 +67,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("uid", name=op.f("pk_failover_plan_machine")),
         sa.UniqueConstraint(
-            "plan_uid", "replica_uid", name=op.f("uq_failover_plan_machine_plan_uid")
+            "plan_uid", "replica_uid", name=op.f("uq_failover_plan_machine_plan_uid_replica_uid")
         ),
     )
     op.create_index(
