@@ -28,7 +28,7 @@ from .lab import HandClock, Lab, running_lab
 class QuickPlatform(LibvirtPlatform):
     """Real hosts, but for the guest that is booted to see what the processor can do."""
 
-    async def probe(self, access: HostAccess) -> HostFacts:
+    async def probe(self, _access: HostAccess) -> HostFacts:
         return HostFacts(hostname="host", hypervisor="7.2", library="9.0", acceleration="tcg")
 
 
