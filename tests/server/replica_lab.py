@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -17,12 +21,15 @@ from sqlalchemy import insert, select
 from engine.vm.lab import Guest, Host, remove_domain
 from holdfast.engine.libvirt_domain import Identity, rewritten
 from holdfast.server import replicas, tables
+from holdfast.server.backup_server import BackupServer
 from holdfast.server.failover_record import record_of
 from holdfast.server.libvirt_platform import LibvirtPlatform
 from holdfast.server.libvirt_references import machine_reference
+from holdfast.server.messages import Command
 from holdfast.server.platform import HostAccess, HostFacts
+from support.cut_off import cut_off
 
-from .lab import HandClock, Lab, running_lab
+from .lab import HandClock, Lab
 
 
 class QuickPlatform(LibvirtPlatform):
@@ -72,6 +79,22 @@ class ReplicaLab:
         await self.lab.server.wait_until_idle()
         return await self.lab.resource("RestoreSession", outcome.made.uid)
 
+    async def killed_while(self, operation: str, waits: int) -> int:
+        """Have another server on the folder killed in an operation; start this one again.
+
+        Return how it ended.
+        """
+        await self.lab.server.stop()
+        arguments = [str(self.lab.folder), str(self.uid), operation, str(waits)]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "server.replica_lab", *arguments, env=_environment()
+        )
+        ended = await process.wait()
+        self.lab.server = _server(self.lab.folder, self.lab.clock)
+        await self.lab.server.start()
+        await self.lab.server.wait_until_idle()
+        return ended
+
     def write(self, offset: int, length: int, pattern: int) -> None:
         """Write on the replica, as its guest would."""
         with suppress(libvirt.libvirtError):
@@ -94,6 +117,11 @@ class ReplicaLab:
         return read_disk(self.guest.disks["vda"].path, self.lab.folder / "raw")
 
 
+def _environment() -> dict[str, str]:
+    """As this process, with everything that it can import."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
 def read_disk(path: Path, to: Path) -> bytes:
     command = ["qemu-img", "convert", "-U", "-f", "qcow2", "-O", "raw", path, to]
     subprocess.run(command, check=True)
@@ -110,14 +138,45 @@ async def replica_lab(
 ) -> AsyncIterator[ReplicaLab]:
     """Run a server on a folder, with a machine that has a replica of two points."""
     direct = libvirt.open(target.uri)
+    lab = Lab(_server(folder, clock), clock, folder)
     try:
-        async with running_lab(folder, clock, platform=QuickPlatform()) as lab:
-            yield await _made(lab, source, target, guest, direct)
+        await lab.server.start()
+        lab.repository = await lab.server.add_repository("Main", lab.repository_path)
+        yield await _made(lab, source, target, guest, direct)
     finally:
+        await lab.server.stop()
         for domain in direct.listAllDomains():
             with suppress(libvirt.libvirtError):
                 remove_domain(target, domain)
         direct.close()
+
+
+def _server(folder: Path, clock: HandClock) -> BackupServer:
+    return BackupServer(folder / "server", "backup01", clock=clock, platform=QuickPlatform())
+
+
+async def killed_in_the_middle(folder: Path, replica: UUID, operation: str, waits: int) -> None:
+    """Run a server and have it do an operation; at the nth wait in that, kill this process."""
+    server = _server(folder, HandClock())
+    await server.start()
+    await server.wait_until_idle()
+    failovers = server._failovers._failovers
+    carry_out = failovers.carry_out
+
+    def die() -> BaseException:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return KeyboardInterrupt()
+
+    async def cut_short(row: Any, on_progress: Any) -> str:
+        await cut_off(lambda: carry_out(row, on_progress), waits, die)
+        return ""
+
+    failovers.carry_out = cut_short  # type: ignore[method-assign]
+    options = {"seconds": 1, "force": True}
+    command = Command(request_id=uuid4(), operation=operation, target=replica, arguments=options)
+    await server.execute(command)
+    await server.wait_until_idle()
+    await server.stop()
 
 
 async def _made(lab: Lab, source: Host, target: Host, guest: Guest, direct: Any) -> ReplicaLab:
@@ -169,3 +228,9 @@ async def _host(lab: Lab, host: Host, name: str) -> UUID:
     outcome = await lab.command("add-host", uri=host.uri, name=name)
     assert outcome.made is not None, outcome.message
     return outcome.made.uid
+
+
+if __name__ == "__main__":
+    asyncio.run(
+        killed_in_the_middle(Path(sys.argv[1]), UUID(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    )

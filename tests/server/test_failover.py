@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from itertools import count
@@ -9,9 +10,16 @@ from pathlib import Path
 
 import libvirt
 import pytest
+from sqlalchemy import Connection
 
 from engine.lab import MIB
 from engine.vm.lab import Guest, Host, libvirt_daemon
+from holdfast.engine.progress import ignore_progress
+from holdfast.server import failover_sessions, tables
+from holdfast.server.failover_record import Operation
+from holdfast.server.failover_specification import FailoverOptions
+from holdfast.server.publish import row_of
+from support.cut_off import cut_off
 
 from .lab import HandClock
 from .replica_lab import ReplicaLab, patched, replica_lab
@@ -82,6 +90,11 @@ async def test_replica_takes_over_gives_back_and_is_replicated_again(replica: Re
     assert session.values["Result"] == "Warning", session.values
     assert "was powered off" in session.values["FailureMessage"]
     assert await replica.state() == "Failback"
+    shown = await replica.lab.resource("Replica", replica.uid)
+    assert shown.values["State"] == "Failback"
+    # Three blocks at most have changed, and each of the failbacks looked at them twice.
+    assert "bytes compared (where the two may differ)" in shown.values["Failback"]
+    assert int(shown.values["Failback"].split()[1]) < 2 * MIB
     assert replica.guest.domain.isActive()
     assert not replica.domain.isActive()
     replica.guest.domain.suspend()
@@ -143,3 +156,89 @@ async def test_permanent_failover_leaves_an_ordinary_machine(replica: ReplicaLab
     assert replica.disk() == replica.guest.contents()["vda"]
     refused = await replica.lab.command("undo-failover", replica.uid)
     assert "nothing is possible now" in refused.message
+
+
+async def killed(replica: ReplicaLab, operation: Operation, waits: int) -> bool:
+    """Carry an operation out up to its nth wait, as if the server had died then, and recover.
+
+    Say whether it came to its end before.
+    """
+    failovers = replica.lab.server._failovers._failovers
+    options = FailoverOptions(seconds=1, force=True)
+
+    def begin(connection: Connection) -> object:
+        uid = failover_sessions.begin(connection, replica.uid, operation, options, 0)
+        return row_of(connection, tables.failover_session, uid)
+
+    row = await replica.lab.write(begin)
+    finished = await cut_off(lambda: failovers.carry_out(row, ignore_progress), waits)
+    await replica.lab.write(lambda c: failover_sessions.end(c, row.uid, 0, failure="killed"))
+    await failovers.recover(replica.uid)
+    return finished
+
+
+async def test_every_operation_killed_at_any_moment_ends_in_a_state(replica: ReplicaLab) -> None:
+    content = replica.guest.contents()["vda"]
+    layers = replica.lab.repository_path
+    waits, carried_on = 1, 0
+    while not await killed(replica, Operation.FAILOVER, waits):
+        if await replica.state() == "Failover":
+            carried_on += 1
+            assert replica.domain.isActive()
+            assert replica.disk() == content
+            assert (await replica.do("undo-failover")).values["Result"] == "Success"
+        assert await replica.state() == "Ready"
+        assert not replica.domain.isActive()
+        assert not list(layers.glob("*/failover-*"))
+        waits += 4
+    assert carried_on
+    replica.write(3 * MIB, 65536, 77)
+    expected = patched(content, 3 * MIB, 65536, 77)
+    replica.guest.power_off()
+    waits = 1
+    while not await killed(replica, Operation.FAILBACK, waits):
+        if await replica.state() == "Failback":
+            assert replica.guest.domain.isActive()
+            await replica.do("undo-failback")
+        assert await replica.state() == "Failover"
+        assert replica.domain.isActive()
+        assert not replica.guest.domain.isActive()
+        replica.domain.suspend()
+        waits += 5 + waits // 2
+    assert replica.source_disk() == expected
+    await killed(replica, Operation.UNDO_FAILBACK, 6)
+    assert await replica.state() == "Failover"
+    await replica.do("failback", seconds=1, force=True)
+    waits = 1
+    while not await killed(replica, Operation.COMMIT, waits):
+        if await replica.state() == "Ready":
+            break
+        waits += 1
+    assert await replica.state() == "Ready"
+    assert not list(layers.glob("*/failover-*"))
+    assert replica.source_disk() == expected
+
+
+async def test_server_killed_in_a_failover_and_a_failback_puts_right_what_it_did(
+    replica: ReplicaLab,
+) -> None:
+    content = replica.guest.contents()["vda"]
+    assert await replica.killed_while("failover", 9) == -signal.SIGKILL
+    sessions = [s.values for s in await replica.lab.resources("RestoreSession")]
+    assert [session["Result"] for session in sessions] == ["Failed"]
+    assert "stopped unexpectedly" in sessions[0]["FailureMessage"]
+    assert await replica.state() in ("Ready", "Failover")
+    if await replica.state() == "Ready":
+        assert not list(replica.lab.repository_path.glob("*/failover-*"))
+        await replica.do("failover")
+    replica.write(2 * MIB, 65536, 70)
+    expected = patched(content, 2 * MIB, 65536, 70)
+    replica.guest.power_off()
+    assert await replica.killed_while("failback", 30) == -signal.SIGKILL
+    assert await replica.state() == "Failover"
+    assert replica.domain.isActive()
+    assert replica.disk() == expected
+    await replica.do("failback", seconds=1, force=True)
+    assert await replica.state() == "Failback"
+    replica.guest.domain.suspend()
+    assert replica.source_disk() == expected

@@ -189,6 +189,7 @@ def _replica_document(row: Row) -> dict[str, Any]:
         "state": row["State"] or "Ready",
         "doing": row["Doing"] or "",
         "point": row["PointUid"],
+        "failback": row["Failback"] or "",
     }
 
 

@@ -66,6 +66,7 @@ def _schemas() -> dict[str, JsonSchema]:
         "state": {"type": "string", "enum": states},
         "doing": _TEXT | {"description": "What is under way; empty for nothing."},
         "point": _or_null(_UID | {"description": "The restore point that took over."}),
+        "failback": _TEXT | {"description": "What the last failback compared and wrote."},
     }
     machine = {
         "replica": _UID,

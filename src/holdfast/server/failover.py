@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import Connection, Row, select, update
 
+from holdfast.engine.disk_difference import Moved
 from holdfast.engine.errors import EngineError, HypervisorUnavailable, ToolFailed
 from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
 from holdfast.engine.libvirt_domain import Identity
@@ -249,23 +250,25 @@ class Failovers:
                 source_written=True,
                 arrived=False,
             )
+            passes = []
             if was_on:
                 # While it still writes. What this misses, or reads wrongly, the second look finds.
                 with contextlib.suppress(ToolFailed):
-                    done = await bring_back(source, plan, _fraction(first), running=True)
-                    _tell(replica, done)
+                    passes.append(await bring_back(source, plan, _fraction(first), running=True))
                 said = await shut_down(
                     target, replica.machine_uuid, options.seconds, force=options.force
                 )
                 notes += [] if said is None else [said]
             done = await bring_back(source, plan, _fraction(last), running=False)
-            _tell(replica, done)
+            passes.append(done)
             notes += [
                 f"{disk.target} was compared as a whole, because {disk.reason}."
                 for disk in done
                 if disk.reason is not None
             ]
-        await self._note(replica.uid, arrived=True, source_written=False)
+        brought = _told(passes)
+        _LOGGER.info("Failback of %s: %s", replica.machine_name, brought)
+        await self._note(replica.uid, arrived=True, source_written=False, brought=brought)
         return " ".join(notes)
 
     async def _settle_failover(self, row: Row[Any], record: Failover) -> None:
@@ -428,13 +431,16 @@ def _fraction(advance: Callable[[float], None]) -> ProgressCallback:
     return tell
 
 
-def _tell(replica: Row[Any], done: list[DiskBroughtBack]) -> None:
-    for disk in done:
-        _LOGGER.info(
-            "Failback of %s, %s: %d bytes compared, %d bytes written (%s)",
-            replica.machine_name,
-            disk.target,
-            disk.moved.read,
-            disk.moved.written,
-            disk.reason or "only what may differ",
+def _told(passes: Sequence[Sequence[DiskBroughtBack]]) -> str:
+    """Return what was done with each disk, over all passes, in words."""
+    told = []
+    for disk in passes[-1]:
+        moved = sum(
+            (each.moved for done in passes for each in done if each.target == disk.target),
+            Moved(0, 0),
         )
+        where = "where the two may differ" if disk.reason is None else "as a whole"
+        told.append(
+            f"{disk.target}: {moved.read} bytes compared ({where}), {moved.written} written."
+        )
+    return " ".join(told)

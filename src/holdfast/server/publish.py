@@ -202,6 +202,7 @@ def publish_replica(connection: Connection, uid: UUID) -> None:
         "SourceName": row.name,
         "HostUid": row.host_uid,
         "PointUid": record.point,
+        "Failback": record.brought,
     }
     relations = {"repository": backup.repository_uid, "job": backup.job_uid}
     publish(connection, Resource("Replica", uid, row.machine_name, _present(values), relations))
@@ -212,6 +213,7 @@ class _FailoverRecord(msgspec.Struct, frozen=True):
 
     doing: str | None = None
     point: UUID | None = None
+    brought: str = ""
 
 
 def compress_ratio(data_size: int, file_size: int) -> float:

@@ -3,8 +3,7 @@
 import asyncio
 import hashlib
 import subprocess
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from holdfast.engine.libvirt_ladder import Rung
 from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.libvirt_point import MachinePoint, StoredFile
 from holdfast.engine.libvirt_xml import parse, unparse
+from support.cut_off import Killed, cut_off
 
 from .lab import DISK_SIZE, Guest, Host, back_up, restored_disks
 
@@ -245,40 +245,6 @@ async def test_machines_that_somebody_started_are_left_alone(replica: Replica) -
     with pytest.raises(MachineBusy, match=r"within 0\.1 s"):
         await shut_down(replica.source, replica.guest.uuid, 0.1, force=False)
     assert replica.guest.domain.isActive()
-
-
-class Killed(BaseException):
-    """As if the process had ended: nobody catches it."""
-
-
-class _CutOff:
-    """Awaits something up to its nth wait, where it is killed or cancelled."""
-
-    def __init__(self, work: Any, waits: int, error: type[BaseException]) -> None:
-        self.work, self.waits, self.error, self.finished = work, waits, error, False
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        inner = self.work.__await__()
-        number = 0
-        while True:
-            try:
-                # What follows the error are the waits of its cleaning up.
-                waiting = inner.throw(self.error()) if number == self.waits else inner.send(None)
-            except StopIteration:
-                self.finished = number < self.waits
-                return
-            yield waiting
-            number += 1
-
-
-async def cut_off(
-    work: Callable[[], Awaitable[Any]], waits: int, error: type[BaseException] = Killed
-) -> bool:
-    """Do some work up to its nth wait; say whether it came to its end before."""
-    cutting = _CutOff(work(), waits, error)
-    with suppress(Killed, asyncio.CancelledError):
-        await cutting
-    return cutting.finished
 
 
 @pytest.mark.parametrize(("error", "stride"), [(Killed, 1), (asyncio.CancelledError, 3)])

@@ -42,6 +42,7 @@ REPLICA = ResourceType(
         Element("SourceName", STRING, optional=True),
         Element("HostUid", Uid("ManagedServer"), optional=True),
         Element("PointUid", Uid("VmReplicaPoint"), optional=True),
+        Element("Failback", STRING, optional=True),
     ),
     fields=(
         *through("job", "Job"),

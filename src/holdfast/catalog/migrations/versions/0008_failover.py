@@ -10,8 +10,8 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    texts = (("replica", "doing"), ("replica", "source_name"), ("failover_plan", "outcome"))
-    for table, name in texts:
+    texts = (("replica", "doing"), ("replica", "source_name"), ("replica", "failback"))
+    for table, name in (*texts, ("failover_plan", "outcome")):
         for column in (name, f"{name}_key"):
             op.add_column(table, sa.Column(column, sa.Text(), nullable=True))
     op.add_column("failover_plan", sa.Column("doing", sa.SmallInteger(), nullable=True))
