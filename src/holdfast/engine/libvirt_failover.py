@@ -15,9 +15,9 @@ from typing import Any
 
 from holdfast.engine.errors import MachineBusy, MachineMissing
 from holdfast.engine.libvirt_connection import LibvirtConnection
+from holdfast.engine.libvirt_domain import REPLICA_MARK
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_overlay import (
-    REPLICA_MARK,
     FailoverPlan,
     layered_definition,
     make_layers,

@@ -27,15 +27,13 @@ from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.failures import folder_gone, writing_failure
 from holdfast.engine.image_chain import backup_files
 from holdfast.engine.libvirt_connection import LibvirtConnection
-from holdfast.engine.libvirt_domain import Identity, read_definition, rewritten
+from holdfast.engine.libvirt_domain import REPLICA_MARK, Identity, read_definition, rewritten
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.libvirt_restore import stored_content
 from holdfast.engine.libvirt_xml import parse, unparse
 from holdfast.engine.qemu_image import create_overlay_arguments, run_qemu_image
 
 _OWNER = "dac"
-#: The namespace of what marks a machine as a replica, in its metadata.
-REPLICA_MARK = "urn:holdfast:replica"
 
 
 @dataclass(frozen=True, slots=True)

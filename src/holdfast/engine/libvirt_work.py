@@ -22,7 +22,8 @@ class MachinePlan:
     ``<point>.nvram``. ``chain`` is the id of the chain (letters, digits, dashes) that ``parent``,
     a point in the same folder, belongs to. ``staging`` is a folder that QEMU on the host may write
     to, under the same path there and here; None takes ``folder``. ``left_out`` names disks, such
-    as vdb, that are no part of the backup.
+    as vdb, that are no part of the backup. With ``keys``, a folder for the keys of transfers, the
+    files are those of a replica: uncompressed, and sent over NBD with TLS.
     """
 
     uuid: str
@@ -35,6 +36,7 @@ class MachinePlan:
     quiesce: bool = True
     before: Script | None = None
     after: Script | None = None
+    keys: Path | None = None
 
     @property
     def folders(self) -> frozenset[Path]:
@@ -58,6 +60,7 @@ class Work:
     consistency: str = "powered off"
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    sent: int = 0
 
     def target(self, disk: str) -> Path:
         return self.plan.folder / f"{self.plan.point}.{disk}.qcow2"

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp
 
+from holdfast.engine.transfer_keys import sweep_transfer_keys
 from holdfast.sealing import Seal
 from holdfast.server import identity
 from holdfast.server.catalog_service import catalog_routes
@@ -41,6 +42,7 @@ from holdfast.server.operations import OPERATIONS
 from holdfast.server.platform import Platform
 from holdfast.server.point_restore import PointRestore
 from holdfast.server.recovery import recover
+from holdfast.server.replica_jobs import ReplicaJobs
 from holdfast.server.replica_runs import ReplicaRuns
 from holdfast.server.repositories import Repositories
 from holdfast.server.restore import Restore
@@ -172,6 +174,8 @@ class BackupServer:
         self.secrets = SecretsAtRest(seal)
         self.hosts = Hosts(store, self._clock, self._platform, self.secrets)
         CheckpointRelease(store, self.hosts)
+        transfers = self._directory / "transfers"
+        await asyncio.to_thread(sweep_transfer_keys, transfers)
         self._runner = JobRunner(
             store,
             self._clock,
@@ -180,6 +184,7 @@ class BackupServer:
             settlement,
             self.hosts,
             self._concurrency,
+            transfers,
         )
         scheduler = Scheduler(store, self._clock, self._runner)
         expiry = Expiry(store, self._clock, self.repositories, locks, settlement)
@@ -206,7 +211,13 @@ class BackupServer:
             **self.hosts.operations,
             **failing_over.operations,
         }
-        prepared = {**restoring, **self.hosts.preparations, **failing_over.preparations}
+        replica_jobs = ReplicaJobs(store, self.repositories)
+        prepared = {
+            **restoring,
+            **self.hosts.preparations,
+            **replica_jobs.preparations,
+            **failing_over.preparations,
+        }
         wakers = (scheduler.wake, expiry.wake)
         self._commands = Commands(store, self._clock, self._runner, wakers, operations, prepared)
         looking = [*mount_routes(self.mounts), *catalog_routes(self.catalog)]

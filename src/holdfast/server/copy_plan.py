@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from holdfast.server import points, tables
 from holdfast.server.copy_links import links_of
-from holdfast.server.job_specification import COPY_KINDS, is_copy
+from holdfast.server.job_specification import COPY_KINDS, REPLICA, is_copy
 
 Point = Row[Any]
 
@@ -33,7 +33,7 @@ def source_backups(connection: Connection, job: Row[Any]) -> list[UUID]:
         .where(
             or_(backup.c.job_uid.in_(jobs), backup.c.repository_uid.in_(repositories)),
             backup.c.repository_uid != job.repository_uid,
-            maker.c.kind.not_in(COPY_KINDS),
+            maker.c.kind.not_in((*COPY_KINDS, REPLICA)),
         )
         .order_by(backup.c.repository_uid, backup.c.uid)
     )

@@ -48,11 +48,7 @@ class HostedBackup(MachineBackup):
     async def _make_point(
         self, parent: Parent, created: int, on_progress: ProgressCallback
     ) -> None:
-        where = await self._store.read(lambda c: locate(c, self._machine.reference))
-        if where is None:
-            raise MachineMissing(
-                f'The machine "{self._machine.name}" is on none of the hosts any more.'
-            )
+        where = await self._located()
         folder = await asyncio.to_thread(self._place.folder)
         known = None
         if (before := parent.point) is not None:
@@ -69,13 +65,15 @@ class HostedBackup(MachineBackup):
                 access = await self._hosts.access(where.host_uid)
             except RefusedError as error:
                 raise MachineMissing(str(error)) from error
-            plan = MachinePlan(
-                uuid=where.uuid,
-                folder=folder,
-                point=name,
-                chain=str(self._place.backup),
-                parent=known,
-                staging=staging,
+            plan = self._adapted(
+                MachinePlan(
+                    uuid=where.uuid,
+                    folder=folder,
+                    point=name,
+                    chain=str(self._place.backup),
+                    parent=known,
+                    staging=staging,
+                )
             )
             result = await self._hosts.platform.back_up(access, plan, seen)
             await self._write_manifests(folder, created, result.point, known)
@@ -87,6 +85,19 @@ class HostedBackup(MachineBackup):
                 await self._note_size(seen.total)
             # Once the point is recorded the entry no longer stands, and this does nothing.
             await self._settlement.try_settle(intent)
+
+    async def _located(self) -> Row[Any]:
+        """Return the row of the machine where it is now; raise MachineMissing."""
+        where = await self._store.read(lambda c: locate(c, self._machine.reference))
+        if where is None:
+            raise MachineMissing(
+                f'The machine "{self._machine.name}" is on none of the hosts any more.'
+            )
+        return where
+
+    def _adapted(self, plan: MachinePlan) -> MachinePlan:
+        """Return the plan as the kind of job wants it."""
+        return plan
 
     async def _staging(self, machine: Row[Any]) -> Path | None:
         folder = await self._hosts.staging(machine.host_uid)
@@ -124,6 +135,19 @@ class HostedBackup(MachineBackup):
         result: MachineResult,
         parent: UUID | None,
     ) -> None:
+        self._record_point(connection, created, folder, result, parent)
+        size = hosted_points.total_size(result.point.disks)
+        outcome = Result.WARNING if result.warnings else Result.SUCCESS
+        self._end_task(connection, intent, size, outcome, told(result))
+
+    def _record_point(
+        self,
+        connection: Connection,
+        created: int,
+        folder: PurePosixPath,
+        result: MachineResult,
+        parent: UUID | None,
+    ) -> None:
         backup = self._place.backup
         hosted_points.record_machine(
             connection,
@@ -136,12 +160,9 @@ class HostedBackup(MachineBackup):
             point=result.point,
             parent=parent,
         )
-        size = hosted_points.total_size(result.point.disks)
-        outcome = Result.WARNING if result.warnings else Result.SUCCESS
-        self._end_task(connection, intent, size, outcome, _told(result))
 
 
-def _told(result: MachineResult) -> str:
+def told(result: MachineResult) -> str:
     """Return how a machine was backed up: the rung it came to, how consistent, what to know."""
     how = f"{str(result.rung).capitalize()}, {result.consistency}."
     return " ".join((how, *result.warnings, *result.notes))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -20,12 +21,13 @@ from holdfast.server.copy_plan import not_copied
 from holdfast.server.hosted_backup import HostedBackup
 from holdfast.server.hosted_objects import MACHINE
 from holdfast.server.hosts import Hosts
-from holdfast.server.job_specification import is_copy
+from holdfast.server.job_specification import REPLICA, is_copy
 from holdfast.server.journal import ChainKey
 from holdfast.server.machine_backup import MachineBackup, SessionPlan
 from holdfast.server.machine_copy import MachineCopy
 from holdfast.server.part_backup import one_off_ended
 from holdfast.server.publish import row_of
+from holdfast.server.replication import HostedReplication
 from holdfast.server.repositories import Repositories
 from holdfast.server.retention import Retention
 from holdfast.server.session_machines import find_machines
@@ -52,13 +54,16 @@ class JobRunner:
         settlement: Settlement,
         hosts: Hosts,
         concurrency: int,
+        keys: Path,
     ) -> None:
+        """`keys` is a folder for the keys of transfers."""
         self._store = store
         self._clock = clock
         self._repositories = repositories
         self._locks = locks
         self._settlement = settlement
         self._hosts = hosts
+        self._keys = keys
         self._retention = Retention(store, clock, locks, settlement)
         self._slots = asyncio.Semaphore(concurrency)
         self._work: dict[UUID, asyncio.Task[list[str]]] = {}
@@ -227,7 +232,10 @@ class JobRunner:
         """Return what backs up a source of this kind."""
         if machine.kind != MACHINE:
             return MachineBackup(self._store, self._clock, self._settlement, plan, machine)
-        return HostedBackup(self._store, self._clock, self._settlement, self._hosts, plan, machine)
+        hosted = (self._store, self._clock, self._settlement, self._hosts, plan, machine)
+        if plan.job_kind == REPLICA:
+            return HostedReplication(*hosted, self._keys)
+        return HostedBackup(*hosted)
 
     async def _copy(
         self, plan: SessionPlan, machine: Machine, on_progress: ProgressCallback

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.server import hosted_points, points, tables
-from holdfast.server.job_specification import REPLICA, ReplicaTarget
-from holdfast.server.publish import row_of
+from holdfast.server.job_specification import ReplicaTarget
+from holdfast.server.publish import publish_replica, row_of
 from holdfast.server.refusal import RefusedError
 
 
@@ -75,12 +75,6 @@ def record_target(connection: Connection, job: UUID, target: ReplicaTarget) -> N
     )
 
 
-def is_replicated(connection: Connection, backup: UUID) -> bool:
-    """Say whether a backup is what a job of kind Replica made."""
-    job = row_of(connection, tables.backup, backup).job_uid
-    return bool(row_of(connection, tables.job, job).kind == REPLICA)
-
-
 def find_replica(connection: Connection, uid: UUID | None) -> Row[Any]:
     """Return the row of a replica; refuse an unknown one."""
     table = tables.replica
@@ -126,7 +120,8 @@ def folder_of(connection: Connection, backup: UUID) -> Path:
     """Return the folder with the files of a backup's points."""
     row = row_of(connection, tables.backup, backup)
     repository: str = row_of(connection, tables.repository, row.repository_uid).path
-    return Path(repository) / row.folder
+    folder: str = row.folder
+    return Path(repository, folder)
 
 
 def ensure_replica(
@@ -166,6 +161,7 @@ def ensure_replica(
     else:
         uid = known.uid
         connection.execute(update(table).where(table.c.uid == uid).values(values))
+    publish_replica(connection, uid)
     return row_of(connection, table, uid)
 
 

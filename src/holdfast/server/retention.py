@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.chain import Drop, retention_step
-from holdfast.server import journal, points, tables
+from holdfast.server import journal, points, replicas, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.hosted_points import disks_of, small_files
@@ -90,6 +90,8 @@ class Retention:
 
     def _oldest_machine(self, key: ChainKey, keep: int, connection: Connection) -> Intent | None:
         """Let the oldest point of a machine go, if it is surplus: each disk for itself."""
+        if replicas.in_use(connection, key.backup, key.chain):
+            return None  # a failover builds on these files
         surplus = points.points_of(connection, key.backup, key.chain)[:-keep]
         for row in surplus:
             works = [_step(connection, disk) for disk in disks_of(connection, row.uid)]
