@@ -7,19 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import libvirt
 import libvirt_qemu
-from sqlalchemy import insert, select
 
 from engine.vm.lab import Guest, Host, remove_domain
-from holdfast.engine.libvirt_domain import Identity, rewritten
 from holdfast.server import replicas, tables
 from holdfast.server.backup_server import BackupServer
 from holdfast.server.failover_record import record_of
@@ -48,16 +47,25 @@ class ReplicaLab:
     target: Host
     direct: Any
     job: UUID
-    uid: UUID
-    machine_uuid: str
+    uid: UUID = field(init=False)
 
     @property
     def domain(self) -> Any:
-        return self.direct.lookupByUUIDString(self.machine_uuid)
+        return self.direct.lookupByName(f"{self.guest.name}_replica")
 
-    async def replicate(self) -> None:
-        session = await self.lab.run(self.job)
-        assert session.values["Result"] == "Success", session.values
+    @property
+    def layers(self) -> list[Path]:
+        return list(self.lab.folder.glob("datastore/*/failover-*"))
+
+    async def replicate(self) -> str:
+        """Run the job; return how the machine was replicated."""
+        session = await self.lab.begin(self.job)
+        await self.lab.server.wait_until_idle()
+        self.lab.clock.advance(timedelta(minutes=10))
+        tasks = await self.lab.resources("ReplicaTaskSession")
+        made = [task.values for task in tasks if task.relations["job_session"] == session]
+        assert all(task["Result"] == "Success" for task in made), made
+        return str(made[0]["Reason"])
 
     async def row(self) -> Any:
         return await self.lab.server._store.read(lambda c: replicas.find_replica(c, self.uid))
@@ -134,15 +142,15 @@ def patched(content: bytes, offset: int, length: int, pattern: int) -> bytes:
 
 @asynccontextmanager
 async def replica_lab(
-    folder: Path, clock: HandClock, source: Host, target: Host, guest: Guest
-) -> AsyncIterator[ReplicaLab]:
-    """Run a server on a folder, with a machine that has a replica of two points."""
+    folder: Path, clock: HandClock, source: Host, target: Host, *guests: Guest
+) -> AsyncIterator[list[ReplicaLab]]:
+    """Run a server on a folder, with machines that have a replica of two points each."""
     direct = libvirt.open(target.uri)
     lab = Lab(_server(folder, clock), clock, folder)
     try:
         await lab.server.start()
         lab.repository = await lab.server.add_repository("Main", lab.repository_path)
-        yield await _made(lab, source, target, guest, direct)
+        yield await _made(lab, source, target, guests, direct)
     finally:
         await lab.server.stop()
         for domain in direct.listAllDomains():
@@ -179,48 +187,29 @@ async def killed_in_the_middle(folder: Path, replica: UUID, operation: str, wait
     await server.stop()
 
 
-async def _made(lab: Lab, source: Host, target: Host, guest: Guest, direct: Any) -> ReplicaLab:
+async def _made(
+    lab: Lab, source: Host, target: Host, guests: Sequence[Guest], direct: Any
+) -> list[ReplicaLab]:
     source_host = await _host(lab, source, "source")
     target_host = await _host(lab, target, "target")
-    reference = machine_reference(source_host, guest.uuid)
-    outcome = await lab.command(
-        "create-job",
-        name="Nightly",
-        objects=[{"reference": reference}],
-        repository=str(lab.repository),
-    )
+    references = [machine_reference(source_host, guest.uuid) for guest in guests]
+    arguments = {
+        "name": "Replication",
+        "kind": "Replica",
+        "objects": [{"reference": reference} for reference in references],
+        "target": {"host": str(target_host), "folder": str(lab.folder / "datastore")},
+    }
+    wanted = Command(request_id=uuid4(), operation="create-job", arguments=arguments)
+    outcome = await lab.server.execute(wanted)
     assert outcome.made is not None, outcome.message
-    uid, machine = uuid4(), str(uuid4())
-    made = ReplicaLab(lab, guest, target, direct, outcome.made.uid, uid, machine)
+    made = [ReplicaLab(lab, guest, target, direct, outcome.made.uid) for guest in guests]
     for number in range(2):
-        guest.write_something(number)
-        await made.replicate()
-
-    def insert_replica(connection: Any) -> None:
-        backup = connection.scalar(select(tables.backup.c.uid))
-        connection.execute(
-            insert(tables.replica).values(
-                uid=uid,
-                backup_uid=backup,
-                reference=reference,
-                name=guest.name,
-                source_host_uid=source_host,
-                source_uuid=guest.uuid,
-                host_uid=target_host,
-                machine_uuid=machine,
-                machine_name=f"{guest.name}_replica",
-                state="Ready",
-                created=0,
-            )
-        )
-
-    await lab.write(insert_replica)
-    newest = (await made.points())[-1].uid
-    point = await lab.server._store.read(lambda c: replicas.replica_point(c, newest))
-    xml = (point.folder / point.known.definition.name).read_bytes()
-    disks = {d.state.target: (point.folder / d.file.name, "qcow2") for d in point.known.disks}
-    identity = Identity(f"{guest.name}_replica", machine, False)
-    direct.defineXML(rewritten(xml, identity=identity, disks=disks, nvram=None))
+        for each in made:
+            each.guest.write_something(number)
+        await made[0].replicate()
+    rows = {row.source_uuid: row.uid for row in await lab.rows(tables.replica)}
+    for each in made:
+        each.uid = rows[each.guest.uuid]
     return made
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
@@ -43,24 +44,36 @@ def target_host() -> Iterator[Host]:
 
 
 @pytest.fixture
-def guest(source_host: Host, tmp_path: Path) -> Iterator[Guest]:
+def make_guest(source_host: Host, tmp_path: Path) -> Iterator[Callable[[], Guest]]:
+    """Make a machine, powered on but paused, and take all machines away in the end."""
     direct = libvirt.open(source_host.uri)
-    made = Guest(source_host, f"db{next(_numbers)}", tmp_path, direct)
-    made.add_disk("vda")
-    made.define()
-    made.start()
-    yield made
-    with suppress(libvirt.libvirtError):
-        made.discard()
+    made: list[Guest] = []
+
+    def make() -> Guest:
+        guest = Guest(source_host, f"db{next(_numbers)}", tmp_path, direct)
+        made.append(guest)
+        guest.add_disk("vda")
+        guest.define()
+        guest.start()
+        return guest
+
+    yield make
+    for guest in made:
+        with suppress(libvirt.libvirtError):
+            guest.discard()
     direct.close()
 
 
 @pytest.fixture
 async def replica(
-    source_host: Host, target_host: Host, guest: Guest, tmp_path: Path, clock: HandClock
+    source_host: Host,
+    target_host: Host,
+    make_guest: Callable[[], Guest],
+    tmp_path: Path,
+    clock: HandClock,
 ) -> AsyncIterator[ReplicaLab]:
-    async with replica_lab(tmp_path, clock, source_host, target_host, guest) as made:
-        yield made
+    async with replica_lab(tmp_path, clock, source_host, target_host, make_guest()) as made:
+        yield made[0]
 
 
 async def test_replica_takes_over_gives_back_and_is_replicated_again(replica: ReplicaLab) -> None:
@@ -111,10 +124,8 @@ async def test_replica_takes_over_gives_back_and_is_replicated_again(replica: Re
     session = await replica.do("commit-failback")
     assert session.values["Result"] == "Success", session.values
     assert await replica.state() == "Ready"
-    assert not list(replica.lab.repository_path.glob("*/failover-*"))
-    await replica.replicate()
-    task = (await replica.lab.resources("BackupTaskSession"))[-1]
-    assert task.values["Reason"].startswith("Changed blocks"), task.values
+    assert not replica.layers
+    assert (await replica.replicate()).startswith("Changed blocks")
     await replica.do("failover")
     replica.domain.suspend()
     assert replica.disk() == expected
@@ -129,7 +140,7 @@ async def test_older_point_takes_over_and_all_is_undone(replica: ReplicaLab) -> 
     await replica.do("undo-failover")
     assert await replica.state() == "Ready"
     assert not replica.domain.isActive()
-    assert not list(replica.lab.repository_path.glob("*/failover-*"))
+    assert not replica.layers
 
 
 async def test_planned_failover_loses_nothing(replica: ReplicaLab) -> None:
@@ -179,7 +190,6 @@ async def killed(replica: ReplicaLab, operation: Operation, waits: int) -> bool:
 
 async def test_every_operation_killed_at_any_moment_ends_in_a_state(replica: ReplicaLab) -> None:
     content = replica.guest.contents()["vda"]
-    layers = replica.lab.repository_path
     waits, carried_on = 1, 0
     while not await killed(replica, Operation.FAILOVER, waits):
         if await replica.state() == "Failover":
@@ -189,7 +199,7 @@ async def test_every_operation_killed_at_any_moment_ends_in_a_state(replica: Rep
             assert (await replica.do("undo-failover")).values["Result"] == "Success"
         assert await replica.state() == "Ready"
         assert not replica.domain.isActive()
-        assert not list(layers.glob("*/failover-*"))
+        assert not replica.layers
         waits += 4
     assert carried_on
     replica.write(3 * MIB, 65536, 77)
@@ -215,7 +225,7 @@ async def test_every_operation_killed_at_any_moment_ends_in_a_state(replica: Rep
             break
         waits += 1
     assert await replica.state() == "Ready"
-    assert not list(layers.glob("*/failover-*"))
+    assert not replica.layers
     assert replica.source_disk() == expected
 
 
@@ -229,7 +239,7 @@ async def test_server_killed_in_a_failover_and_a_failback_puts_right_what_it_did
     assert "stopped unexpectedly" in sessions[0]["FailureMessage"]
     assert await replica.state() in ("Ready", "Failover")
     if await replica.state() == "Ready":
-        assert not list(replica.lab.repository_path.glob("*/failover-*"))
+        assert not replica.layers
         await replica.do("failover")
     replica.write(2 * MIB, 65536, 70)
     expected = patched(content, 2 * MIB, 65536, 70)
@@ -242,3 +252,61 @@ async def test_server_killed_in_a_failover_and_a_failback_puts_right_what_it_did
     assert await replica.state() == "Failback"
     replica.guest.domain.suspend()
     assert replica.source_disk() == expected
+
+
+async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
+    source_host: Host,
+    target_host: Host,
+    make_guest: Callable[[], Guest],
+    tmp_path: Path,
+    clock: HandClock,
+) -> None:
+    guests = (make_guest(), make_guest())
+    async with replica_lab(tmp_path, clock, source_host, target_host, *guests) as (first, second):
+        lab = first.lab
+        machines = [{"replica": str(first.uid), "delay": 60}, {"replica": str(second.uid)}]
+        outcome = await lab.command("create-failover-plan", name="All", machines=machines)
+        assert outcome.made is not None, outcome.message
+        plan = outcome.made.uid
+        again = await lab.command("create-failover-plan", name="all", machines=machines)
+        assert again.message == 'name: there is a failover plan named "All" already.'
+        refused = await lab.command("undo-failover-plan", plan)
+        assert "there is nothing to undo" in refused.message
+        assert (await lab.command("start-failover-plan", plan)).success
+
+        async def first_runs() -> bool:
+            return (await first.row()).state == "Failover" and first.domain.isActive()
+
+        await lab.until(first_runs)
+        # The second one waits for the delay of the first.
+        assert await second.state() == "Ready"
+        assert (await lab.resource("FailoverPlan", plan)).values["Doing"] == "start"
+        refused = await lab.command("start-failover-plan", plan)
+        assert "start is under way already" in refused.message
+
+        async def waits() -> bool:
+            sessions = await lab.resources("RestoreSession")
+            return all(session.values["State"] == "Stopped" for session in sessions)
+
+        await lab.until(waits)
+        clock.advance(timedelta(seconds=60))
+        await lab.server.wait_until_idle()
+        assert [await each.state() for each in (first, second)] == ["Failover"] * 2
+        shown = (await lab.resource("FailoverPlan", plan)).values
+        assert shown["Outcome"] == "2 of 2 machines have taken over."
+        assert [machine["Started"] for machine in shown["Machines"]["Machine"]] == [True, True]
+        assert "Doing" not in shown
+        refused = await lab.command("delete-failover-plan", plan)
+        assert "Undo it first." in refused.message
+        # One that cannot be undone does not keep the other from it.
+        assert (await first.do("permanent-failover")).values["Result"] == "Success"
+        assert (await lab.command("undo-failover-plan", plan)).success
+        await lab.server.wait_until_idle()
+        assert [await each.state() for each in (first, second)] == ["PermanentFailover", "Ready"]
+        shown = (await lab.resource("FailoverPlan", plan)).values
+        assert shown["Outcome"].startswith("1 of 2 machines stand ready again. Replica")
+        created = {
+            session.values["VmDisplayName"]: session.values["CreationTimeUTC"]
+            for session in await lab.resources("RestoreSession")
+        }
+        assert len(created) == 2
