@@ -18,6 +18,7 @@ from holdfast.api import (
     own,
     own_accounts,
     own_checks,
+    own_failover,
     own_hosts,
     own_instant,
     own_restores,
@@ -63,6 +64,7 @@ def router_for(manager: EnterpriseManager, settings: ApiSettings) -> Router:
     services.add_routes(router)
     own.add_routes(router)
     own_accounts.add_routes(router)
+    own_failover.add_routes(router)
     own_hosts.add_routes(router)
     own_checks.add_routes(router)
     own_restores.add_routes(router)

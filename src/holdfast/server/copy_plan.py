@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, ScalarSelect, func, insert, or_, select,
 
 from holdfast.server import points, tables
 from holdfast.server.copy_links import links_of
-from holdfast.server.job_specification import COPY_KINDS
+from holdfast.server.job_specification import COPY_KINDS, REPLICA
 
 Point = Row[Any]
 
@@ -34,7 +34,7 @@ def source_backups(connection: Connection, job: Row[Any]) -> list[UUID]:
         .where(
             or_(backup.c.job_uid.in_(jobs), backup.c.repository_uid.in_(repositories)),
             backup.c.repository_uid != job.repository_uid,
-            maker.c.kind.not_in(COPY_KINDS),
+            maker.c.kind.not_in((*COPY_KINDS, REPLICA)),
         )
         .order_by(backup.c.repository_uid, backup.c.uid)
     )

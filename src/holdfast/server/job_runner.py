@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -24,12 +25,13 @@ from holdfast.server.hosted_copy import HostedCopy
 from holdfast.server.hosted_objects import MACHINE, locate
 from holdfast.server.hosts import Hosts
 from holdfast.server.job_options import decode_options
-from holdfast.server.job_specification import is_copy
+from holdfast.server.job_specification import REPLICA, is_copy
 from holdfast.server.journal import ChainKey
 from holdfast.server.machine_backup import MachineBackup, SessionPlan
 from holdfast.server.machine_copy import MachineCopy
 from holdfast.server.part_backup import one_off_ended
 from holdfast.server.publish import row_of
+from holdfast.server.replication import HostedReplication
 from holdfast.server.repositories import Repositories
 from holdfast.server.retention import Retention
 from holdfast.server.session_machines import find_machines
@@ -57,13 +59,16 @@ class JobRunner:
         settlement: Settlement,
         hosts: Hosts,
         concurrency: Concurrency,
+        keys: Path,
     ) -> None:
+        """`keys` is a folder for the keys of transfers."""
         self._store = store
         self._clock = clock
         self._repositories = repositories
         self._locks = locks
         self._settlement = settlement
         self._hosts = hosts
+        self._keys = keys
         self._retention = Retention(store, clock, locks, settlement)
         self._health = HealthCheck(store, repositories, locks, settlement)
         self._slots = Slots(concurrency)
@@ -87,6 +92,11 @@ class JobRunner:
         # One that is not launched yet finds in its row that it was stopped.
         if (work := self._work.pop(session, None)) is not None:
             work.cancel()
+
+    async def ended(self, session: UUID) -> None:
+        """Return when a session that was launched has ended."""
+        if (supervisor := self._supervisors.get(session)) is not None:
+            await asyncio.wait({supervisor})
 
     async def wait_until_idle(self) -> None:
         """Return when no session runs."""
@@ -283,6 +293,10 @@ class JobRunner:
         store, clock, settlement = self._store, self._clock, self._settlement
         if machine.kind != MACHINE:
             return MachineBackup(store, clock, settlement, plan, machine, remarks)
+        if plan.job_kind == REPLICA:
+            return HostedReplication(
+                store, clock, settlement, self._hosts, plan, machine, self._keys, remarks
+            )
         return HostedBackup(store, clock, settlement, self._hosts, plan, machine, remarks)
 
     async def _copy(

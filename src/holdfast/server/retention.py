@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, select, update
 from holdfast.engine.chain import Chain, ChainPoint, Drop, Merge, RetentionStep, next_steps
 from holdfast.engine.errors import EngineError
 from holdfast.engine.qemu_image import AS_USUAL, Storing
-from holdfast.server import journal, points, tables
+from holdfast.server import journal, points, replicas, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds, moment_of
 from holdfast.server.fulls import files_of, full_is_due
@@ -142,6 +142,8 @@ class Retention:
         connection: Connection,
     ) -> Intent | None:
         """Declare the next step with a machine's chain; return what was declared last."""
+        if replicas.in_use(connection, key.backup, key.chain):
+            return None  # a failover builds on these files
         rows = points.points_of(connection, key.backup, key.chain)
         found = keeping([_Point(row) for row in rows], rules.policy, self._clock.now())
         kept_for = {point.row.uid: ",".join(why) for point, why in found.kept_for}
