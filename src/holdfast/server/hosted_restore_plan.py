@@ -23,6 +23,7 @@ from holdfast.server.restore_plan import (
     RestoreDisks,
     RestoreHosted,
     plain_name,
+    refuse_damaged,
 )
 
 
@@ -33,13 +34,15 @@ def plan_hosted(connection: Connection, point: Row[Any], options: MachineRestore
     Over the original only when that was asked for and the machine is there; one that is gone comes
     back as it was.
     """
+    in_place = options.overwrite and not options.new_name
+    refuse_damaged(point, force=options.force and not in_place)
     known = known_point(connection, point.uid)
     disks = wanted_disks(known, options.disks)
     name = plain_name(options.new_name) if options.new_name else point.display_name
     if options.format:
         return _to_files(point, name, disks, options)
     there = locate(connection, point.reference)
-    if options.overwrite and not options.new_name:
+    if in_place:
         if there is not None:
             return _in_place(point, there, disks, options)
         if disks is not None:
@@ -58,6 +61,7 @@ def plan_hosted(connection: Connection, point: Row[Any], options: MachineRestore
         new_identifiers=options.new_identifiers,
         disks=disks,
         power_on=options.power_on,
+        force=options.force,
     )
 
 
@@ -134,7 +138,7 @@ def _to_files(
     if not options.folder:
         raise RefusedError("folder: say where the files are to come.")
     folder = absolute_folder(options.folder)
-    return RestoreDisks(point.uid, name, folder, options.format, disks)
+    return RestoreDisks(point.uid, name, folder, options.format, disks, options.force)
 
 
 def _in_place(

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
 from holdfast.server import journal, tables
 from holdfast.server.host_records import host_in_use
@@ -86,17 +86,15 @@ def take(connection: Connection, uid: UUID | None, state: InstantState) -> Row[A
 def origin(connection: Connection, row: Row[Any]) -> Row[Any]:
     """Given a row, return what a restore session tells of its point, which may be gone by now."""
     table = tables.restore_session
-    found: Row[Any] = connection.execute(
-        select(
-            table.c.machine_point_uid.label("uid"),
-            table.c.job_uid,
-            table.c.job_name,
-            table.c.display_name,
-            table.c.reference,
-        )
-        .where(table.c.machine_point_uid == row.machine_point_uid)
-        .limit(1)
-    ).one()
+    query: Select[Any] = select(
+        table.c.machine_point_uid.label("uid"),
+        table.c.job_uid,
+        table.c.job_name,
+        table.c.display_name,
+        table.c.reference,
+    )
+    at_point = query.where(table.c.machine_point_uid == row.machine_point_uid)
+    found: Row[Any] = connection.execute(at_point.limit(1)).one()
     return found
 
 
