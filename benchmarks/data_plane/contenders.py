@@ -34,7 +34,7 @@ class Contender(Protocol):
     def increment(self) -> None: ...
 
     def restore(self, target: Path) -> Path:
-        """Restore the newest point to a raw file in an empty folder; return the file."""
+        """Restore the newest point to a raw or qcow2 file in an empty folder; return the file."""
 
 
 class Copy:
@@ -176,10 +176,7 @@ class VirtNbdBackup:
         self._run("virtnbdrestore", "-i", self._folder, "-o", target, "-a", "restore")
         [restored] = [path for path in target.iterdir() if path.suffix in (".qcow2", ".img", "")]
         synchronise(restored)
-        raw = target / "disk.raw"
-        qemu_image("convert", "-O", "raw", restored, raw)
-        synchronise(raw)
-        return raw
+        return restored
 
     def _back_up(self, level: str) -> None:
         arguments = ["-d", self._machine.guest.name, "-l", level, "-n", "-o", self._folder]
