@@ -297,7 +297,7 @@ def test_damaged_file_systems_give_errors_and_no_more_work_than_whole_ones(
     monkeypatch.setattr(btrfs_tree, "is_intact", lambda *_: True)
     monkeypatch.setattr(btrfs_format, "is_intact", lambda *_: True)
     chance = random.Random(5)
-    for _ in range(50):
+    for _ in range(30):
         undo = []
         for _ in range(chance.choice([1, 5, 100])):
             at = chance.choice([_SUPERBLOCK + 0x40, *nodes]) + chance.randrange(32, _NODE - 32)
