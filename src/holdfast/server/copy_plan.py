@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, ScalarSelect, func, insert, or_, select,
 
 from holdfast.server import points, tables
 from holdfast.server.copy_links import links_of
-from holdfast.server.job_specification import COPY_KINDS
+from holdfast.server.job_specification import COPY_KINDS, REPLICA
 
 Point = Row[Any]
 
@@ -34,7 +34,7 @@ def source_backups(connection: Connection, job: Row[Any]) -> list[UUID]:
         .where(
             or_(backup.c.job_uid.in_(jobs), backup.c.repository_uid.in_(repositories)),
             backup.c.repository_uid != job.repository_uid,
-            maker.c.kind.not_in(COPY_KINDS),
+            maker.c.kind.not_in((*COPY_KINDS, REPLICA)),
         )
         .order_by(backup.c.repository_uid, backup.c.uid)
     )
@@ -47,15 +47,21 @@ def points_to_copy(connection: Connection, job: Row[Any], reference: str) -> lis
     A point has its own columns, those of its backup file, ``stored_size`` of all its files, and
     ``restore_point_created``. What an increment is built on may have no point any more, because a
     merge is about to take it away: then it is not in the list, and the increment cannot be copied
-    before that merge is done.
+    before that merge is done. Points that are known to be damaged are left out.
     """
     backup = points.backup_of_job(connection, job.uid)
     there = _points(connection, [backup], reference)
     offered = _points(connection, source_backups(connection, job), reference)
     files = _files(connection, offered)
     left_over = _names_without_point(connection, backup)
-    # Of a machine that has lost a disk here, later points may need another: it is not replaced.
-    offered = [row for row in offered if left_over.isdisjoint(files.names[row.uid])]
+    offered = [
+        row
+        for row in offered
+        # A damaged one would be found so again, each time, and what comes after it not be copied.
+        if row.damaged is None
+        # Of a machine that has lost a disk here, later points may need another: it is not replaced.
+        and left_over.isdisjoint(files.names[row.uid])
+    ]
     return _missing(there, offered, job.retention, files)
 
 

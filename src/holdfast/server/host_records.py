@@ -152,13 +152,22 @@ def publish_host(connection: Connection, uid: UUID) -> None:
 def remove_host(connection: Connection, uid: UUID | None) -> str:
     """Forget a host and its machines; return its name. Points of the machines stay.
 
-    Refused while a job includes or excludes anything of it.
+    Refused while a job includes or excludes anything of it, or a machine there runs from its
+    backup.
     """
     host = host_in_use(connection, uid)
     if (job := _job_with(connection, host.uid)) is not None:
         raise RefusedError(
             f'Job "{job}" has machines of host "{host.name}". Take them out of it first.'
         )
+    instant = tables.instant_recovery
+    running = connection.scalar(select(instant.c.name).where(instant.c.host_uid == host.uid))
+    if running is not None:
+        raise RefusedError(
+            f'The machine "{running}" on host "{host.name}" runs from its backup. Move it to its '
+            "own storage or discard it first."
+        )
+    _refuse_with_replicas(connection, host)
     references = [row.reference for row in _machines_of(connection, host.uid)]
     references += [tag_reference(host.uid, tag) for tag in _tags_of(connection, host.uid)]
     machine = tables.host_machine
@@ -226,6 +235,19 @@ def _rename_in_jobs(connection: Connection, references: Iterable[str]) -> None:
 def source_path(host: str, machine: str) -> str:
     """Given the names of a host and a machine there, return where points say they came from."""
     return f"{host}/{machine}"
+
+
+def _refuse_with_replicas(connection: Connection, host: Row[Any]) -> None:
+    """Refuse to forget a host that has replicas, or is to have them."""
+    target, job, replica = tables.replica_target, tables.job, tables.replica
+    making = select(job.c.name).join(target, target.c.job_uid == job.c.uid)
+    making = making.where(target.c.host_uid == host.uid, ~job.c.deleted).order_by(job.c.name)
+    if (name := connection.scalar(making.limit(1))) is not None:
+        raise RefusedError(f'Job "{name}" makes replicas on host "{host.name}". Delete it first.')
+    there = select(replica.c.machine_name).where(replica.c.host_uid == host.uid)
+    if (name := connection.scalar(there.limit(1))) is not None:
+        raise RefusedError(f'Host "{host.name}" has replicas, such as "{name}".')
+    connection.execute(delete(target).where(target.c.host_uid == host.uid))
 
 
 def _job_with(connection: Connection, uid: UUID) -> str | None:

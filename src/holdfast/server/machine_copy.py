@@ -27,7 +27,7 @@ from holdfast.server.machine_backup import SessionPlan
 from holdfast.server.manifest import Manifest, check_manifest, write_manifest
 from holdfast.server.publish import row_of
 from holdfast.server.repositories import Repositories
-from holdfast.server.session_state import Result, TaskSessionState
+from holdfast.server.session_state import Result
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
 from holdfast.server.slots import Slots
@@ -86,8 +86,7 @@ class MachineCopy:
     def _begin(self, size: int, connection: Connection) -> None:
         """Let the task session begin, unless it has, and note the size of the machine."""
         task = self._machine.task_session
-        if row_of(connection, tables.task_session, task).state == TaskSessionState.PENDING:
-            sessions.start_task(connection, task)
+        sessions.ensure_started(connection, task)
         sessions.set_total_size(connection, task, size)
 
     def _left(self, connection: Connection) -> list[Point]:
