@@ -12,13 +12,14 @@ PYTEST_ARGS ?= --numprocesses=auto --dist=worksteal
 # How much the randomised tests do. Empty: what the tests themselves take for enough.
 SOAK_FILTERS ?= 20000
 SOAK_CRASHES ?= 200
+SOAK_SEQUENCES ?= 10000
 SOAK_REQUESTS ?= 100000
 
 # Programs Holdfast calls, and those its tests call, too; with the Debian package each comes in.
 PROGRAMS := qemu-img:qemu-utils qemu-nbd:qemu-utils restic:restic mke2fs:e2fsprogs curl:curl
 TEST_PROGRAMS := mkfs.xfs:xfsprogs mkntfs:ntfs-3g ntfscp:ntfs-3g mkfs.fat:dosfstools mcopy:mtools \
 	sfdisk:fdisk libvirtd:libvirt-daemon virt-qemu-run:libvirt-daemon-driver-qemu \
-	virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86
+	virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86 openssl:openssl
 # What libvirt's Python module is compiled with. A path stands for what has no program.
 LIBVIRT_BUILD := gcc:gcc pkg-config:pkg-config /usr/include/stdio.h:libc6-dev \
 	/usr/include/libvirt/libvirt.h:libvirt-dev
@@ -52,9 +53,10 @@ test: tools ## Run every test
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 .PHONY: soak
-soak: tools ## Run every test, the randomised ones longer (SOAK_FILTERS, SOAK_CRASHES, SOAK_REQUESTS)
+soak: tools ## Run every test, the randomised ones longer (the variables SOAK_...)
 	@HOLDFAST_FILTERS=$(SOAK_FILTERS) HOLDFAST_CRASHES=$(SOAK_CRASHES) \
-		HOLDFAST_REQUESTS=$(SOAK_REQUESTS) $(BIN)/pytest $(PYTEST_ARGS)
+		HOLDFAST_SEQUENCES=$(SOAK_SEQUENCES) HOLDFAST_REQUESTS=$(SOAK_REQUESTS) \
+		$(BIN)/pytest $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: setup ## Check style, types and layers

@@ -49,6 +49,7 @@ def _routes() -> dict[str, set[str]]:
         f"/holdfast/v1/hosts/{NOBODYS}/rescan": {"POST"},
         "/holdfast/v1/accounts": {"POST"},
         f"/holdfast/v1/restoreSessions/{NOBODYS}/stop": {"POST"},
+        f"/holdfast/v1/vmRestorePoints/{NOBODYS}/restore": {"POST"},
         f"/holdfast/v1/accounts/{NOBODYS}/password": {"POST"},
         "/reports/summary": READ,
         "/openapi.json": READ,

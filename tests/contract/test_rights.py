@@ -44,6 +44,10 @@ OWN = {
         Role.PORTAL_ADMINISTRATOR,
         Role.VM_RESTORE_OPERATOR,
     },
+    ("POST", f"/holdfast/v1/vmRestorePoints/{NOBODYS}/restore"): {
+        Role.PORTAL_ADMINISTRATOR,
+        Role.VM_RESTORE_OPERATOR,
+    },
     ("GET", "/holdfast/v1/hosts"): {Role.PORTAL_ADMINISTRATOR},
     ("POST", "/holdfast/v1/hosts"): {Role.PORTAL_ADMINISTRATOR},
     ("GET", f"/holdfast/v1/hosts/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},

@@ -44,12 +44,17 @@ class FilesPlan:
     ``tag`` marks the snapshot as that of one restore point; ``host`` is the name kept in it.
     ``parent`` is the snapshot to compare file times with; without one, restic takes the newest of
     the same host and folder. What is stored does not depend on it, only the time it takes.
+    ``compression`` is restic's: auto, off or max. At most ``rate_limit`` bytes a second are
+    written. ``read_all`` reads files, too, that seem not to have changed.
     """
 
     source: Path
     tag: str
     host: str
     parent: str | None = None
+    compression: str = "auto"
+    rate_limit: int | None = None
+    read_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +109,14 @@ class ResticRepository:
             raise ValueError("A tag must not contain a comma: restic would make two of it.")
         await asyncio.to_thread(_ensure_readable_folder, plan.source)
         identity = await asyncio.to_thread(files_folder.identity, self.folder)
-        parent, warnings = await self._known_parent(plan.parent)
+        parent, warnings = await self._known_parent(None if plan.read_all else plan.parent)
         arguments = ["backup", "--json", "--host", plan.host, "--tag", plan.tag]
+        arguments += ["--compression", plan.compression]
+        arguments += ["--force"] * plan.read_all
         arguments += [] if parent is None else ["--parent", parent]
+        if plan.rate_limit is not None:
+            # In KiB; the least that a job may ask for is more than one.
+            arguments += ["--limit-upload", str(max(plan.rate_limit // 1024, 1))]
         # What a restore is just putting together there comes and goes: not part of the source.
         unfinished = await asyncio.to_thread(files_folder.staging_pattern, plan.source)
         arguments += ["--exclude", unfinished]

@@ -152,9 +152,9 @@ class Identity:
     new_addresses: bool
 
 
-def new_identity(name: str) -> Identity:
-    """Return an identity that no machine has yet."""
-    return Identity(name, str(uuid.uuid4()), True)
+def new_identity(name: str, number: str | None = None) -> Identity:
+    """Return an identity that no machine has yet; ``number`` is its UUID, if it is chosen."""
+    return Identity(name, number or str(uuid.uuid4()), True)
 
 
 def rewritten(

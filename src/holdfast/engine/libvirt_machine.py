@@ -19,6 +19,7 @@ Result = TypeVar("Result")
 # Storing the bitmaps of a large disk takes its time when QEMU ends.
 _POWER_SECONDS = 120.0
 _AGENT_SECONDS = 60
+_NO_JOB = re.compile(r"not have an active block job|[Jj]ob '[^']*' not found", re.IGNORECASE)
 _NO_BITMAP = re.compile(r"bitmap '[^']*' not found in backing chain of '([^']*)'")
 
 
@@ -133,6 +134,23 @@ class LibvirtMachine:
             lambda _library, domain: domain.backupBegin(backup, checkpoint, 0),
             "beginning the backup of",
         )
+
+    async def limit_backup(self, target: str, rate: int) -> None:
+        """Let the backup job read at most ``rate`` bytes a second of a disk.
+
+        A job that has copied the disk already is fine.
+        """
+
+        def limit(library: Any, domain: Any) -> None:
+            flag = library.VIR_DOMAIN_BLOCK_JOB_SPEED_BANDWIDTH_BYTES
+            try:
+                domain.blockJobSetSpeed(target, rate, flag)
+            except library.libvirtError as error:
+                # A disk with nothing to copy is done before it can be asked for.
+                if not _NO_JOB.search(str(error)):
+                    raise
+
+        await self._ask(limit, f"limiting the backup of {target} of")
 
     async def backup_job(self) -> BackupJob | None:
         """Return how far the backup job is, or None when there is none."""

@@ -152,6 +152,7 @@ async def _decide(
         parent_problem=problem,
         checkpoint=None if parent is None else parent.checkpoint,
         checkpoints=checkpoints,
+        why_full=work.plan.why_full,
     )
 
 
@@ -211,7 +212,17 @@ async def _begin_job(work: Work) -> None:
             raise _begin_failure(work, error) from error
         else:
             break
+    await _limit(work)
     work.nvram = await asyncio.to_thread(_read_nvram, work)
+
+
+async def _limit(work: Work) -> None:
+    """Let the job read no more in a second than the plan allows, all disks together."""
+    limit = work.plan.storing.rate_limit
+    if limit is None:
+        return
+    for disk in work.disks:
+        await work.machine.limit_backup(disk.target, max(limit // len(work.disks), 1))
 
 
 def _begin_failure(work: Work, error: HypervisorFailed) -> EngineError:

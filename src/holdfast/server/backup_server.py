@@ -25,6 +25,7 @@ from holdfast.server.commands import Commands
 from holdfast.server.database import sqlite_url
 from holdfast.server.expiry import Expiry
 from holdfast.server.guest_catalog import GuestCatalog
+from holdfast.server.hosted_restore import HostedRestore
 from holdfast.server.hosts import Hosts
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.keys import Keys
@@ -45,6 +46,7 @@ from holdfast.server.scheduler import Scheduler
 from holdfast.server.secrets_at_rest import SecretsAtRest
 from holdfast.server.service import make_service
 from holdfast.server.settlement import Settlement
+from holdfast.server.slots import Concurrency
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -64,7 +66,7 @@ class DirectoryInUseError(Exception):
 class BackupServer:
     """A backup server that keeps its database and its keys in `directory`.
 
-    `concurrency` is how many machines are backed up at the same time, over all jobs.
+    `concurrency` is how much goes on at the same time, over all jobs.
     """
 
     #: Set by `start`.
@@ -83,7 +85,7 @@ class BackupServer:
         name: str,
         *,
         clock: Clock | None = None,
-        concurrency: int = 2,
+        concurrency: Concurrency | None = None,
         database_url: str | None = None,
         mount_limits: MountLimits | None = None,
         platform: Platform | None = None,
@@ -91,7 +93,7 @@ class BackupServer:
         self._directory = directory
         self._name = name
         self._clock = clock or SystemClock()
-        self._concurrency = concurrency
+        self._concurrency = concurrency or Concurrency()
         self._platform = platform or LibvirtPlatform()
         self._mount_limits = mount_limits or MountLimits()
         self._database_url = database_url or sqlite_url(directory / "server.sqlite")
@@ -177,8 +179,10 @@ class BackupServer:
         expiry = Expiry(store, self._clock, self.repositories, locks, settlement)
         self._runner.when_ended(expiry.wake)
         self.restore = Restore(store, self.repositories, locks)
-        point_restore = PointRestore(store, self.repositories, locks)
+        hosted_restore = HostedRestore(store, self.repositories, self.hosts)
+        point_restore = PointRestore(store, self.repositories, locks, hosted_restore)
         self._restores = RestoreRunner(store, self._clock, point_restore)
+        await self._restores.resume()
         self.mounts = Mounts(
             store, self.repositories, locks, self._directory / "mounts", self._mount_limits
         )

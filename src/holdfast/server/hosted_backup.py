@@ -20,7 +20,13 @@ from holdfast.server.clock import Clock
 from holdfast.server.hosted_objects import locate
 from holdfast.server.hosts import Hosts
 from holdfast.server.journal import Intent, MakeMachine
-from holdfast.server.machine_backup import LargestTotal, MachineBackup, Parent, SessionPlan
+from holdfast.server.machine_backup import (
+    LargestTotal,
+    MachineBackup,
+    Parent,
+    SessionPlan,
+    script_of,
+)
 from holdfast.server.manifest import write_manifest
 from holdfast.server.names import point_name
 from holdfast.server.refusal import RefusedError
@@ -51,7 +57,7 @@ class HostedBackup(MachineBackup):
         where = await self._located()
         folder = await asyncio.to_thread(self._place.folder)
         known = None
-        if (before := parent.point) is not None:
+        if (before := parent.point) is not None and self._why_full is None:
             known = await self._store.read(lambda c: hosted_points.known_point(c, before))
         name = point_name(folder_name(self._machine.name), created, self._point)
         inside = PurePosixPath(folder.relative_to(self._place.repository.path))
@@ -73,6 +79,12 @@ class HostedBackup(MachineBackup):
                     chain=str(self._place.backup),
                     parent=known,
                     staging=staging,
+                    left_out=self._left_out(where),
+                    quiesce=self._plan.options.quiesce,
+                    before=script_of(self._plan.options.before),
+                    after=script_of(self._plan.options.after),
+                    storing=self._plan.storing,
+                    why_full=self._why_full,
                 )
             )
             result = await self._hosts.platform.back_up(access, plan, seen)
@@ -98,6 +110,10 @@ class HostedBackup(MachineBackup):
     def _adapted(self, plan: MachinePlan) -> MachinePlan:
         """Return the plan as the kind of job wants it."""
         return plan
+
+    def _left_out(self, where: Row[Any]) -> frozenset[str]:
+        references = (self._machine.reference, where.reference)
+        return self._plan.options.disks_left_out(references)
 
     async def _staging(self, machine: Row[Any]) -> Path | None:
         folder = await self._hosts.staging(machine.host_uid)
@@ -137,8 +153,13 @@ class HostedBackup(MachineBackup):
     ) -> None:
         self._record_point(connection, created, folder, result, parent)
         size = hosted_points.total_size(result.point.disks)
-        outcome = Result.WARNING if result.warnings else Result.SUCCESS
-        self._end_task(connection, intent, size, outcome, told(result))
+        self._end_task(connection, intent, size, *self._outcome(result))
+
+    def _outcome(self, result: MachineResult) -> tuple[Result, str]:
+        """Return how the task ends, and what is said of it."""
+        bad = self._remarks or result.warnings
+        outcome = Result.WARNING if bad else Result.SUCCESS
+        return outcome, " ".join((*self._remarks, _told(result)))
 
     def _record_point(
         self,
@@ -162,7 +183,7 @@ class HostedBackup(MachineBackup):
         )
 
 
-def told(result: MachineResult) -> str:
+def _told(result: MachineResult) -> str:
     """Return how a machine was backed up: the rung it came to, how consistent, what to know."""
     how = f"{str(result.rung).capitalize()}, {result.consistency}."
     return " ".join((how, *result.warnings, *result.notes))

@@ -44,6 +44,12 @@ def disks_of(connection: Connection, point: UUID) -> list[Row[Any]]:
     )
 
 
+def disk_paths(connection: Connection, point: Row[Any]) -> list[str]:
+    """Given the row of a point that is no directory's, with its ``path``, return the paths of its
+    backup files, relative to the repository: one for each disk, in order."""
+    return [row.path for row in disks_of(connection, point.uid)] or [point.path]
+
+
 def known_point(connection: Connection, uid: UUID) -> MachinePoint:
     """Return a machine's point for the engine, with its files as they are now.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -19,8 +20,9 @@ from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.copy_plan import not_copied
 from holdfast.server.hosted_backup import HostedBackup
-from holdfast.server.hosted_objects import MACHINE
+from holdfast.server.hosted_objects import MACHINE, locate
 from holdfast.server.hosts import Hosts
+from holdfast.server.job_options import decode_options
 from holdfast.server.job_specification import REPLICA, is_copy
 from holdfast.server.journal import ChainKey
 from holdfast.server.machine_backup import MachineBackup, SessionPlan
@@ -34,6 +36,7 @@ from holdfast.server.session_machines import find_machines
 from holdfast.server.session_state import JobSessionState
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
+from holdfast.server.slots import Concurrency, Slots
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -53,7 +56,7 @@ class JobRunner:
         locks: ChainLocks,
         settlement: Settlement,
         hosts: Hosts,
-        concurrency: int,
+        concurrency: Concurrency,
         keys: Path,
     ) -> None:
         """`keys` is a folder for the keys of transfers."""
@@ -65,7 +68,7 @@ class JobRunner:
         self._hosts = hosts
         self._keys = keys
         self._retention = Retention(store, clock, locks, settlement)
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = Slots(concurrency)
         self._work: dict[UUID, asyncio.Task[list[str]]] = {}
         self._supervisors: dict[UUID, asyncio.Task[None]] = {}
         self._when_ended: list[Callable[[], None]] = []
@@ -200,6 +203,8 @@ class JobRunner:
             job_name=job.name,
             job_kind=job.kind,
             retention=job.retention,
+            retention_days=job.retention_days,
+            options=decode_options(job.options),
             place=self._repositories.place_in(connection, backup),
             machines=tuple(machines),
         )
@@ -220,7 +225,12 @@ class JobRunner:
     async def _back_up(
         self, plan: SessionPlan, machine: Machine, on_progress: ProgressCallback
     ) -> None:
-        async with self._slots:
+        host = await self._store.read(lambda c: _host_of(c, machine))
+        async with AsyncExitStack() as held:
+            if plan.options.bandwidth is not None:
+                # The limit is the job's: its machines share it by taking turns.
+                await held.enter_async_context(plan.turns)
+            await held.enter_async_context(self._slots.taken(plan.place.repository_uid, host))
             await self._backup_of(plan, machine).run(on_progress)
 
     def _backup_of(self, plan: SessionPlan, machine: Machine) -> MachineBackup:
@@ -277,6 +287,12 @@ class _SessionProgress:
 
     def _record(self, percent: int, connection: Connection) -> None:
         sessions.set_progress(connection, self._session, percent)
+
+
+def _host_of(connection: Connection, machine: Machine) -> UUID | None:
+    """Return the host that a machine is on, if it is on one."""
+    where = locate(connection, machine.reference) if machine.kind == MACHINE else None
+    return None if where is None else where.host_uid
 
 
 def _has_new_points(connection: Connection, session: UUID) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from holdfast.server import tables
 
@@ -103,13 +103,16 @@ class Intent:
 
 def declare(connection: Connection, key: ChainKey, work: Work, now: int) -> Intent:
     """Write down what is about to be done; return the entry."""
-    intent = Intent(uuid4(), key, work)
+    intent, table = Intent(uuid4(), key, work), tables.intent
+    same = (table.c.backup_uid == key.backup) & (table.c.chain == key.chain)
+    newest = connection.scalar(select(func.max(table.c.created)).where(same)) or 0
     connection.execute(
-        insert(tables.intent).values(
+        insert(table).values(
             uid=intent.uid,
             backup_uid=key.backup,
             chain=key.chain,
-            created=now,
+            # Later than all others of the chain: they are settled in the order they were declared.
+            created=max(now, newest + 1),
             work=msgspec.json.encode(work).decode(),
         )
     )

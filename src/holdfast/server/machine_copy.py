@@ -29,6 +29,7 @@ from holdfast.server.repositories import Repositories
 from holdfast.server.session_state import Result, TaskSessionState
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
+from holdfast.server.slots import Slots
 from holdfast.server.store import Store
 
 
@@ -47,7 +48,7 @@ class MachineCopy:
         repositories: Repositories,
         settlement: Settlement,
         locks: ChainLocks,
-        slots: asyncio.Semaphore,
+        slots: Slots,
         plan: SessionPlan,
         machine: Machine,
     ) -> None:
@@ -71,7 +72,8 @@ class MachineCopy:
         progress = _CopyProgress(on_progress)
         while left := await self._store.read(self._left):
             await self._settle_source(_chain_of(left[0]))
-            async with self._slots, self._locks.files.share(_chain_of(left[0])):
+            slots = self._slots.taken(self._place.repository_uid)
+            async with slots, self._locks.files.share(_chain_of(left[0])):
                 await self._store.write(partial(self._begin, left[-1].total_size))
                 # Who held the files may have changed what there is to copy.
                 left = await self._store.read(self._unhindered)

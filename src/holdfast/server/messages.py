@@ -42,12 +42,15 @@ from holdfast.engine.guest_entry import Entry, Listing
 from holdfast.server.host_specification import HostEdit, HostSpecification
 from holdfast.server.hours import DAYS, Hours
 from holdfast.server.job_specification import (
+    REPLICA,
     Included,
     JobEdit,
     JobSpecification,
     Linked,
+    ReplicaTarget,
     Retry,
 )
+from holdfast.server.restore_specification import RestoreSpecification
 from holdfast.server.schedule import (
     AfterJob,
     Continuously,
@@ -59,6 +62,7 @@ from holdfast.server.schedule import (
 
 __all__ = [
     "DAYS",
+    "REPLICA",
     "AfterJob",
     "Change",
     "Changes",
@@ -81,6 +85,8 @@ __all__ = [
     "Outcome",
     "Periodically",
     "Refusal",
+    "RestoreSpecification",
+    "ReplicaTarget",
     "Retry",
     "Schedule",
 ]
@@ -157,7 +163,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     edit-host                host            a `HostEdit` as JSON
     remove-host              host
     rescan-host              host, or -      (all of them)
-    restore-machine          machine point   new_name (beside the original) or overwrite; power_on
+    restore-machine          machine point   new_name (beside the original) or overwrite; power_on;
+                                             of a host's also host, folder, new_identifiers, disks,
+                                             and format for plain files
     mount-point              machine point
     restore-file             mount           path; download, or overwrite (in the original place)
     browse-catalog           machine point

@@ -24,6 +24,7 @@ from holdfast.engine.browser import Browser
 from holdfast.engine.guest_disk import GuestDisk
 from holdfast.engine.guest_snapshot import GuestSnapshot
 from holdfast.server.chain_locks import ChainLocks, share_soon
+from holdfast.server.hosted_points import disk_paths
 from holdfast.server.journal import ChainKey
 from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import Repositories
@@ -190,7 +191,8 @@ class Mounts:
                 held.push_async_callback(
                     asyncio.to_thread, shutil.rmtree, folder, ignore_errors=True
                 )
-                browser = await GuestDisk.open(place.path(row.path), folder)
+                paths = await self._store.read(lambda c: disk_paths(c, row))
+                browser = await GuestDisk.open([place.path(path) for path in paths], folder)
             else:
                 root = PurePath(row.source_path).name or row.display_name
                 browser = GuestSnapshot(place.files(), row.snapshot_id, root)

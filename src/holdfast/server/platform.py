@@ -5,7 +5,7 @@ The engine answers it over libvirt; nothing else here knows how a host is reache
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -13,8 +13,10 @@ import msgspec
 
 from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_replica import Standby
+from holdfast.engine.libvirt_restore import RestorePlan
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
+from holdfast.engine.restored_files import Ledger, WholeFile
 
 
 @dataclass(frozen=True)
@@ -77,3 +79,29 @@ class Platform(Protocol):
 
     async def release(self, access: HostAccess, uuid: str, chain: str) -> None:
         """Delete all checkpoints of a chain on a machine, since the chain has ended."""
+
+    async def restore(
+        self,
+        access: HostAccess,
+        plan: RestorePlan,
+        on_progress: ProgressCallback,
+        ledger: Ledger,
+    ) -> None:
+        """Make a new machine of a point; see `libvirt_restore.restore_machine`."""
+
+    async def restore_in_place(
+        self,
+        access: HostAccess,
+        plan: RestorePlan,
+        on_progress: ProgressCallback,
+        ledger: Ledger,
+    ) -> None:
+        """Bring a machine back over itself; see `libvirt_restore.restore_in_place`."""
+
+    async def finish_in_place(
+        self, access: HostAccess, plan: RestorePlan, files: Sequence[WholeFile]
+    ) -> None:
+        """Finish what a crash interrupted; see `libvirt_restore.finish_in_place`."""
+
+    async def machine_disks(self, access: HostAccess, uuid: str) -> Mapping[str, str] | None:
+        """Return the file of each disk of a machine by target, or None when there is no machine."""

@@ -17,6 +17,8 @@ from holdfast.engine.guest_snapshot import GuestSnapshot
 from holdfast.server import restore_sessions, tables
 from holdfast.server.clock import milliseconds
 from holdfast.server.guest_catalog import GuestCatalog
+from holdfast.server.hosted_objects import MACHINE
+from holdfast.server.hosted_restore_plan import plan_hosted
 from holdfast.server.messages import Command, Made
 from holdfast.server.mounts import Mount, Mounts
 from holdfast.server.names import session_name
@@ -74,7 +76,8 @@ class RestoreCommands:
     def _restore_machine(self, connection: Connection, command: Command, now: datetime) -> Done:
         options = read_arguments(command, MachineRestoreOptions)
         point = point_row(connection, command.target)
-        return self._begin(connection, plan_machine(connection, point, options), point, now)
+        planned = plan_hosted if point.kind == MACHINE else plan_machine
+        return self._begin(connection, planned(connection, point, options), point, now)
 
     async def _prepare_mount(self, command: Command) -> Operation:
         mount = await self._mounts.open(command.target)

@@ -40,15 +40,53 @@ class RestoreFiles(msgspec.Struct, frozen=True, tag=True):
     overwrite: bool
 
 
-Plan = RestoreMachine | RestoreFiles
+class RestoreHosted(msgspec.Struct, frozen=True, tag=True):
+    """A machine of a host is restored to a host: as a new machine, or `in_place`.
+
+    `name` and `uuid` are those that it has after. A new machine's disks come into `folder`, which
+    is not looked at in place. `disks` are those wanted; None for all, and in place the definition.
+    """
+
+    point: UUID
+    host: UUID
+    name: str
+    uuid: str
+    folder: str
+    new_identifiers: bool = False
+    in_place: bool = False
+    disks: tuple[str, ...] | None = None
+    power_on: bool = False
+
+
+class RestoreDisks(msgspec.Struct, frozen=True, tag=True):
+    """Disks of a machine of a host, None for all, come as plain files into `folder`."""
+
+    point: UUID
+    name: str
+    folder: str
+    format: str
+    disks: tuple[str, ...] | None = None
+
+
+Hosted = RestoreHosted | RestoreDisks
+Plan = RestoreMachine | RestoreFiles | RestoreHosted | RestoreDisks
 
 
 class MachineRestoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a machine is to be restored: to a new name beside the original, or over the original."""
+    """How a machine is to be restored: to a new name beside the original, or over the original.
+
+    The rest is for machines of hosts: the `host` to restore to, the `folder` for the disks there,
+    new identifiers, which `disks`, and the `format` of plain files, when it is to come as these.
+    """
 
     new_name: str = ""
     overwrite: bool = False
     power_on: bool = False
+    host: UUID | None = None
+    folder: str = ""
+    new_identifiers: bool = False
+    disks: tuple[str, ...] | None = None
+    format: str = ""
 
 
 def point_row(connection: Connection, uid: UUID | None) -> Row[Any]:
@@ -71,15 +109,15 @@ def plan_machine(
     """Given a point and what is wanted of it, return what is to be done; refuse what cannot be."""
     if point.snapshot_id is not None:
         raise RefusedError(f'"{point.display_name}" is a directory, not a machine.')
-    if point.kind != "image":
+    if options.folder or options.disks is not None or options.format:
         raise RefusedError(
-            f'"{point.display_name}" is a machine of a host. "holdfast restore" brings its disks '
-            "and its definition back as files."
+            f'"{point.display_name}" is a disk image, not a machine of a host: it is restored '
+            "where it was, whole, under its own or a new name."
         )
     source = PurePosixPath(point.source_path)
     target = source
     if options.new_name:
-        name = _plain_name(options.new_name)
+        name = plain_name(options.new_name)
         target = source.with_name(name if name.endswith(source.suffix) else name + source.suffix)
     job_object = tables.job_object
     declared = connection.scalar(
@@ -115,19 +153,33 @@ def plan_files(point: Row[Any], names: tuple[str, ...], *, overwrite: bool) -> R
 
 def target_of(plan: Plan) -> str:
     """Return what a plan writes: no two restores do so at once."""
-    if isinstance(plan, RestoreMachine):
-        return plan.target
-    return str(Path(plan.directory).joinpath(*plan.names))
+    match plan:
+        case RestoreMachine():
+            return plan.target
+        case RestoreFiles():
+            return str(Path(plan.directory).joinpath(*plan.names))
+        case RestoreHosted():
+            return f"{plan.host}/{plan.name}"
+        case RestoreDisks():
+            return f"{plan.folder}/{plan.name}"
 
 
-def temporary_of(plan: Plan, session: UUID) -> Path:
-    """Return what a restore that is interrupted may leave: a file, or a folder."""
-    if isinstance(plan, RestoreMachine):
-        return partial_name(Path(plan.target))
-    return staging_folder(Path(plan.directory), session.hex)
+def temporary_of(plan: Plan, session: UUID) -> str:
+    """Return what a restore that is interrupted may leave: a file, or a folder.
+
+    Empty for a machine of a host, which has a ledger.
+    """
+    match plan:
+        case RestoreMachine():
+            return str(partial_name(Path(plan.target)))
+        case RestoreFiles():
+            return str(staging_folder(Path(plan.directory), session.hex))
+        case _:
+            return ""
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return the name that a machine is to get; refuse what a file cannot be called."""
     stripped = name.strip()
     if (
         stripped in ("", ".", "..")

@@ -44,13 +44,15 @@ class Host:
 
 
 @contextmanager
-def libvirt_daemon() -> Iterator[Host]:
+def libvirt_daemon(*arguments: str, settings: str = "") -> Iterator[Host]:
+    """Run a daemon with arguments and with settings of its `libvirtd.conf`."""
     # Not pytest's folder: the names of Unix sockets may have 107 characters at most.
     folder = Path(tempfile.mkdtemp(prefix="hf-"))
     for name in ("run", "config/libvirt", "cache", "data"):
         (folder / name).mkdir(parents=True)
     # Without it, a second daemon would be needed for the logs of machines.
     (folder / "config/libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
+    (folder / "config/libvirt/libvirtd.conf").write_text(settings)
     environment = {
         **os.environ,
         "HOME": str(folder),
@@ -72,7 +74,7 @@ def libvirt_daemon() -> Iterator[Host]:
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*(as_user if os.geteuid() == 0 else []), "libvirtd"],
+            [*(as_user if os.geteuid() == 0 else []), "libvirtd", *arguments],
             env=environment,
             stdout=output,
             stderr=output,

@@ -1,0 +1,57 @@
+"""The files of restore points, proven to be as they were written before anything uses them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, select
+
+from holdfast.engine.durability import sha256_of
+from holdfast.engine.errors import ChainBroken
+from holdfast.engine.failures import reading_failure
+from holdfast.engine.image_chain import backup_files
+from holdfast.server import tables
+from holdfast.server.repositories import BackupPlace
+from holdfast.server.store import Store
+
+
+async def verify(
+    store: Store, place: BackupPlace, images: Iterable[Path], advance: Callable[[float], None]
+) -> None:
+    """Given the disks of a point, compare each file that is read for them with its checksum.
+
+    `advance` is told the fraction that is done. Raise ChainBroken naming the first that is not as
+    it was when it was written.
+    """
+    rows = await store.read(lambda c: _recorded_files(c, place.backup))
+    known = {place.path(row.path): row for row in rows}
+    files = [file for image in images for file in await asyncio.to_thread(backup_files, image)]
+    unknown = [file for file in files if file not in known]
+    if unknown:
+        raise ChainBroken(f"The backup file {unknown[0]} is not in the catalog of this server.")
+    total = sum(known[file].file_size for file in files) or 1
+    done = 0
+
+    def note(read: int) -> None:
+        advance((done + read) / total)
+
+    for file in files:
+        try:
+            digest = await sha256_of(file, note)
+        except OSError as error:
+            raise reading_failure(error, file) from error
+        if digest != known[file].sha256:
+            raise ChainBroken(
+                f"The backup file {file} is damaged: its checksum is not the one it was "
+                "written with. Nothing was restored."
+            )
+        done += known[file].file_size
+
+
+def _recorded_files(connection: Connection, backup: UUID) -> list[Row[Any]]:
+    file = tables.backup_file
+    return list(connection.execute(select(file).where(file.c.backup_uid == backup)))
