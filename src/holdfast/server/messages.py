@@ -85,8 +85,8 @@ __all__ = [
     "Outcome",
     "Periodically",
     "Refusal",
-    "RestoreSpecification",
     "ReplicaTarget",
+    "RestoreSpecification",
     "Retry",
     "Schedule",
 ]
