@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -47,8 +48,9 @@ class HostedBackup(MachineBackup):
         hosts: Hosts,
         plan: SessionPlan,
         machine: Machine,
+        remarks: Sequence[str] = (),
     ) -> None:
-        super().__init__(store, clock, settlement, plan, machine)
+        super().__init__(store, clock, settlement, plan, machine, remarks)
         self._hosts = hosts
 
     async def _make_point(
@@ -98,6 +100,10 @@ class HostedBackup(MachineBackup):
             # Once the point is recorded the entry no longer stands, and this does nothing.
             await self._settlement.try_settle(intent)
 
+    def _left_out(self, where: Row[Any]) -> frozenset[str]:
+        references = (self._machine.reference, where.reference)
+        return self._plan.options.disks_left_out(references)
+
     async def _located(self) -> Row[Any]:
         """Return the row of the machine where it is now; raise MachineMissing."""
         where = await self._store.read(lambda c: locate(c, self._machine.reference))
@@ -110,10 +116,6 @@ class HostedBackup(MachineBackup):
     def _adapted(self, plan: MachinePlan) -> MachinePlan:
         """Return the plan as the kind of job wants it."""
         return plan
-
-    def _left_out(self, where: Row[Any]) -> frozenset[str]:
-        references = (self._machine.reference, where.reference)
-        return self._plan.options.disks_left_out(references)
 
     async def _staging(self, machine: Row[Any]) -> Path | None:
         folder = await self._hosts.staging(machine.host_uid)
@@ -179,7 +181,7 @@ class HostedBackup(MachineBackup):
             created=created,
             folder=folder,
             point=result.point,
-            parent=parent,
+            built_on=hosted_points.parent_files(connection, result.point, parent),
         )
 
 

@@ -6,13 +6,14 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.image_restore import FORMATS
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.server import tables
 from holdfast.server.host_records import host_in_use
-from holdfast.server.hosted_objects import locate
+from holdfast.server.hosted_objects import MACHINE, locate
 from holdfast.server.hosted_points import known_point
 from holdfast.server.libvirt_references import read_reference
 from holdfast.server.refusal import RefusedError
@@ -22,6 +23,7 @@ from holdfast.server.restore_plan import (
     RestoreDisks,
     RestoreHosted,
     plain_name,
+    refuse_damaged,
 )
 
 
@@ -32,13 +34,15 @@ def plan_hosted(connection: Connection, point: Row[Any], options: MachineRestore
     Over the original only when that was asked for and the machine is there; one that is gone comes
     back as it was.
     """
+    in_place = options.overwrite and not options.new_name
+    refuse_damaged(point, force=options.force and not in_place)
     known = known_point(connection, point.uid)
     disks = wanted_disks(known, options.disks)
     name = plain_name(options.new_name) if options.new_name else point.display_name
     if options.format:
         return _to_files(point, name, disks, options)
     there = locate(connection, point.reference)
-    if options.overwrite and not options.new_name:
+    if in_place:
         if there is not None:
             return _in_place(point, there, disks, options)
         if disks is not None:
@@ -57,7 +61,20 @@ def plan_hosted(connection: Connection, point: Row[Any], options: MachineRestore
         new_identifiers=options.new_identifiers,
         disks=disks,
         power_on=options.power_on,
+        force=options.force,
     )
+
+
+def plan_instant(
+    connection: Connection, point: Row[Any], options: MachineRestoreOptions
+) -> RestoreHosted:
+    """Given a machine's point, return how the machine is to run from it; refuse what cannot be."""
+    if point.kind != MACHINE:
+        raise RefusedError(f'"{point.display_name}" is no machine of a host: it cannot run.')
+    planned = plan_hosted(connection, point, options)
+    if not isinstance(planned, RestoreHosted) or planned.in_place or planned.disks is not None:
+        raise RefusedError("A machine runs from its restore point whole, beside its original.")
+    return msgspec.structs.replace(planned, power_on=True, instant=uuid4())
 
 
 def wanted_disks(known: MachinePoint, wanted: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -121,7 +138,7 @@ def _to_files(
     if not options.folder:
         raise RefusedError("folder: say where the files are to come.")
     folder = absolute_folder(options.folder)
-    return RestoreDisks(point.uid, name, folder, options.format, disks)
+    return RestoreDisks(point.uid, name, folder, options.format, disks, options.force)
 
 
 def _in_place(

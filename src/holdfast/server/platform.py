@@ -6,12 +6,15 @@ The engine answers it over libvirt; nothing else here knows how a host is reache
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
 
 from holdfast.engine.libvirt_backup import MachineResult
+from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_replica import Standby
 from holdfast.engine.libvirt_restore import RestorePlan
 from holdfast.engine.libvirt_work import MachinePlan
@@ -105,3 +108,26 @@ class Platform(Protocol):
 
     async def machine_disks(self, access: HostAccess, uuid: str) -> Mapping[str, str] | None:
         """Return the file of each disk of a machine by target, or None when there is no machine."""
+
+    async def move_to_own_storage(
+        self,
+        access: HostAccess,
+        uuid: str,
+        files: Sequence[Path],
+        token: str,
+        on_progress: ProgressCallback,
+    ) -> None:
+        """Let a machine need its point no more; see `libvirt_instant.move_to_own_storage`."""
+
+    async def stop_moving(
+        self, access: HostAccess, uuid: str, files: Sequence[Path], token: str
+    ) -> None:
+        """Stop what a crash left going on; see `libvirt_instant.stop_moving`."""
+
+    async def discard(
+        self, access: HostAccess, uuid: str, files: Sequence[Path], token: str
+    ) -> None:
+        """Take a machine away that runs from its point; see `libvirt_instant.discard_machine`."""
+
+    def connected(self, access: HostAccess) -> AbstractAsyncContextManager[LibvirtConnection]:
+        """Open a connection to a host for the time of a block; see `libvirt_connection`."""

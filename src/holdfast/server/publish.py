@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Connection, Row, Table, select
 
 from holdfast.server import tables
@@ -194,6 +195,8 @@ def publish_machine_point(connection: Connection, uid: UUID) -> None:
         "Algorithm": "Full" if full else "Incremental",
         "PointType": "Full" if full else "Increment",
         "HierarchyObjRef": row.reference,
+        "Damaged": row.damaged,
+        "KeptFor": row.kept_for,
     }
     if (replica := _replica_with(connection, row)) is not None:
         del values["HierarchyObjRef"]
@@ -207,7 +210,7 @@ def publish_machine_point(connection: Connection, uid: UUID) -> None:
             "VmRestorePoint",
             uid,
             session_name(row.display_name, row.created),
-            values,
+            _present(values),
             {"restore_point": row.restore_point_uid, "backup_file": row.backup_file_uid},
         ),
     )
@@ -220,11 +223,31 @@ def withdraw_machine_point(connection: Connection, row: Row[Any]) -> None:
 
 
 def publish_replica(connection: Connection, uid: UUID) -> None:
-    """Show a replica, under the name of the machine that stands by."""
+    """Show a replica, under the name of the machine that stands by; one that stays is none."""
     row = row_of(connection, tables.replica, uid)
+    if row.state == "PermanentFailover":
+        withdraw(connection, "Replica", uid)
+        return
     backup = row_of(connection, tables.backup, row.backup_uid)
+    record = msgspec.json.decode(row.failover or "{}", type=_FailoverRecord)
+    values = {
+        "State": row.state,
+        "Doing": record.doing or "",
+        "SourceName": row.name,
+        "HostUid": row.host_uid,
+        "PointUid": record.point,
+        "Failback": record.brought,
+    }
     relations = {"repository": backup.repository_uid, "job": backup.job_uid}
-    publish(connection, Resource("Replica", uid, row.machine_name, {}, relations))
+    publish(connection, Resource("Replica", uid, row.machine_name, _present(values), relations))
+
+
+class _FailoverRecord(msgspec.Struct, frozen=True):
+    """What is shown of a `failover_record.Failover`."""
+
+    doing: str | None = None
+    point: UUID | None = None
+    brought: str = ""
 
 
 def is_replicated(connection: Connection, backup: UUID) -> bool:

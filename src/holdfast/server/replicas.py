@@ -34,6 +34,7 @@ class ReplicaState(StrEnum):
     PROCESSING = "Processing"
     FAILOVER = "Failover"
     FAILBACK = "Failback"
+    PERMANENT = "PermanentFailover"
 
 
 #: The states in which the job of a replica may go on with it.
@@ -177,14 +178,15 @@ def change_state(
     """Let a replica go from one of the states `before` to another; say whether it was in one."""
     table = tables.replica
     same = (table.c.uid == uid) & table.c.state.in_([str(state) for state in before])
-    return bool(connection.execute(update(table).where(same).values(state=after)).rowcount)
+    if not connection.execute(update(table).where(same).values(state=after)).rowcount:
+        return False
+    publish_replica(connection, uid)
+    return True
 
 
 def end_processing(connection: Connection) -> None:
     """Let replicas whose session a crash has ended be ready again."""
     table = tables.replica
-    connection.execute(
-        update(table)
-        .where(table.c.state == ReplicaState.PROCESSING)
-        .values(state=ReplicaState.READY)
-    )
+    query = select(table.c.uid).where(table.c.state == ReplicaState.PROCESSING)
+    for uid in connection.scalars(query).all():
+        change_state(connection, uid, ReplicaState.READY, before={ReplicaState.PROCESSING})
