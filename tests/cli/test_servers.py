@@ -202,6 +202,13 @@ def test_a_connection_is_changed_only_to_the_same_server(house: House, api: http
     refused = api.put(f"/backupServers/{uid}", json=first)
     assert refused.status_code == 400
     assert "Another backup server" in refused.json()["Message"]
+    elsewhere = {
+        "Port": house.first.port,
+        "VbrCertificateThumbprint": house.first.fingerprint,
+    }
+    without_token = api.put(f"/backupServers/{uid}", json=elsewhere)
+    assert without_token.status_code == 400
+    assert "Password" in without_token.json()["Message"]
     body = (
         '<BackupServerSpec xmlns="http://www.veeam.com/ent/v1.0"><Description>new</Description>'
         f"<DnsNameOrIpAddress>localhost</DnsNameOrIpAddress><Port>{house.second.port}</Port>"

@@ -116,6 +116,7 @@ def test_sample_names_every_setting_and_says_what_no_file_says(tmp_path: Path) -
     assert changed.keys() == {
         *("data", "public_url", "ready_file", "password_file"),
         *("certificate_file", "key_file", "logon_program", "server_name"),
+        *("concurrent_per_repository", "concurrent_per_host"),
     }
 
 

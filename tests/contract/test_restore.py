@@ -140,3 +140,56 @@ async def test_a_restore_that_has_ended_cannot_be_stopped(house: RestoreHouse) -
     assert "has ended already" in task["Result"]["Message"]
     unknown = "/api/holdfast/v1/restoreSessions/00000000-0000-4000-8000-000000000000/stop"
     assert error_message(await house.client.post(unknown), 404)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"colour": "red"}, "`colour`"),
+        ({"host": "x"}, "host: "),
+        ({"folder": "here"}, "folder: expected the absolute path"),
+        ({"format": "vhdx"}, "format: "),
+        ({"format": "raw"}, "folder: expected the folder for the files"),
+        ({"format": "raw", "folder": "/x", "power_on": True}, "format: "),
+        ({"in_place": True, "name": "web"}, "in_place: "),
+        ({"disks": "vda"}, "disks: "),
+        ([], "The body: "),
+    ],
+)
+async def test_what_cannot_be_a_restore_to_a_host_is_refused_by_its_field(
+    house: RestoreHouse, body: object, reason: str
+) -> None:
+    point, _, _ = await simple_point(house)
+    own = point.replace("/api/", "/api/holdfast/v1/")
+    answer = await house.client.post(f"{own}/restore", json=body)
+    assert reason in error_message(answer, 400)
+
+
+async def test_a_disk_image_is_restored_where_it_was_and_to_no_host(house: RestoreHouse) -> None:
+    point, image, content = await simple_point(house)
+    own = point.replace("/api/", "/api/holdfast/v1/")
+    refused = await house.done(f"{own}/restore", {"disks": ["vda"]})
+    assert "is a disk image, not a machine of a host" in refused["Result"]["Message"]
+    task = await house.done(f"{own}/restore", {"name": "web-again"})
+    assert (await house.stopped(related(task)["Href"]))["Result"] == "Success"
+    assert image.with_name("web-again.raw").read_bytes() == content
+
+
+async def test_nothing_runs_from_a_backup_that_is_no_machine_of_a_host(
+    house: RestoreHouse,
+) -> None:
+    point, _, _ = await simple_point(house)
+    own = "/api/holdfast/v1"
+    start = f"{point.replace('/api', own)}/instantRecovery"
+    task = await house.done(start, {})
+    assert task["Operation"] == "StartInstantRecovery"
+    assert "is no machine of a host" in task["Result"]["Message"]
+    for body, reason in (({"in_place": True}, "in_place"), ({"folder": "x"}, "folder: ")):
+        assert reason in error_message(await house.client.post(start, json=body), 400)
+    found = await house.get(f"{own}/instantRecoveries")
+    assert found == {"recoveries": []}
+    for address in ("x", "00000000-0000-4000-8000-000000000000"):
+        one = f"{own}/instantRecoveries/{address}"
+        assert address in error_message(await house.client.get(one), 404)
+        assert address in error_message(await house.client.post(f"{one}/migrate"), 404)
+        assert address in error_message(await house.client.post(f"{one}/discard"), 404)

@@ -46,7 +46,17 @@ OWN = {
     ("GET", "/holdfast/v1/jobs"): {Role.PORTAL_ADMINISTRATOR},
     ("GET", f"/holdfast/v1/jobs/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
     ("PUT", f"/holdfast/v1/jobs/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
+    ("POST", f"/holdfast/v1/jobs/{NOBODYS}/check"): {Role.PORTAL_ADMINISTRATOR},
+    ("GET", "/holdfast/v1/vmRestorePoints"): {Role.PORTAL_ADMINISTRATOR},
+    ("GET", f"/holdfast/v1/vmRestorePoints/{NOBODYS}"): {
+        Role.PORTAL_ADMINISTRATOR,
+        Role.VM_RESTORE_OPERATOR,
+    },
     ("POST", f"/holdfast/v1/restoreSessions/{NOBODYS}/stop"): {
+        Role.PORTAL_ADMINISTRATOR,
+        Role.VM_RESTORE_OPERATOR,
+    },
+    ("POST", f"/holdfast/v1/vmRestorePoints/{NOBODYS}/restore"): {
         Role.PORTAL_ADMINISTRATOR,
         Role.VM_RESTORE_OPERATOR,
     },
@@ -66,6 +76,16 @@ OWN = {
     ("DELETE", f"/holdfast/v1/failoverPlans/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
     ("POST", "/holdfast/v1/accounts"): {Role.PORTAL_ADMINISTRATOR},
     ("POST", f"/holdfast/v1/accounts/{NOBODYS}/password"): {Role.PORTAL_ADMINISTRATOR},
+}
+OWN |= {
+    (method, f"/holdfast/v1/{path}"): {Role.PORTAL_ADMINISTRATOR, Role.VM_RESTORE_OPERATOR}
+    for method, path in (
+        ("POST", f"vmRestorePoints/{NOBODYS}/instantRecovery"),
+        ("GET", "instantRecoveries"),
+        ("GET", f"instantRecoveries/{NOBODYS}"),
+        ("POST", f"instantRecoveries/{NOBODYS}/migrate"),
+        ("POST", f"instantRecoveries/{NOBODYS}/discard"),
+    )
 }
 #: What anybody may read.
 DESCRIPTIONS = {"/openapi.json", "/schema.xsd", "/reference"}

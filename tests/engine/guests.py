@@ -13,13 +13,14 @@ from holdfast.engine.guest_entry import Entry
 
 
 @asynccontextmanager
-async def opened(folder: Path, raw: Path) -> AsyncIterator[GuestDisk]:
-    point = raw.with_suffix(".qcow2")
-    command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(point)]
-    await asyncio.to_thread(subprocess.run, command, check=True)
+async def opened(folder: Path, *raws: Path) -> AsyncIterator[GuestDisk]:
+    points = [raw.with_suffix(".qcow2") for raw in raws]
+    for raw, point in zip(raws, points, strict=True):
+        command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(point)]
+        await asyncio.to_thread(subprocess.run, command, check=True)
     socket = folder / ("socket" * 20)  # far longer than the path of a socket may be
     socket.mkdir()
-    disk = await GuestDisk.open(point, socket)
+    disk = await GuestDisk.open(points, socket)
     try:
         yield disk
     finally:

@@ -15,7 +15,8 @@ import pytest
 
 from holdfast.engine import guest_disk
 from holdfast.engine.browser import NoSuchEntry
-from holdfast.engine.errors import EngineError, ToolFailed
+from holdfast.engine.errors import ChainBroken, EngineError, ToolFailed
+from holdfast.engine.guest_disk import GuestDisk
 from holdfast.engine.guest_entry import WrongPathError, path_parts, shown_name
 from support.disks import ext_image, partitioned, sample_tree
 
@@ -46,6 +47,31 @@ async def test_every_partition_is_a_volume(tmp_path: Path) -> None:
         assert [entry.name for entry in roots.entries] == ["volume1", "volume2"]
         assert await read(disk, "volume1", "which") == b"0"
         assert await read(disk, "volume2", "which") == b"1"
+
+
+async def test_all_disks_of_a_machine_are_read_and_let_go(tmp_path: Path) -> None:
+    raws = []
+    for number in range(3):
+        tree = tmp_path / f"tree{number}"
+        tree.mkdir()
+        (tree / "which").write_text(str(number))
+        raws.append(tmp_path / f"disk{number}.raw")
+        ext_image(raws[-1], tree, size=4 << 20)
+    async with opened(tmp_path, *raws) as machine:
+        assert len(processes("qemu-nbd", tmp_path)) == 3
+        for number in range(3):
+            found = await read(machine, f"volume{number + 1}", "which")
+            assert found == str(number).encode()
+    assert processes("qemu-nbd", tmp_path) == []
+
+
+async def test_a_machine_of_which_a_disk_is_missing_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    ext_image(tmp_path / "disk.raw", tmp_path / "tree", size=4 << 20)
+    with pytest.raises(ChainBroken, match=r"gone\.qcow2"):
+        async with opened(tmp_path, tmp_path / "disk.raw"):
+            await GuestDisk.open([tmp_path / "disk.qcow2", tmp_path / "gone.qcow2"], tmp_path)
+    assert processes("qemu-nbd", tmp_path) == []
 
 
 async def test_a_reader_that_was_taken_over_fills_no_memory(

@@ -93,6 +93,28 @@ async def test_a_merge_killed_at_any_moment_is_finished_by_the_next_one(
     assert begun, "none was killed while it wrote"
 
 
+async def test_a_check_that_is_killed_does_not_call_a_good_file_damaged(
+    make_disk: MakeDisk, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = make_disk()
+    contents = await make_chain(disk, folder, 2)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    stand_in = programs / "qemu-img"
+    real = shutil.which("qemu-img")
+    stand_in.write_text(f'#!/bin/sh\n[ "$1" = check ] && kill -9 $$\nexec {real} "$@"\n')
+    stand_in.chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        with pytest.raises(ToolFailed, match="ended by signal 9"):
+            await merge_into_parent(folder / "p0.qcow2", folder / "p1.qcow2")
+        with pytest.raises(ToolFailed, match="ended by signal 9"):
+            await back_up_image(ImagePlan(disk.path, folder / "p2.qcow2", folder / "p1.qcow2"))
+        with pytest.raises(ToolFailed, match="ended by signal 9"):
+            await restore_image(folder / "p1.qcow2", tmp_path / "out")
+    await assert_restores(folder / "p1.qcow2", contents[1], tmp_path / "out")
+
+
 async def test_a_cancelled_merge_leaves_no_process_and_can_be_run_again(
     make_disk: MakeDisk, folder: Path, tmp_path: Path
 ) -> None:

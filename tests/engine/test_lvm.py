@@ -117,6 +117,29 @@ async def test_a_volume_that_is_partly_on_another_disk_is_left_out(
         assert await all_files(disk, "volume1") == trees["root"]
 
 
+async def test_volumes_that_span_the_disks_of_a_machine_are_read(
+    tmp_path: Path, trees: dict[str, dict[str, bytes]]
+) -> None:
+    first, second = physical_volumes(tmp_path, {name: tmp_path / f"{name}.raw" for name in trees})
+    (tmp_path / "tree-boot").mkdir()
+    (tmp_path / "tree-boot" / "kernel").write_bytes(b"boot me")
+    await asyncio.to_thread(ext_image, tmp_path / "boot.raw", tmp_path / "tree-boot", size=4 * MIB)
+    partitioned(tmp_path / "system.raw", tmp_path / "boot.raw", first)
+    # The second physical volume is a whole disk, and the last disk a file system without a table.
+    last = tmp_path / "last.raw"
+    await asyncio.to_thread(ext_image, last, tmp_path / "tree-boot", size=4 * MIB)
+    async with opened(tmp_path, tmp_path / "system.raw", second, last) as machine:
+        roots = await machine.listing((), "all", 0, 10)
+        assert [entry.name for entry in roots.entries] == [f"volume{n}" for n in range(1, 6)]
+        # What the first disk has alone comes first, as it would without the others.
+        assert await all_files(machine, "volume1") == {"kernel": b"boot me"}
+        assert await all_files(machine, "volume2") == trees["root"]
+        found = [await all_files(machine, name) for name in ("volume3", "volume4")]
+        assert trees["striped"] in found
+        assert trees["data"] in found
+        assert await all_files(machine, "volume5") == {"kernel": b"boot me"}
+
+
 @dataclass
 class Head:
     """A physical volume of which only the first MiB is in memory; the rest is zeros."""

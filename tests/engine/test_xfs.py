@@ -133,11 +133,11 @@ def test_a_superblock_that_cannot_be_is_refused(offset: int, value: bytes) -> No
     image[offset : offset + len(value)] = value
     with pytest.raises(DamagedError):
         Xfs(Bytes(image))
-    assert volumes_of(Bytes(image)) == []
+    assert volumes_of([Bytes(image)]) == []
 
 
 def inode_offset(image: bytearray, name: str) -> int:
-    (volume,) = volumes_of(Bytes(image))
+    (volume,) = volumes_of([Bytes(image)])
     number = volume.find((name,)).address
     return int(Xfs(Bytes(image))._superblock.inode_offset(number))
 
@@ -151,7 +151,7 @@ def test_a_tree_that_leads_to_itself_is_an_error() -> None:
     node = Xfs(Bytes(image))._superblock.block_offset(block)
     pointers = node + 72 + (1024 - 72) // 16 * 8
     image[pointers : pointers + 8] = struct.pack(">Q", block)
-    (volume,) = volumes_of(Bytes(image))
+    (volume,) = volumes_of([Bytes(image)])
     with pytest.raises(DamagedError):
         volume.read(volume.find(("sparse",)), 0, MIB)
     assert volume.read(volume.find(("a",)), 0, 4096) == written_xfs.contents()["a"][:4096]
@@ -161,7 +161,7 @@ def test_an_extent_outside_of_the_file_system_is_an_error() -> None:
     image = written()
     fork = inode_offset(image, "odd\\x5c\\x0a name") + 176
     image[fork : fork + 16] = struct.pack(">QQ", 0x1FF, (1 << 64) - 1)
-    (volume,) = volumes_of(Bytes(image))
+    (volume,) = volumes_of([Bytes(image)])
     with pytest.raises(DamagedError):
         volume.read(volume.find(("odd\\x5c\\x0a name",)), 0, MIB)
 
@@ -170,7 +170,7 @@ def test_content_on_a_realtime_device_is_an_error() -> None:
     image = written()
     flags = inode_offset(image, "a") + 90
     image[flags : flags + 2] = struct.pack(">H", 1)
-    (volume,) = volumes_of(Bytes(image))
+    (volume,) = volumes_of([Bytes(image)])
     with pytest.raises(DamagedError, match="realtime"):
         volume.read(volume.find(("a",)), 0, MIB)
 
@@ -185,7 +185,7 @@ def test_a_folder_that_repeats_itself_ends() -> None:
         struct.pack_into(">QQ", image, at + 176 + 16 * number, 4 * number << 9, one_block)
     struct.pack_into(">Q", image, at + 24, 12)  # how many extents
     struct.pack_into(">Q", image, at + 56, 1 << 40)  # the size
-    (volume,) = volumes_of(Bytes(image))
+    (volume,) = volumes_of([Bytes(image)])
     names = {node.entry.name for node in volume.children(volume.find(("names",)))}
     assert names
     assert names < set(written_xfs.NAMES)
@@ -195,7 +195,7 @@ def test_one_damaged_inode_does_not_hide_the_others_of_its_folder() -> None:
     image = written()
     at = inode_offset(image, "a")
     image[at : at + 2] = b"\0\0"
-    (volume,) = volumes_of(Bytes(image))
+    (volume,) = volumes_of([Bytes(image)])
     found = {node.entry.name: node.entry.kind for node in volume.children(volume.find(()))}
     assert found["a"] == "other"
     assert found["b"] == "file"
@@ -253,6 +253,6 @@ def test_damaged_file_systems_give_errors_and_no_more_work_than_whole_ones() -> 
     chance = random.Random(5)
     for _ in range(300):
         disk = Bytes(damaged(image, places, chance))
-        for volume in volumes_of(disk):
+        for volume in volumes_of([disk]):
             walk(volume)
         assert sum(length for _, length in disk.reads) < 256 * MIB

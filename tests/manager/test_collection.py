@@ -13,6 +13,7 @@ import pytest
 
 from holdfast.catalog.reader import CatalogReader
 from holdfast.catalog.sweeping import LOST
+from holdfast.manager.connection import BackupServerUnavailable
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.query.request import PageLimits, parse_query
 from holdfast.server.messages import Change, Changes, Information
@@ -28,6 +29,8 @@ class FakeBackupServer:
     def __init__(self) -> None:
         self.epoch = uuid4()
         self.changes: list[Change] = []
+        self.stuck = False
+        self.asked = 0
 
     @property
     def transport(self) -> httpx.MockTransport:
@@ -55,7 +58,11 @@ class FakeBackupServer:
                 cursor=len(self.changes),
             )
             return _json(information)
+        self.asked += 1
         after = int(request.url.params["after"])
+        if self.stuck:
+            again = self.changes[:after][-1:]
+            return _json(Changes(epoch=self.epoch, cursor=after, more=True, changes=again))
         if int(request.url.params["wait"]) and after >= len(self.changes):
             await asyncio.sleep(0.05)
         batch = self.changes[after : after + 2]
@@ -134,6 +141,26 @@ async def test_a_structure_with_a_wrong_part_is_kept_out(tmp_path: Path) -> None
 
         assert set(await names(manager, "Job")) == {good}
         assert {bad, worse}.isdisjoint(await names(manager, "Job"))
+
+
+async def test_a_feed_that_gets_no_further_is_given_rest(tmp_path: Path) -> None:
+    server = FakeBackupServer()
+    known = server.publish("Repository", **REPOSITORY)
+    async with running_manager(tmp_path) as manager:
+        await manager.connect("http://fake", "token", server.transport)
+        await until_known(manager, "Repository", known)
+        server.stuck = True
+        late = server.publish("Repository", **REPOSITORY)
+        collector = manager.servers.get(SERVER)
+        assert collector is not None
+        with pytest.raises(BackupServerUnavailable, match="without getting further"):
+            await collector.collect()
+        before = server.asked
+        await asyncio.sleep(1)
+        assert server.asked - before <= 5
+
+        server.stuck = False
+        await until_known(manager, "Repository", late)
 
 
 async def test_when_a_feed_starts_anew_what_is_gone_goes_and_history_stays(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
+import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -16,12 +19,16 @@ import libvirt
 import pytest
 
 from engine.lab import MIB
-from engine.vm.lab import Guest, Host, libvirt_daemon
+from engine.vm.lab import DISK_SIZE, Guest, Host, libvirt_daemon
 from holdfast.server import tables
 from holdfast.server.hosts import RESCAN
 from holdfast.server.libvirt_references import host_reference, machine_reference, tag_reference
+from support.disks import ext_image, sample_tree
 
 from .lab import HandClock, Lab, running_lab
+from .offsite import Offsite
+from .test_mounts import content as content_of
+from .test_mounts import mounted
 
 pytestmark = pytest.mark.vm
 
@@ -44,13 +51,14 @@ def make_guest(daemon: Host, tmp_path: Path) -> Iterator[Callable[..., Guest]]:
     disks.mkdir()
     made: list[Guest] = []
 
-    def make(*targets: str, **more: str) -> Guest:
+    def make(*targets: str, started: bool = True, size: int = DISK_SIZE, **more: str) -> Guest:
         guest = Guest(daemon, f"hosted{next(_numbers)}", disks, direct, **more)
         made.append(guest)
         for target in targets or ("vda",):
-            guest.add_disk(target)
+            guest.add_disk(target, size=size)
         guest.define()
-        guest.start()
+        if started:
+            guest.start()
         return guest
 
     yield make
@@ -248,22 +256,112 @@ async def test_no_checkpoint_is_left_when_the_job_is_deleted(
     assert guest.name in names
 
 
-async def test_a_copy_job_says_which_machines_it_leaves_out(
+async def test_all_disks_are_seen_in_a_point_and_in_its_copy(
     lab: Lab, daemon: Host, make_guest: Callable[..., Guest]
 ) -> None:
-    guest = make_guest()
-    uid = await add_host(lab, daemon)
-    job = await make_job(lab, host_reference(uid))
+    # Written before the machine starts: what is in them is no matter to QEMU.
+    trees, images = {}, {}
+    for target in ("vda", "vdb"):
+        tree = lab.folder / f"tree-{target}"
+        tree.mkdir()
+        trees[target] = sample_tree(tree) | {"which": target.encode()}
+        (tree / "which").write_text(target)
+        images[target] = lab.folder / f"{target}.raw"
+        ext_image(images[target], tree, size=8 * MIB)
+    guest = make_guest("vda", "vdb", started=False)
+    for target, image in images.items():
+        command = ["qemu-img", "convert", "-O", "qcow2", image, guest.disks[target].path]
+        await asyncio.to_thread(subprocess.run, command, check=True)
+    guest.start()
+    offsite, uid = await Offsite.of(lab), await add_host(lab, daemon)
+    job = await make_job(lab, machine_reference(uid, guest.uuid))
     await lab.run(job)
-    offsite = await lab.server.add_repository("Offsite", lab.folder / "offsite")
-    made = await lab.command(
+    await lab.run(await offsite.copy_job(job))
+    await lab.server.catalog.catch_up()
+    points = await lab.points(guest.name)
+    assert len(points) == 2
+    for point in points:
+        contents = {target: image.read_bytes() for target, image in images.items()}
+        assert await restored(lab, point.uid) == contents
+        mount = await mounted(lab, point.uid)
+        index = lab.server.catalog.index_of(point.uid)
+        for volume, target in (("volume1", "vda"), ("volume2", "vdb")):
+            for path, expected in trees[target].items():
+                assert await content_of(lab, mount, f"{volume}/{path}") == expected
+                found = index.entry((volume, *path.split("/")))
+                assert (found.kind, found.size) == ("file", len(expected))
+
+
+async def test_a_job_decides_how_a_machine_is_backed_up(
+    lab: Lab, daemon: Host, make_guest: Callable[..., Guest]
+) -> None:
+    guest = make_guest("vda", "vdb", "vdc")
+    big = make_guest("vda", size=256 * MIB)
+    uid = await add_host(lab, daemon)
+    said = lab.folder / "said"
+    script = lab.folder / "script"
+    script.write_text(f'#!/bin/sh\necho "$HOLDFAST_MACHINE" >> {said}\n')
+    script.chmod(0o755)
+    reference = machine_reference(uid, guest.uuid)
+    options: dict[str, Any] = {
+        "compression": "none",
+        "leave_out": [{"disk": "vdb", "reference": reference}, {"disk": "vdc"}],
+        "quiesce": False,
+        "before": {"path": str(script)},
+        "after": {"path": str(script)},
+    }
+    job = await make_job(lab, reference, options=options)
+    guest.write_something(1)
+    session = await lab.run(job)
+    reason = (await lab.tasks(session.uid))[guest.name].values["Reason"]
+    assert "vdb is not backed up: the job leaves it out." in reason
+    assert "vdc is not backed up: the job leaves it out." in reason
+    assert said.read_text() == f"{guest.name}\n{guest.name}\n"
+    [point] = await lab.points(guest.name)
+    assert await restored(lab, point.uid) == {"vda": guest.contents()["vda"]}
+
+    # The next midnight begins a day on which a full is made.
+    tuesday = {"active_full": {"week": ["Tuesday"]}}
+    assert (await lab.command("edit-job", job, options=tuesday)).success
+    lab.clock.advance(timedelta(days=1))
+    for number, wanted in ((2, "Full"), (3, "Changed blocks")):
+        guest.write_something(number)
+        session = await lab.run(job)
+        task = (await lab.tasks(session.uid))[guest.name]
+        assert task.values["Result"] == "Success", task.values["Reason"]
+        if number == 2:
+            assert "because the job has one made on this day." in task.values["Reason"]
+        else:
+            assert task.values["Reason"].startswith(f"{wanted}, crash-consistent.")
+        newest = (await lab.points(guest.name))[-1]
+        assert await restored(lab, newest.uid) == guest.contents()
+
+    # A limit, measured while QEMU copies: the job is stopped when that is known.
+    for start in range(0, 256 * MIB, 64 * MIB):
+        big.write("vda", start, 64 * MIB, 7)
+    limit = 8 * MIB
+    outcome = await lab.command(
         "create-job",
-        name="Copy",
-        kind="BackupCopy",
-        linked_jobs=[str(job)],
-        repository=str(offsite),
+        name="Slow",
+        objects=[{"reference": machine_reference(uid, big.uuid)}],
+        repository=str(lab.repository),
+        options={"bandwidth": limit},
     )
-    assert made.made is not None, made.message
-    session = await lab.run(made.made.uid)
-    assert session.values["Result"] == "Warning"
-    assert f"not copied: {guest.name}." in session.values["FailureMessage"]
+    assert outcome.made is not None, outcome.message
+    await lab.begin(outcome.made.uid)
+
+    async def limited() -> bool:
+        with suppress(libvirt.libvirtError):
+            return bool(big.domain.blockJobInfo("vda", 0).get("bandwidth"))
+        return False
+
+    await lab.until(limited)
+    # QEMU has many pieces on the way at once; only what it begins later waits for its turn.
+    await asyncio.sleep(0.5)
+    before, started = big.domain.jobStats()["disk_processed"], time.monotonic()
+    await asyncio.sleep(1)
+    done, took = big.domain.jobStats()["disk_processed"] - before, time.monotonic() - started
+    assert 0 < done < 2 * took * limit
+    assert (await lab.command("stop-job", outcome.made.uid)).success
+    await lab.server.wait_until_idle()
+    big.ensure_untouched()

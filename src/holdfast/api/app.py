@@ -17,8 +17,10 @@ from holdfast.api import (
     mounts,
     own,
     own_accounts,
+    own_checks,
     own_failover,
     own_hosts,
+    own_instant,
     own_restores,
     reports,
     resources,
@@ -64,7 +66,9 @@ def router_for(manager: EnterpriseManager, settings: ApiSettings) -> Router:
     own_accounts.add_routes(router)
     own_failover.add_routes(router)
     own_hosts.add_routes(router)
+    own_checks.add_routes(router)
     own_restores.add_routes(router)
+    own_instant.add_routes(router)
     unbuilt.add_routes(router, manager.schema)
     # It describes the routes that are there, so it comes last.
     documentation.add_routes(router, manager.schema)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,8 +31,8 @@ class ApiClient:
         """Given a path below the API, return what it answers."""
         return self._ask("GET", path).json()
 
-    def have_done(self, method: str, path: str, body: dict[str, Any] | None = None) -> None:
-        """Ask for something that is done under a task, and wait until it is."""
+    def have_done(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Ask for something that is done under a task, and wait until it is; return the task."""
         # The task's address is another machine's way to here, where a proxy is in between.
         task = self._ask(method, path, body).json()
         wait, longest = _POLL_SECONDS
@@ -42,6 +42,42 @@ class ApiClient:
             task = self.get(f"/tasks/{task['TaskId']}")
         if not task["Result"]["Success"]:
             raise Failure(task["Result"]["Message"])
+        return task
+
+    def have_restored(
+        self, path: str, body: dict[str, Any], on_percent: Callable[[int], None]
+    ) -> str:
+        """Ask for something that is a restore session, and wait for its end.
+
+        `on_percent` is told how far it is. Return what there is to be known of it, if anything.
+        """
+        found = self.have_run(path, body, "RestoreSession", "/restoreSessions", on_percent)
+        if found["Result"] == "Failed":
+            raise Failure(found["FailureMessage"])
+        return str(found["FailureMessage"])
+
+    def have_run(
+        self,
+        path: str,
+        body: dict[str, Any],
+        kind: str,
+        collection: str,
+        on_percent: Callable[[int], None],
+    ) -> dict[str, Any]:
+        """Ask for something that is a session of a kind, in a collection; wait for its end.
+
+        `on_percent` is told how far it is. Return the session's document, with its ``uid``.
+        """
+        task = self.have_done("POST", path, body)
+        [made] = [link for link in task["Links"] if link.get("Type") == kind]
+        uid = made["Href"].rpartition("/")[2].partition("?")[0]
+        session = f"{collection}/{uid}?format=Entity"
+        wait, longest = _POLL_SECONDS
+        while (found := self.get(session))["State"] != "Stopped":
+            on_percent(found.get("Progress") or 0)
+            time.sleep(wait)
+            wait = min(2 * wait, longest)
+        return dict(found) | {"uid": uid}
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         return _answered(self._client, method, path, json=body)

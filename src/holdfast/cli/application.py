@@ -12,7 +12,18 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from holdfast import __version__
-from holdfast.cli.commands import host, manager, password, points, restore, server, settings, up
+from holdfast.cli.commands import (
+    check,
+    host,
+    instant,
+    manager,
+    password,
+    points,
+    restore,
+    server,
+    settings,
+    up,
+)
 from holdfast.cli.errors import CommandError
 from holdfast.engine.errors import EngineError
 from holdfast.manager.connection import BackupServerUnavailable
@@ -36,7 +47,9 @@ application.add_typer(server.application, name="server")
 application.command("password")(password.password)
 application.command("points")(points.points)
 application.command("restore")(restore.restore)
+application.command("check")(check.check)
 application.add_typer(host.application, name="host")
+application.add_typer(instant.application, name="instant")
 application.command("settings")(settings.settings)
 
 

@@ -13,6 +13,7 @@ from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.manager.in_process import InProcessTransport
 from holdfast.server.backup_server import BackupServer
 from holdfast.server.mounts import MountLimits
+from holdfast.server.slots import Concurrency
 
 #: The name of the backup server that comes with a manager, and of its repository.
 SERVER_NAME = "Local Backup Server"
@@ -35,17 +36,29 @@ def mount_limits_of(settings: Settings) -> MountLimits:
     return MountLimits(idle_seconds=60.0 * settings.mount_idle_minutes)
 
 
+def concurrency_of(settings: Settings) -> Concurrency:
+    """Given the settings, return how much the backup server does at once."""
+    return Concurrency(
+        settings.concurrent_machines,
+        settings.concurrent_per_repository,
+        settings.concurrent_per_host,
+    )
+
+
 @contextlib.asynccontextmanager
 async def started(
     directory: DataDirectory,
     logon_program: Path | None = None,
     mount_limits: MountLimits | None = None,
+    concurrency: Concurrency | None = None,
 ) -> AsyncIterator[Installation]:
     """Start the backup server and the manager of a data directory, connected; stop both after.
 
     `logon_program` checks the accounts that have no local password.
     """
-    server = BackupServer(directory.server, SERVER_NAME, mount_limits=mount_limits)
+    server = BackupServer(
+        directory.server, SERVER_NAME, mount_limits=mount_limits, concurrency=concurrency
+    )
     await server.start()
     try:
         manager = EnterpriseManager(directory.manager, logon_program=logon_program)

@@ -11,7 +11,7 @@ from holdfast.cli.announcement import Announcement
 from holdfast.cli.certificate import VALID_WHEN_PINNED
 from holdfast.cli.data_directory import DataDirectory
 from holdfast.cli.errors import Failure
-from holdfast.cli.installation import mount_limits_of
+from holdfast.cli.installation import concurrency_of, mount_limits_of
 from holdfast.cli.listeners import Frontend, bind
 from holdfast.cli.ready_file import ReadyFile, ServerReadiness
 from holdfast.cli.settings import Settings
@@ -40,6 +40,7 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
             directory.server,
             settings.server_name or socket.gethostname(),
             mount_limits=mount_limits_of(settings),
+            concurrency=concurrency_of(settings),
         )
         await server.start()
         stack.push_async_callback(server.stop)

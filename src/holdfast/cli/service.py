@@ -18,7 +18,7 @@ from holdfast.cli.announcement import Announcement
 from holdfast.cli.api_ports import bound, certificate_of, frontend
 from holdfast.cli.data_directory import DataDirectory
 from holdfast.cli.errors import Failure
-from holdfast.cli.installation import Installation, mount_limits_of
+from holdfast.cli.installation import Installation, concurrency_of, mount_limits_of
 from holdfast.cli.passwords import supplied
 from holdfast.cli.ready_file import Readiness, ReadyFile
 from holdfast.cli.samples import Samples
@@ -41,7 +41,12 @@ async def serve(settings: Settings, directory: DataDirectory) -> None:
         tls = certificate_of(settings, directory)
         announcement.starting(directory.path)
         input_of_jobs = await _input_of_jobs(settings, directory)
-        started = installation.started(directory, settings.logon_program, mount_limits_of(settings))
+        started = installation.started(
+            directory,
+            settings.logon_program,
+            mount_limits_of(settings),
+            concurrency_of(settings),
+        )
         here = await stack.enter_async_context(started)
         repository = await repositories.ensure(here.server, settings, directory)
         account = await administrator.ensure(here.manager, password)

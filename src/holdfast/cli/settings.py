@@ -155,6 +155,19 @@ class Settings(BaseSettings):
     mount_idle_minutes: Annotated[int, Field(ge=1, le=1440)] = Field(
         10, description="Minutes after which a mounted restore point nobody uses is released."
     )
+    concurrent_machines: Annotated[int, Field(ge=1, le=1000)] = Field(
+        2, description="How many machines or directories the backup server works on at once."
+    )
+    concurrent_per_repository: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        None,
+        description="Of these, how many may be written to one repository; without it, all.",
+        examples=[1],
+    )
+    concurrent_per_host: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        None,
+        description="Of these, how many may be machines of one host; without it, all.",
+        examples=[1],
+    )
     verbose: bool = Field(False, description="Log more.")
 
     @property

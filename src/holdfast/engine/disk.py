@@ -8,6 +8,7 @@ from typing import Protocol
 
 _PIECE = 64 * 1024
 _KEPT_PIECES = 256
+_FEWEST_PIECES = 32
 
 
 class Disk(Protocol):
@@ -42,10 +43,15 @@ class Window:
 
 
 class CachedDisk:
-    """A disk that remembers what was read in small pieces: inodes, folders, trees."""
+    """A disk that remembers what was read in small pieces: inodes, folders, trees.
 
-    def __init__(self, disk: Disk) -> None:
+    ``share`` of how many disks it is: all together they remember no more than one alone would,
+    unless there are very many.
+    """
+
+    def __init__(self, disk: Disk, share: int = 1) -> None:
         self._disk = disk
+        self._kept = max(_FEWEST_PIECES, _KEPT_PIECES // share)
         self._pieces: OrderedDict[int, bytes] = OrderedDict()
         self.size = disk.size
 
@@ -69,7 +75,7 @@ class CachedDisk:
             return known
         read = self._disk.read(number * _PIECE, _PIECE)
         self._pieces[number] = read
-        if len(self._pieces) > _KEPT_PIECES:
+        if len(self._pieces) > self._kept:
             self._pieces.popitem(last=False)
         return read
 

@@ -132,12 +132,13 @@ async def write_new(path: Path, content: bytes) -> str:
     """
     partial = partial_name(path)
     async with discarded_on_exit(partial):
-        await asyncio.to_thread(_write_private, partial, content)
+        await asyncio.to_thread(write_private, partial, content)
         await publish(partial, path)
     return hashlib.sha256(content).hexdigest()
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
+    """Write a small new file for its owner only, not synchronised. Blocking; raise OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

@@ -25,11 +25,13 @@ from holdfast.engine.failures import last_words, reading_failure
 from holdfast.engine.process import run
 from holdfast.engine.progress import Progress, ProgressCallback, ignore_progress
 from holdfast.engine.restic import (
+    DAMAGED,
     INCOMPLETE,
     BackupOutput,
     CopyOutput,
     Restic,
     Snapshot,
+    damaged_packs_in,
     parse_snapshots,
 )
 
@@ -44,12 +46,17 @@ class FilesPlan:
     ``tag`` marks the snapshot as that of one restore point; ``host`` is the name kept in it.
     ``parent`` is the snapshot to compare file times with; without one, restic takes the newest of
     the same host and folder. What is stored does not depend on it, only the time it takes.
+    ``compression`` is restic's: auto, off or max. At most ``rate_limit`` bytes a second are
+    written. ``read_all`` reads files, too, that seem not to have changed.
     """
 
     source: Path
     tag: str
     host: str
     parent: str | None = None
+    compression: str = "auto"
+    rate_limit: int | None = None
+    read_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +111,14 @@ class ResticRepository:
             raise ValueError("A tag must not contain a comma: restic would make two of it.")
         await asyncio.to_thread(_ensure_readable_folder, plan.source)
         identity = await asyncio.to_thread(files_folder.identity, self.folder)
-        parent, warnings = await self._known_parent(plan.parent)
+        parent, warnings = await self._known_parent(None if plan.read_all else plan.parent)
         arguments = ["backup", "--json", "--host", plan.host, "--tag", plan.tag]
+        arguments += ["--compression", plan.compression]
+        arguments += ["--force"] * plan.read_all
         arguments += [] if parent is None else ["--parent", parent]
+        if plan.rate_limit is not None:
+            # In KiB; the least that a job may ask for is more than one.
+            arguments += ["--limit-upload", str(max(plan.rate_limit // 1024, 1))]
         # What a restore is just putting together there comes and goes: not part of the source.
         unfinished = await asyncio.to_thread(files_folder.staging_pattern, plan.source)
         arguments += ["--exclude", unfinished]
@@ -301,6 +313,39 @@ class ResticRepository:
             doing=f"Checking {self.folder}",
             otherwise=ChainBroken,
         )
+
+    async def damaged_packs(self) -> tuple[str, ...]:
+        """Read every byte of the repository; return which of its packs are damaged or missing.
+
+        Raise ChainBroken when something else is damaged, such as an index.
+        """
+        found: dict[str, None] = {}
+
+        def read(line: str) -> None:
+            found.update(dict.fromkeys(damaged_packs_in(line)))
+
+        completed = await self._restic.call(
+            "check",
+            "--no-lock",
+            "--read-data",
+            doing=f"Checking {self.folder}",
+            on_line=read,
+            accept=(0, DAMAGED),
+            otherwise=ChainBroken,
+        )
+        if completed.exit_code == DAMAGED and not found:
+            raise ChainBroken(
+                f"The restic repository {self.folder} is damaged: {last_words(completed)}"
+            )
+        return tuple(found)
+
+    async def set_aside(self, packs: Sequence[str]) -> None:
+        """Take damaged packs out of the repository, so that a backup stores anew what they held.
+
+        They are kept in a folder beside it. May be interrupted at any moment, and called again.
+        """
+        await asyncio.to_thread(files_folder.set_aside, self.folder, packs)
+        await self._restic.call("rebuild-index", doing=f"Rebuilding the index of {self.folder}")
 
     async def sweep_temporary(self) -> list[str]:
         """Remove the temporary files that a killed restic left; return their names.

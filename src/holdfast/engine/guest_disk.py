@@ -1,6 +1,6 @@
-"""A restore point of a machine, open for browsing: its disk is served by qemu-nbd to a reader.
+"""A restore point of a machine, open for browsing: its disks are served by qemu-nbd to a reader.
 
-Both are processes of our own: no mount, no FUSE, no root. They end when the browser is closed,
+All are processes of our own: no mount, no FUSE, no root. They end when the browser is closed,
 and with Holdfast itself.
 """
 
@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,8 +25,8 @@ from holdfast.engine.image_chain import backup_files
 from holdfast.engine.process import end, finished, spawn
 from holdfast.engine.qemu_image import absolute
 
-# The socket is named from the folder the programs run in: paths of sockets are short.
-_SOCKET = "disk"
+# Sockets are named from the folder the programs run in: paths of sockets are short.
+_SOCKET = "disk{}"
 _OPENING_SECONDS = 15.0
 #: A disk made to keep its reader busy for ever is given up after this long.
 _ANSWER_SECONDS = 30.0
@@ -35,52 +36,60 @@ T = TypeVar("T")
 
 
 class GuestDisk:
-    """A `holdfast.engine.browser.Browser` of a disk image."""
+    """A `holdfast.engine.browser.Browser` of the disk images of one machine."""
 
     def __init__(
-        self, server: asyncio.subprocess.Process, reader: asyncio.subprocess.Process
+        self,
+        servers: Sequence[asyncio.subprocess.Process],
+        reader: asyncio.subprocess.Process,
     ) -> None:
-        self._server = server
+        self._servers = servers
         self._reader = reader
         self._turn = asyncio.Lock()
         self._dead = False
         # Nobody reads what they complain about; a full pipe must not stop them.
         self._drains = [
             asyncio.create_task(_drain(stream))
-            for stream in (server.stdout, server.stderr, reader.stderr)
+            for process in (*servers, reader)
+            for stream in (process.stdout, process.stderr)
+            if stream is not reader.stdout
         ]
 
     @classmethod
-    async def open(cls, point: Path, folder: Path) -> GuestDisk:
-        """Given a backup file and an empty folder for a socket, open the disk as it was then.
+    async def open(cls, disks: Sequence[Path], folder: Path) -> GuestDisk:
+        """Given a machine's backup files, one for each disk, and an empty folder for sockets, open
+        the disks as they were then.
 
-        Raise ChainBroken when a file is missing, ToolMissing, or ToolFailed when the disk cannot
+        Raise ChainBroken when a file is missing, ToolMissing, or ToolFailed when a disk cannot
         be read.
         """
-        point = absolute(point)
-        await asyncio.to_thread(backup_files, point)  # nothing outside its folder is opened
-        arguments = ["qemu-nbd", "--read-only", "--shared=1", "--format=qcow2"]
-        arguments += [f"--socket=/proc/self/cwd/{_SOCKET}", os.fspath(point)]
-        server = await spawn(arguments, cwd=folder, unprivileged=True)
-        try:
-            await _served(server, folder / _SOCKET)
+        # When this fails or is cancelled, no process may be left with the files open.
+        async with AsyncExitStack() as started:
+            servers = []
+            sockets = [_SOCKET.format(number) for number in range(len(disks))]
+            for point, socket in zip(map(absolute, disks), sockets, strict=True):
+                await asyncio.to_thread(backup_files, point)  # nothing outside its folder is opened
+                arguments = ["qemu-nbd", "--read-only", "--shared=1", "--format=qcow2"]
+                arguments += [f"--socket=/proc/self/cwd/{socket}", os.fspath(point)]
+                servers.append(await spawn(arguments, cwd=folder, unprivileged=True))
+                started.push_async_callback(end, servers[-1])
+            for server, socket in zip(servers, sockets, strict=True):
+                await _served(server, folder / socket)
             reader = await spawn(
-                [sys.executable, "-m", "holdfast.engine.guest_reader", _SOCKET],
+                [sys.executable, "-m", "holdfast.engine.guest_reader", *sockets],
                 cwd=folder,
                 environment={"PYTHONPATH": _packages(), "PYTHONSAFEPATH": "1"},
                 input_wanted=True,
                 unprivileged=True,
             )
-        except BaseException:  # cancellation too: no process may be left with the files open
-            await end(server)
-            raise
-        disk = cls(server, reader)
+            opened = cls(servers, reader)
+            started.pop_all()
         try:
-            await disk.entry(())
+            await opened.entry(())
         except BaseException:  # cancellation too: no process may be left with the files open
-            await disk.close()
+            await opened.close()
             raise
-        return disk
+        return opened
 
     async def entry(self, parts: tuple[str, ...]) -> Entry:
         """Return what is at a path."""
@@ -103,13 +112,13 @@ class GuestDisk:
             yield piece
 
     async def close(self) -> None:
-        """End both processes: when this returns, or is cancelled, nobody has the files open."""
+        """End all processes: when this returns, or is cancelled, nobody has the files open."""
         await finished(self._close())
 
     async def _close(self) -> None:
         self._dead = True
         await end(self._reader)
-        await end(self._server)
+        await asyncio.gather(*map(end, self._servers))
         for drain in self._drains:
             drain.cancel()
         await asyncio.gather(*self._drains, return_exceptions=True)

@@ -1,6 +1,6 @@
-"""A process of its own that reads the file systems of one disk, for `guest_disk`.
+"""A process of its own that reads the file systems of a machine's disks, for `guest_disk`.
 
-What is on the disk was written by others, and much of the code that reads it is C: it runs apart,
+What is on the disks was written by others, and much of the code that reads it is C: it runs apart,
 with little memory, without the right to write files, and whoever asks it gives up after a while.
 """
 
@@ -23,7 +23,7 @@ _OPEN_FILES = 64
 
 
 class Reader:
-    """Answers requests about the volumes of a disk."""
+    """Answers requests about the volumes of a machine."""
 
     def __init__(self, volumes: list[Volume]) -> None:
         self._volumes = {volume.name: volume for volume in volumes}
@@ -47,7 +47,7 @@ class Reader:
         first, *rest = request.parts
         name = match(first, list(self._volumes))
         if name is None:
-            raise NotFoundError(f"There is no volume {first} on this disk.")
+            raise NotFoundError(f"There is no volume {first} in this restore point.")
         volume = self._volumes[name]
         node = volume.find(tuple(rest))
         if request.do == "read":
@@ -70,12 +70,14 @@ def serve(reader: Reader, requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Read the disk served on the socket that the first argument names."""
+    """Read the disks served on the sockets that the arguments name."""
+    sockets = sys.argv[1:]
+    open_files = _OPEN_FILES + len(sockets)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    reader = Reader(volumes_of(NbdDisk(sys.argv[1])))
+    reader = Reader(volumes_of([NbdDisk(socket) for socket in sockets]))
     serve(reader, sys.stdin.buffer, sys.stdout.buffer)
 
 

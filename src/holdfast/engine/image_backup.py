@@ -23,10 +23,13 @@ from holdfast.engine.image_lock import unchanged_while_read
 from holdfast.engine.image_source import ImageInfo, inspect
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 from holdfast.engine.qemu_image import (
+    AS_USUAL,
     FractionCallback,
+    Storing,
     absolute,
     check_image,
     convert_arguments,
+    create_limited_overlay_arguments,
     create_overlay_arguments,
     name_backing_arguments,
     rebase_arguments,
@@ -53,6 +56,7 @@ class ImagePlan:
     target: Path
     parent: Path | None = None
     source_format: str | None = None
+    storing: Storing = AS_USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +97,10 @@ async def back_up_image(
             weights = _FULL_WEIGHTS if parent is None else _INCREMENT_WEIGHTS
             phases = Phases(on_progress, weights, source.virtual_size)
             if parent is not None:
-                problem = await _write_increment(source, parent, partial, phases)
+                problem = await write_increment(source, parent, partial, phases, plan.storing)
             incremental = parent is not None and problem is None
             if not incremental:
-                await _write_full(source, partial, phases)
+                await write_full(source, partial, phases, plan.storing)
         # Only here is it sure that the source did not change while it was read.
         return await finish_image(
             partial,
@@ -109,7 +113,11 @@ async def back_up_image(
 
 
 async def keep_layer(
-    layer: Path, parent: Path, target: Path, on_progress: ProgressCallback = ignore_progress
+    layer: Path,
+    parent: Path,
+    target: Path,
+    on_progress: ProgressCallback = ignore_progress,
+    storing: Storing = AS_USUAL,
 ) -> ImageResult:
     """Keep the changed blocks that somebody wrote into a qcow2 as an increment on ``parent``.
 
@@ -127,7 +135,7 @@ async def keep_layer(
     )
     partial = partial_name(target)
     async with discarded_on_exit(partial):
-        await _compress_layer(layer, parent, partial, phases.phase(0), layer)
+        await _compress_layer(layer, parent, partial, phases.phase(0), layer, storing)
         return await finish_image(
             partial,
             target,
@@ -178,33 +186,46 @@ async def usable_parent(
     return parent, None
 
 
-async def _write_increment(
-    source: ImageInfo, parent: Path, partial: Path, phases: Phases
+async def write_increment(
+    source: ImageInfo, parent: Path, partial: Path, phases: Phases, storing: Storing
 ) -> str | None:
     """Write what differs from the parent into ``partial``; return why it cannot be, or None."""
+    limit = storing.rate_limit
     difference = partial_name(partial.with_suffix(""), "difference")
     image = source.files[0]
     async with discarded_on_exit(difference):
+        layer = create_overlay_arguments(difference, image, source.format)
+        if limit is not None:
+            layer = create_limited_overlay_arguments(
+                difference, image, source.format, source.virtual_size
+            )
         await run_qemu_image(
-            create_overlay_arguments(difference, image, source.format),
+            layer,
             doing=f"Preparing to compare {image}",
             writing=difference,
         )
         try:
             await run_qemu_image(
-                rebase_arguments(difference, parent.name),
+                rebase_arguments(difference, parent.name, limit),
                 doing=f"Comparing {image} with {parent}",
                 writing=difference,
                 on_fraction=phases.phase(0),
             )
         except ChainBroken as error:
             return as_clause(error)
-        await _compress_layer(difference, parent, partial, phases.phase(1), image)
+        # What differs was read already, at the speed that is allowed.
+        unlimited = replace(storing, rate_limit=None)
+        await _compress_layer(difference, parent, partial, phases.phase(1), image, unlimited)
     return None
 
 
 async def _compress_layer(
-    layer: Path, parent: Path, partial: Path, on_fraction: FractionCallback, image: Path
+    layer: Path,
+    parent: Path,
+    partial: Path,
+    on_fraction: FractionCallback,
+    image: Path,
+    storing: Storing,
 ) -> None:
     """Write what a layer on ``parent`` holds into ``partial``, an increment on ``parent``."""
     await run_qemu_image(
@@ -213,7 +234,7 @@ async def _compress_layer(
             partial,
             source_format="qcow2",
             target_format="qcow2",
-            compressed=True,
+            storing=storing,
             backing_name=parent.name,
         ),
         doing=f"Compressing what changed in {image}",
@@ -228,11 +249,12 @@ def as_clause(error: ChainBroken) -> str:
     return sentence[0].lower() + sentence[1:]
 
 
-async def _write_full(source: ImageInfo, partial: Path, phases: Phases) -> None:
+async def write_full(source: ImageInfo, partial: Path, phases: Phases, storing: Storing) -> None:
+    """Write all that a disk image holds into ``partial``."""
     image = source.files[0]
     await run_qemu_image(
         convert_arguments(
-            image, partial, source_format=source.format, target_format="qcow2", compressed=True
+            image, partial, source_format=source.format, target_format="qcow2", storing=storing
         ),
         doing=f"Copying {image}",
         writing=partial,

@@ -61,7 +61,7 @@ async def restore_image(
         try:
             # Writing took its time: a machine may have been started on the old file meanwhile.
             await asyncio.to_thread(_ensure_allowed, target, overwrite)
-            await asyncio.to_thread(_adopt_permissions, partial, target)
+            await asyncio.to_thread(adopt_permissions, partial, target)
             await publish(partial, target, overwrite=overwrite)
         except FileExistsError as error:
             raise _already_there(target) from error
@@ -92,7 +92,7 @@ def _make_private(partial: Path) -> None:
         raise writing_failure(error, partial) from error
 
 
-def _adopt_permissions(partial: Path, target: Path) -> None:
+def adopt_permissions(partial: Path, target: Path) -> None:
     """Give a file the owner and the permissions of the one whose place it takes, if any."""
     try:
         old = target.lstat()

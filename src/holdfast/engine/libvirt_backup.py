@@ -224,13 +224,15 @@ async def _keep_disk(work: Work, decision: Decision, advance: Callable[[float], 
     parent = None if before is None else work.plan.folder / before.file.name
     rung, reason = decision.rung, decision.reason
     result: ImageResult
+    # The disk was read at the speed that is allowed; this is about the copy of it.
+    storing = replace(work.plan.storing, rate_limit=None)
     if work.plan.keys is not None:
         result = await _send_disk(work, decision, parent, tell)
     elif rung is Rung.CHANGED_BLOCKS and parent is not None:
-        result = await keep_layer(pushed, parent, target, tell)
+        result = await keep_layer(pushed, parent, target, tell, storing)
     else:
         parent = parent if rung is Rung.DIFFERENCE else None
-        result = await back_up_image(ImagePlan(pushed, target, parent, "qcow2"), tell)
+        result = await back_up_image(ImagePlan(pushed, target, parent, "qcow2", storing), tell)
     if result.note is not None:
         rung, reason = Rung.FULL, f"{reason}; {result.note}"
     if reason is not None and not decision.expected:

@@ -59,16 +59,19 @@ def decide(
     parent_problem: str | None,
     checkpoint: str | None,
     checkpoints: Collection[str],
+    why_full: str | None = None,
 ) -> Decision:
     """Given a disk as it is and as the parent point recorded it, return the rung to take.
 
-    ``tracked``: its format can keep a bitmap. ``first``: there is no parent point at all.
+    ``tracked``: its format can keep a bitmap. ``first``: there is no parent point at all, for
+    the reason ``why_full``, if it is another than that the chain begins.
     ``parent_problem`` says why the parent's file cannot be built on, or is None. ``checkpoint`` is
     the one made with the parent point, ``checkpoints`` those that exist.
     """
     target = now.target
     if first:
-        return Decision(target, Rung.FULL, "it is the first point of the chain", True)
+        reason = why_full or "it is the first point of the chain"
+        return Decision(target, Rung.FULL, reason, True)
     if before is None:
         return Decision(target, Rung.FULL, "the previous point does not hold this disk")
     if before.virtual_size != now.virtual_size:

@@ -1,30 +1,43 @@
-"""Restores a machine to a host: as a new machine, or over the one that is there.
-
-A single disk to a plain file needs no host: see `image_restore`.
-"""
+"""Restores a machine to a host, as a new machine or over the one that is there, or to files."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holdfast.engine.durability import discarded_on_exit, partial_name, publish, remove_durably
 from holdfast.engine.errors import ChainBroken, EngineError, MachineBusy, MachineMissing
-from holdfast.engine.failures import folder_gone, writing_failure
-from holdfast.engine.image_lock import unchanged_while_read
-from holdfast.engine.image_restore import restore_image
+from holdfast.engine.failures import folder_gone
+from holdfast.engine.image_chain import backup_files
 from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
-from holdfast.engine.libvirt_domain import Identity, new_identity, read_definition, rewritten
+from holdfast.engine.libvirt_domain import (
+    Identity,
+    Labels,
+    new_identity,
+    read_definition,
+    rewritten,
+)
+from holdfast.engine.libvirt_labels import labels_for
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
-from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
+from holdfast.engine.progress import ProgressCallback, ignore_progress
 from holdfast.engine.repository import folder_name
+from holdfast.engine.restored_files import (
+    FileToBe,
+    Ledger,
+    NoLedger,
+    Overlay,
+    WholeFile,
+    finish_naming,
+    written,
+)
 
+LAYER_SUFFIX = ".instant.qcow2"
+"""How the names of layers on a point's disks end, for a machine that runs from it."""
 _SUFFIXES = {"qcow2": "qcow2", "raw": "img"}
 
 
@@ -34,7 +47,9 @@ class RestorePlan:
 
     ``folder`` holds the point's files; ``target_folder`` takes the disks, and the host must see it
     under the same path. ``name`` None keeps the machine's name; with ``new_identifiers`` it gets a
-    new UUID and new MAC addresses. ``disks`` names those to restore, None all.
+    new UUID, ``uuid`` if that is given, and new MAC addresses. ``disks`` names those to restore,
+    None all. With ``instant``, nothing is copied: the disks are layers on the point's own files,
+    which must stay as they are until the machine has moved (see `libvirt_instant`).
     """
 
     point: MachinePoint
@@ -44,6 +59,8 @@ class RestorePlan:
     new_identifiers: bool = False
     disks: frozenset[str] | None = None
     power_on: bool = False
+    uuid: str | None = None
+    instant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +72,11 @@ class RestoredMachine:
     disks: dict[str, Path]
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A file to be: a disk of the point, or small content. It gets its name when all are whole."""
-
-    path: Path
-    format: str
-    source: DiskPoint | bytes
-
-    @property
-    def partial(self) -> Path:
-        return partial_name(self.path, "restored")
-
-
 async def restore_machine(
     connection: LibvirtConnection,
     plan: RestorePlan,
     on_progress: ProgressCallback = ignore_progress,
+    ledger: Ledger | None = None,
 ) -> RestoredMachine:
     """Make a new machine of a point. Nothing that exists is overwritten.
 
@@ -84,20 +89,35 @@ async def restore_machine(
     name = plan.name or definition.name
     identity = Identity(name, definition.uuid, False)
     if plan.new_identifiers:
-        identity = new_identity(name)
+        identity = new_identity(name, plan.uuid)
     await _ensure_new(connection, identity)
     folder = plan.target_folder.absolute()
     if not await asyncio.to_thread(folder.is_dir):
         raise folder_gone(folder)
-    files = [_new_file(folder, name, disk) for disk in _chosen(plan.point, plan.disks)]
-    places = {_target(file): (file.path, file.format) for file in files}
+    chosen = _chosen(plan.point, plan.disks)
+    layers, labels = {}, Labels()
+    if plan.instant:
+        files = [_layer_on(folder, name, disk) for disk in chosen]
+        layers = {
+            disk.state.target: await asyncio.to_thread(
+                backup_files, (plan.folder / disk.file.name).absolute()
+            )
+            for disk in chosen
+        }
+        labels = await labels_for(connection, [path for each in layers.values() for path in each])
+    else:
+        files = [_new_file(folder, name, disk) for disk in chosen]
+    places = {file.target: (file.path, file.format) for file in files}
     nvram = None
     if plan.point.nvram is not None:
         nvram = folder / f"{folder_name(name)}_VARS.fd"
-        files.append(_File(nvram, "raw", await stored_content(plan.folder, plan.point.nvram)))
-    new_xml = rewritten(xml, identity=identity, disks=places, nvram=nvram)
+        content = await stored_content(plan.folder, plan.point.nvram)
+        files.append(FileToBe(nvram, "raw", content))
+    new_xml = rewritten(
+        xml, identity=identity, disks=places, nvram=nvram, layers=layers, labels=labels
+    )
     machine = LibvirtMachine(connection, identity.uuid)
-    async with _written(plan.folder, files, on_progress, overwrite=False):
+    async with written(plan.folder, files, on_progress, ledger or NoLedger(), overwrite=False):
         try:
             await connection.call(
                 lambda _library, connect: connect.defineXML(new_xml), doing=f"defining {name}"
@@ -115,6 +135,7 @@ async def restore_in_place(
     connection: LibvirtConnection,
     plan: RestorePlan,
     on_progress: ProgressCallback = ignore_progress,
+    ledger: Ledger | None = None,
 ) -> RestoredMachine:
     """Bring the machine that a point was made of back to it; it must be off.
 
@@ -129,23 +150,72 @@ async def restore_in_place(
     xml = await stored_content(plan.folder, plan.point.definition)
     definition = read_definition(xml)
     files = [_same_file(disk) for disk in _chosen(plan.point, plan.disks)]
-    places = {_target(file): file.path for file in files}
+    places = {file.target: file.path for file in files}
     if plan.disks is None and plan.point.nvram is not None and definition.nvram is not None:
         content = await stored_content(plan.folder, plan.point.nvram)
-        files.append(_File(Path(definition.nvram), "raw", content))
-    async with _written(plan.folder, files, on_progress, overwrite=True):
+        files.append(FileToBe(Path(definition.nvram), "raw", content))
+    async with written(plan.folder, files, on_progress, ledger or NoLedger(), overwrite=True):
         if plan.disks is None:
-            # The restored images have no bitmaps, so there is nothing that these records stand for.
-            for checkpoint in await machine.checkpoints():
-                await machine.delete_checkpoint(checkpoint)
-            text = xml.decode()
-            await connection.call(
-                lambda _library, connect: connect.defineXML(text),
-                doing=f"defining {definition.name}",
-            )
+            await _redefine(machine, xml)
         if plan.power_on:
             await machine.start()
     return RestoredMachine(plan.point.uuid, definition.name, places)
+
+
+async def finish_in_place(
+    connection: LibvirtConnection, plan: RestorePlan, files: Sequence[WholeFile]
+) -> None:
+    """Go on where a restore in place was cut off after it had begun to name ``files``.
+
+    It may have been done already. The machine is left off. Raise as `restore_in_place` does, and
+    EngineError when one of the files is gone.
+    """
+    machine = LibvirtMachine(connection, plan.point.uuid)
+    await finish_naming(files)
+    if plan.disks is None and await machine.state() is State.OFF:
+        await _redefine(machine, await stored_content(plan.folder, plan.point.definition))
+
+
+async def restore_disks(
+    plan: RestorePlan,
+    format: str,
+    on_progress: ProgressCallback = ignore_progress,
+    ledger: Ledger | None = None,
+) -> dict[str, Path]:
+    """Write disks of a point to plain files in ``target_folder``; return the file of each disk.
+
+    ``format`` is raw, qcow2 or vmdk. No host is asked. Nothing that exists is overwritten; of the
+    plan, ``new_identifiers`` and ``power_on`` are not looked at. Raise as `restore_machine` does.
+    """
+    folder = plan.target_folder.absolute()
+    if not await asyncio.to_thread(folder.is_dir):
+        raise folder_gone(folder)
+    name = folder_name(plan.name or plan.point.name)
+    files = [
+        FileToBe(folder / f"{name}-{disk.state.target}.{format}", format, disk)
+        for disk in _chosen(plan.point, plan.disks)
+    ]
+    async with written(plan.folder, files, on_progress, ledger or NoLedger(), overwrite=False):
+        return {file.target: file.path for file in files}
+
+
+async def machine_disks(connection: LibvirtConnection, uuid: str) -> Mapping[str, str] | None:
+    """Return the file of each disk that a machine starts with, or None when there is no machine."""
+    try:
+        xml = await LibvirtMachine(connection, uuid).definition(live=False)
+    except MachineMissing:
+        return None
+    return {disk.target: disk.path for disk in read_definition(xml).disks if disk.path is not None}
+
+
+async def _redefine(machine: LibvirtMachine, xml: bytes) -> None:
+    # The restored images have no bitmaps, so there is nothing that these records stand for.
+    for checkpoint in await machine.checkpoints():
+        await machine.delete_checkpoint(checkpoint)
+    text = xml.decode()
+    await machine.connection.call(
+        lambda _library, connect: connect.defineXML(text), doing=f"defining {machine.uuid}"
+    )
 
 
 async def stored_content(folder: Path, file: StoredFile) -> bytes:
@@ -169,21 +239,22 @@ def _chosen(point: MachinePoint, wanted: frozenset[str] | None) -> list[DiskPoin
     return [disk for disk in point.disks if disk.state.target in wanted]
 
 
-def _target(file: _File) -> str:
-    return file.source.state.target if isinstance(file.source, DiskPoint) else ""
-
-
-def _new_file(folder: Path, name: str, disk: DiskPoint) -> _File:
+def _new_file(folder: Path, name: str, disk: DiskPoint) -> FileToBe:
     # In the format it had, where a new file can have it: what the guest sees is the same in any.
     format = disk.state.format if disk.state.format in _SUFFIXES else "qcow2"
     file_name = f"{folder_name(name)}-{disk.state.target}.{_SUFFIXES[format]}"
-    return _File(folder / file_name, format, disk)
+    return FileToBe(folder / file_name, format, disk)
 
 
-def _same_file(disk: DiskPoint) -> _File:
+def _layer_on(folder: Path, name: str, disk: DiskPoint) -> FileToBe:
+    path = folder / f"{folder_name(name)}-{disk.state.target}{LAYER_SUFFIX}"
+    return FileToBe(path, "qcow2", Overlay(disk))
+
+
+def _same_file(disk: DiskPoint) -> FileToBe:
     if disk.state.path is None:
         raise EngineError(f"The disk {disk.state.target} was no file, so it cannot be replaced.")
-    return _File(Path(disk.state.path), disk.state.format, disk)
+    return FileToBe(Path(disk.state.path), disk.state.format, disk)
 
 
 async def _ensure_new(connection: LibvirtConnection, identity: Identity) -> None:
@@ -207,62 +278,6 @@ async def _ensure_new(connection: LibvirtConnection, identity: Identity) -> None
             f"The host has a machine {found} already; restore under another name and with new "
             "identifiers, or over it."
         )
-
-
-@contextlib.asynccontextmanager
-async def _written(
-    folder: Path, files: Sequence[_File], on_progress: ProgressCallback, *, overwrite: bool
-) -> AsyncIterator[None]:
-    """Write all files, name them, and take new ones away again when the block fails."""
-    made: list[Path] = []
-    async with discarded_on_exit(*(file.partial for file in files)):
-        try:
-            await _write(folder, files, on_progress)
-            for file in files:
-                await _name(file, overwrite)
-                made.append(file.path)
-            yield
-        except BaseException:
-            if not overwrite:
-                for path in made:
-                    await remove_durably(path)
-            raise
-
-
-async def _write(folder: Path, files: Sequence[_File], on_progress: ProgressCallback) -> None:
-    disks = [file.source for file in files if isinstance(file.source, DiskPoint)]
-    sizes = [max(disk.state.virtual_size, 1) for disk in disks]
-    phases = Phases(on_progress, sizes or [1])
-    number = 0
-    for file in files:
-        if isinstance(file.source, bytes):
-            try:
-                await asyncio.to_thread(file.partial.write_bytes, file.source)
-            except OSError as error:
-                raise writing_failure(error, file.path) from error
-            continue
-        advance = phases.phase(number)
-        number += 1
-
-        def tell(progress: Progress, advance: Callable[[float], None] = advance) -> None:
-            advance(progress.fraction)
-
-        point = folder / file.source.file.name
-        await restore_image(point, file.partial, tell, format=file.format)
-
-
-async def _name(file: _File, overwrite: bool) -> None:
-    try:
-        if overwrite and await asyncio.to_thread(file.path.exists):
-            # A machine running on the old file would go on writing to it, unseen, after the rename.
-            with unchanged_while_read([file.path]):
-                await publish(file.partial, file.path, overwrite=True)
-        else:
-            await publish(file.partial, file.path)
-    except FileExistsError as error:
-        raise EngineError(f"{file.path} exists already; it is not overwritten.") from error
-    except OSError as error:
-        raise writing_failure(error, file.path) from error
 
 
 async def _remove(machine: LibvirtMachine) -> None:

@@ -3,6 +3,8 @@
 libvirt's remote URIs (https://libvirt.org/uri.html) may carry parameters that run programs on this
 machine or on the other (``command``, ``netcat``, ``proxy``). Who may add a host must not thereby be
 able to run programs, so only parameters that name files and sockets are let through.
+``known_hosts`` is not one of them: libvirt hands it to its built-in SSH transports alone, so with
+the program ssh it would be taken and have no effect.
 """
 
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -11,7 +13,7 @@ from holdfast.engine.errors import EngineError
 
 SCHEMES = ("qemu", "qemu+ssh", "qemu+unix", "qemu+tls")
 _PATHS = ("/system", "/session")
-_PARAMETERS = frozenset({"socket", "mode", "keyfile", "known_hosts", "pkipath", "no_tty"})
+_PARAMETERS = frozenset({"socket", "mode", "keyfile", "pkipath", "no_tty"})
 # What starts with a dash would be an option of ssh.
 _REMOTE = frozenset({"qemu+ssh", "qemu+tls"})
 

@@ -11,6 +11,7 @@ from holdfast.engine.libvirt_ladder import Decision, DiskState
 from holdfast.engine.libvirt_machine import LibvirtMachine
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.progress import Phases
+from holdfast.engine.qemu_image import AS_USUAL, Storing
 from holdfast.engine.script import Script
 
 
@@ -22,8 +23,9 @@ class MachinePlan:
     ``<point>.nvram``. ``chain`` is the id of the chain (letters, digits, dashes) that ``parent``,
     a point in the same folder, belongs to. ``staging`` is a folder that QEMU on the host may write
     to, under the same path there and here; None takes ``folder``. ``left_out`` names disks, such
-    as vdb, that are no part of the backup. With ``keys``, a folder for the keys of transfers, the
-    files are those of a replica: uncompressed, and sent over NBD with TLS.
+    as vdb, that are no part of the backup. ``why_full`` says why there is no parent, although the
+    chain has points. With ``keys``, a folder for the keys of transfers, the files are those of a
+    replica: uncompressed, and sent over NBD with TLS.
     """
 
     uuid: str
@@ -36,6 +38,8 @@ class MachinePlan:
     quiesce: bool = True
     before: Script | None = None
     after: Script | None = None
+    storing: Storing = AS_USUAL
+    why_full: str | None = None
     keys: Path | None = None
 
     @property

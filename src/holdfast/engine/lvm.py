@@ -1,4 +1,4 @@
-"""LVM2: the logical volumes that lie wholly on one disk, linear and striped ones.
+"""LVM2: the logical volumes that lie wholly on the disks at hand, linear and striped ones.
 
 The facts are those of LVM2's lib/format_text: layout.h for label, physical volume and metadata area
 (all numbers little-endian), export.c for the text. Snapshots, thin and cached
@@ -58,6 +58,11 @@ class LogicalVolume:
         self._starts = [segment.start for segment in segments]
         self.size = segments[-1].start + segments[-1].size
 
+    @property
+    def disks(self) -> list[Disk]:
+        """The physical volumes that it lies on; one may be named more than once."""
+        return [disk for segment in self._segments for disk, _ in segment.stripes]
+
     def read(self, offset: int, length: int) -> bytes:
         """Return the bytes at an offset; fewer at the end. Raise OSError."""
         end = min(offset + length, self.size)
@@ -73,7 +78,7 @@ class LogicalVolume:
 
 
 def logical_volumes(disks: list[Disk]) -> list[LogicalVolume]:
-    """Given the partitions of a disk, return the logical volumes that lie wholly on them."""
+    """Given the partitions of all disks, return the logical volumes that lie wholly on them."""
     physical: dict[str, Disk] = {}
     areas: list[tuple[Disk, int, int]] = []
     for disk in disks:
@@ -94,6 +99,15 @@ def logical_volumes(disks: list[Disk]) -> list[LogicalVolume]:
             continue  # damaged, or without volumes; another area may know more
     found = [volume for _, volumes in newest.values() for volume in volumes]
     return found[:_MOST_VOLUMES]
+
+
+def is_physical_volume(disk: Disk) -> bool:
+    """Whether a partition is a part of a volume group."""
+    try:
+        _physical_volume(disk)
+    except OSError:
+        return False
+    return True
 
 
 def _physical_volume(disk: Disk) -> tuple[str, list[tuple[int, int]]]:
@@ -168,7 +182,7 @@ def _volumes(group: Section, physical: dict[str, Disk]) -> Iterator[LogicalVolum
             if isinstance(status, list) and "VISIBLE" in status:
                 yield LogicalVolume(list(_segments(described, extent, known)))
         except DamagedError:
-            continue  # not wholly on this disk, or of a kind that is not read
+            continue  # not wholly on these disks, or of a kind that is not read
 
 
 def _segments(
@@ -205,7 +219,7 @@ def _stripes(
     found = []
     for name, first in zip(listed[::2], listed[1::2], strict=True):
         if name not in known or not isinstance(first, int) or first < 0:
-            raise DamagedError("A logical volume is not wholly on this disk.")
+            raise DamagedError("A logical volume is not wholly on these disks.")
         disk, start = known[str(name)]
         found.append((disk, start + first * extent))
     return found

@@ -7,6 +7,7 @@ taken for a protocol.
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,21 @@ _MOST_COROUTINES = 8
 # zlib takes five times the processor time of zstd for the same size (data-plane.md).
 _COMPRESSED = ("-c", "-o", "compression_type=zstd")
 _CHECK_LEAKS_ONLY = 3
+_LIMIT = "holdfast-limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Storing:
+    """How data is brought into a repository.
+
+    ``rate_limit``: at most so many bytes a second of a source are read; None for no limit.
+    """
+
+    compressed: bool = True
+    rate_limit: int | None = None
+
+
+AS_USUAL = Storing()
 
 
 class _Extent(msgspec.Struct):
@@ -60,7 +76,7 @@ def convert_arguments(
     *,
     source_format: str,
     target_format: str,
-    compressed: bool = False,
+    storing: Storing = Storing(compressed=False),
     backing_name: str | None = None,
 ) -> list[str]:
     """Return the command that copies an image.
@@ -72,8 +88,10 @@ def convert_arguments(
     workers = str(min(max(os.cpu_count() or 1, 1), _MOST_COROUTINES))
     arguments = ["qemu-img", "convert", "-p", "-W", "-m", workers]
     arguments += ["-f", source_format, "-O", target_format]
-    if compressed:
+    if storing.compressed:
         arguments += _COMPRESSED
+    if storing.rate_limit is not None:
+        arguments += ["-r", str(storing.rate_limit)]
     if backing_name is not None:
         arguments += ["-B", backing_name, "-F", "qcow2"]
     return [*arguments, os.fspath(source), os.fspath(target)]
@@ -90,13 +108,35 @@ def create_arguments(image: Path, size: int) -> list[str]:
     return ["qemu-img", "create", "-q", "-f", "qcow2", os.fspath(image), str(size)]
 
 
-def rebase_arguments(overlay: Path, backing_name: str) -> list[str]:
+def create_limited_overlay_arguments(
+    overlay: Path, backing: Path, backing_format: str, size: int
+) -> list[str]:
+    """As `create_overlay_arguments`, for an image of ``size`` bytes that is to be read slowly.
+
+    Only a command that is given a limit can open the layer then; see `rebase_arguments`.
+    """
+    file = {"driver": "file", "filename": os.fspath(backing)}
+    node = {
+        "driver": "throttle",
+        "throttle-group": _LIMIT,
+        "file": {"driver": backing_format, "file": file},
+    }
+    # Not opened here (-u): there is no such group.
+    arguments = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "throttle"]
+    name = f"json:{msgspec.json.encode(node).decode()}"
+    return [*arguments, "-b", name, os.fspath(overlay), str(size)]
+
+
+def rebase_arguments(overlay: Path, backing_name: str, rate_limit: int | None = None) -> list[str]:
     """Return the command that moves a layer onto another backing file without changing its data.
 
-    It reads the old and the new backing file and writes what differs into the layer.
+    It reads the old and the new backing file and writes what differs into the layer. With a
+    ``rate_limit``, a layer of `create_limited_overlay_arguments` reads so many bytes a second.
     """
     # "unsafe" (no flushes): the layer is a temporary, made again after any failure.
     arguments = ["qemu-img", "rebase", "-p", "-t", "unsafe", "-f", "qcow2"]
+    if rate_limit is not None:
+        arguments += ["--object", f"throttle-group,id={_LIMIT},x-bps-read={rate_limit}"]
     return [*arguments, "-b", backing_name, "-F", "qcow2", os.fspath(overlay)]
 
 
@@ -162,22 +202,30 @@ async def check_image(path: Path) -> str | None:
     """Given a qcow2 file, return what is wrong with its structure, or None.
 
     Only the file's own tables are read, not its data, and not the files below it. Clusters that
-    an interrupted command left unused are no fault.
+    an interrupted command left unused are no fault. Raise ToolFailed when it could not be checked.
     """
     completed = await run(["qemu-img", "check", "-q", "-f", "qcow2", os.fspath(path)])
     if completed.exit_code in (0, _CHECK_LEAKS_ONLY):
         return None
+    _ensure_checked(completed, path)
     return last_words(completed)
+
+
+def _ensure_checked(completed: Completed, path: Path) -> None:
+    # Killed, for want of memory perhaps: that says nothing of the file.
+    if completed.exit_code < 0:
+        raise tool_failure(completed, doing=f"Checking {path}", writing=path)
 
 
 async def free_leaked_clusters(path: Path) -> None:
     """Give back the clusters that an interrupted command left unused in a qcow2 file.
 
-    Raise ChainBroken when the file is damaged.
+    Raise ChainBroken when the file is damaged, ToolFailed when it could not be checked.
     """
     arguments = ["qemu-img", "check", "-q", "-f", "qcow2", "-r", "leaks", os.fspath(path)]
     completed = await run(arguments)
     if completed.exit_code != 0:
+        _ensure_checked(completed, path)
         raise ChainBroken(f"The backup file {path} is damaged: {last_words(completed)}")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,3 +40,27 @@ async def run_script(script: Script, environment: Mapping[str, str]) -> None:
             f"The script {script.path} failed (exit code {completed.exit_code}): "
             f"{last_words(completed)}"
         )
+
+
+@asynccontextmanager
+async def around(
+    before: Script | None,
+    after: Script | None,
+    environment: Mapping[str, str],
+    problems: list[str],
+) -> AsyncIterator[None]:
+    """Run a script before a block, and one after it, however it ends.
+
+    Raise ScriptFailed when the first fails; then the second does not run. Why the second failed is
+    added to ``problems``.
+    """
+    if before is not None:
+        await run_script(before, environment)
+    try:
+        yield
+    finally:
+        if after is not None:
+            try:
+                await run_script(after, environment)
+            except ScriptFailed as error:
+                problems.append(str(error))

@@ -109,6 +109,12 @@ class BackupServers:
         async with self._changing:
             before = self._changeable(uid)
             after = replace(before, **changes)
+            if after.fingerprint != before.fingerprint and "token" not in changes:
+                # The stored one was given for whoever holds the key of the old certificate.
+                raise ConnectionRefused(
+                    "Password: expected the backup server's token, since "
+                    "VbrCertificateThumbprint names another certificate."
+                )
             known = await _proved(after)
             if known.uid != uid:
                 raise ConnectionRefused(f'Another backup server, "{known.name}", answers there.')

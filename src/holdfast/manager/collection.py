@@ -25,6 +25,9 @@ _WAIT = 20
 _PAUSE_AFTER_FAILURE = 1.0
 _LONGEST_PAUSE = 10.0
 
+#: Seconds between two questions to a feed that had nothing new, should it not wait as it is asked.
+_PAUSE_WITHOUT_NEWS = 0.1
+
 
 class Collector:
     """Follows the feed of one backup server, which need not answer yet.
@@ -102,10 +105,12 @@ class Collector:
                     await asyncio.sleep(pause)
                 if pause or self._name == str(self.server_uid):
                     await self.note(await self.connection.information())
-                await self._collect_batch(_WAIT)
+                news = await self._collect_batch(_WAIT)
                 if pause:
                     _log.info("Backup server %s: answers.", self._name)
                 pause = 0.0
+                if not news:
+                    await asyncio.sleep(_PAUSE_WITHOUT_NEWS)
                 continue
             except BackupServerUnavailable as error:
                 if not pause:
@@ -119,7 +124,8 @@ class Collector:
         information = await self.connection.information()
         await self.note(information)
         while self._epoch != information.epoch or self._cursor < information.cursor:
-            await self._collect_batch(0)
+            if not await self._collect_batch(0):
+                raise BackupServerUnavailable("its feed does not reach its own end")
 
     async def reach(self, cursor: int) -> None:
         """Given a cursor, return when the catalog holds everything up to it.
@@ -150,19 +156,26 @@ class Collector:
         if self._closed:
             raise BackupServerUnavailable("it is no longer connected")
 
-    async def _collect_batch(self, wait: int) -> None:
-        after = self._cursor
+    async def _collect_batch(self, wait: int) -> bool:
+        """Ask for what comes next and write it; return whether collection is further now.
+
+        Raises BackupServerUnavailable.
+        """
+        epoch, after = self._epoch, self._cursor
         batch = await self.connection.changes(after, wait)
         async with self._collecting:
             self._expect_open()
             if self._cursor != after:
-                return  # another reader was faster; its batch is written already
+                return True  # another reader was faster; its batch is written already
             if self._epoch is not None and batch.epoch != self._epoch:
                 await self._start_anew(batch.epoch)
             else:
+                if batch.cursor <= after and (batch.changes or batch.more):
+                    raise BackupServerUnavailable("its feed goes on without getting further")
                 await self._take(batch)
         async with self._advanced:
             self._advanced.notify_all()
+        return (self._epoch, self._cursor) != (epoch, after)
 
     async def _start_anew(self, epoch: UUID) -> None:
         _log.warning("Backup server %s: its feed starts anew.", self._name)

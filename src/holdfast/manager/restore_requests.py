@@ -18,7 +18,8 @@ def machine_restore(body: Body, _row: Mapping[str, Any]) -> dict[str, Any]:
 
     A new name restores beside the original. Otherwise the original's place is taken; what is there
     already is replaced only when the request gives it up in so many words: KeepOriginalVM false, or
-    QuickRollback, which rolls the original back.
+    QuickRollback, which rolls the original back. A new machine is another one than the original.
+    HierarchyRootUid is the host to restore a machine of a host to.
     """
     for name in _MACHINES_ONLY:
         if name in body:
@@ -32,7 +33,10 @@ def machine_restore(body: Body, _row: Mapping[str, Any]) -> dict[str, Any]:
                 "a machine is restored where it was, under its own or a new name."
             )
     overwrite = wanted.get("KeepOriginalVM") is False or wanted.get("QuickRollback") is True
+    host = wanted.get("HierarchyRootUid")
     return {
+        **({"host": host} if host else {}),
+        "new_identifiers": bool(where.get("VmNewName")),
         "new_name": where.get("VmNewName") or "",
         "overwrite": overwrite and wanted.get("KeepOriginalVM") is not True,
         "power_on": bool(wanted.get("PowerOnAfterRestore", wanted.get("PowerOnAfter", False))),

@@ -31,7 +31,10 @@ from holdfast.server.failover_plans import end_interrupted as end_interrupted_pl
 from holdfast.server.failover_runner import FailoverRunner
 from holdfast.server.failover_runner import end_interrupted as end_interrupted_failovers
 from holdfast.server.guest_catalog import GuestCatalog
+from holdfast.server.hosted_restore import HostedRestore
 from holdfast.server.hosts import Hosts
+from holdfast.server.instant_recoveries import InstantRecoveries
+from holdfast.server.instant_service import instant_routes
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.keys import Keys
 from holdfast.server.libvirt_platform import LibvirtPlatform
@@ -52,6 +55,7 @@ from holdfast.server.scheduler import Scheduler
 from holdfast.server.secrets_at_rest import SecretsAtRest
 from holdfast.server.service import make_service
 from holdfast.server.settlement import Settlement
+from holdfast.server.slots import Concurrency
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -71,7 +75,7 @@ class DirectoryInUseError(Exception):
 class BackupServer:
     """A backup server that keeps its database and its keys in `directory`.
 
-    `concurrency` is how many machines are backed up at the same time, over all jobs.
+    `concurrency` is how much goes on at the same time, over all jobs.
     """
 
     #: Set by `start`.
@@ -90,7 +94,7 @@ class BackupServer:
         name: str,
         *,
         clock: Clock | None = None,
-        concurrency: int = 2,
+        concurrency: Concurrency | None = None,
         database_url: str | None = None,
         mount_limits: MountLimits | None = None,
         platform: Platform | None = None,
@@ -98,7 +102,7 @@ class BackupServer:
         self._directory = directory
         self._name = name
         self._clock = clock or SystemClock()
-        self._concurrency = concurrency
+        self._concurrency = concurrency or Concurrency()
         self._platform = platform or LibvirtPlatform()
         self._mount_limits = mount_limits or MountLimits()
         self._database_url = database_url or sqlite_url(directory / "server.sqlite")
@@ -190,37 +194,44 @@ class BackupServer:
         expiry = Expiry(store, self._clock, self.repositories, locks, settlement)
         self._runner.when_ended(expiry.wake)
         self.restore = Restore(store, self.repositories, locks)
-        point_restore = PointRestore(store, self.repositories, locks)
+        hosted_restore = HostedRestore(store, self.repositories, self.hosts)
+        instant = InstantRecoveries(store, self.hosts)
+        point_restore = PointRestore(store, self.repositories, locks, hosted_restore, instant)
         self._restores = RestoreRunner(store, self._clock, point_restore)
+        await self._restores.resume()
         self.mounts = Mounts(
             store, self.repositories, locks, self._directory / "mounts", self._mount_limits
         )
         await self.mounts.prepare()
         self.catalog = GuestCatalog(store, self.repositories, locks, self._directory / "catalog")
-        restoring = RestoreCommands(
-            self._restores, self.mounts, self.catalog, point_restore
-        ).preparations
+        restoring = RestoreCommands(self._restores, self.mounts, self.catalog, point_restore)
         replicate = ReplicaRuns(store, self._clock, self._runner).replicate
         failovers = Failovers(store, self.hosts, locks, settlement, replicate)
         self._failovers = FailoverRunner(store, self._clock, failovers)
         self._plans = FailoverPlanRunner(store, self._clock, self._failovers)
-        failing_over = FailoverCommands(self._failovers, self._plans, restoring[STOP])
+        stop = restoring.preparations[STOP]
+        failing_over = FailoverCommands(self._failovers, self._plans, stop)
         operations = {
             **OPERATIONS,
             **self.secrets.operations,
             **self.hosts.operations,
+            **restoring.operations,
             **failing_over.operations,
         }
         replica_jobs = ReplicaJobs(store, self.repositories)
         prepared = {
-            **restoring,
+            **restoring.preparations,
             **self.hosts.preparations,
             **replica_jobs.preparations,
             **failing_over.preparations,
         }
         wakers = (scheduler.wake, expiry.wake)
         self._commands = Commands(store, self._clock, self._runner, wakers, operations, prepared)
-        looking = [*mount_routes(self.mounts), *catalog_routes(self.catalog)]
+        looking = [
+            *mount_routes(self.mounts),
+            *catalog_routes(self.catalog),
+            *instant_routes(store),
+        ]
         self.app = make_service(store, self._commands, self.token, looking)
         self._settled_once = asyncio.Event()
         self._in_background(self._settle(settlement), "settlement of the journal")

@@ -26,6 +26,7 @@ from holdfast.engine.guest_index import GREATEST_INDEX, GuestIndex, build_index
 from holdfast.engine.guest_snapshot import GuestSnapshot, whole_snapshot
 from holdfast.server import outbox, tables
 from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.hosted_points import disk_paths
 from holdfast.server.job_specification import REPLICA
 from holdfast.server.journal import ChainKey
 from holdfast.server.names import restore_point_name
@@ -144,7 +145,8 @@ class GuestCatalog:
         try:
             browser: Browser
             if row.snapshot_id is None:
-                browser = await GuestDisk.open(place.path(known.path), folder)
+                paths = await self._store.read(lambda c: disk_paths(c, known))
+                browser = await GuestDisk.open([place.path(path) for path in paths], folder)
             else:
                 root = PurePath(row.source_path).name or row.display_name
                 snapshot = GuestSnapshot(place.files(), known.snapshot_id, root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -20,7 +21,13 @@ from holdfast.server.clock import Clock
 from holdfast.server.hosted_objects import locate
 from holdfast.server.hosts import Hosts
 from holdfast.server.journal import Intent, MakeMachine
-from holdfast.server.machine_backup import LargestTotal, MachineBackup, Parent, SessionPlan
+from holdfast.server.machine_backup import (
+    LargestTotal,
+    MachineBackup,
+    Parent,
+    SessionPlan,
+    script_of,
+)
 from holdfast.server.manifest import write_manifest
 from holdfast.server.names import point_name
 from holdfast.server.refusal import RefusedError
@@ -41,8 +48,9 @@ class HostedBackup(MachineBackup):
         hosts: Hosts,
         plan: SessionPlan,
         machine: Machine,
+        remarks: Sequence[str] = (),
     ) -> None:
-        super().__init__(store, clock, settlement, plan, machine)
+        super().__init__(store, clock, settlement, plan, machine, remarks)
         self._hosts = hosts
 
     async def _make_point(
@@ -51,7 +59,7 @@ class HostedBackup(MachineBackup):
         where = await self._located()
         folder = await asyncio.to_thread(self._place.folder)
         known = None
-        if (before := parent.point) is not None:
+        if (before := parent.point) is not None and self._why_full is None:
             known = await self._store.read(lambda c: hosted_points.known_point(c, before))
         name = point_name(folder_name(self._machine.name), created, self._point)
         inside = PurePosixPath(folder.relative_to(self._place.repository.path))
@@ -73,6 +81,12 @@ class HostedBackup(MachineBackup):
                     chain=str(self._place.backup),
                     parent=known,
                     staging=staging,
+                    left_out=self._left_out(where),
+                    quiesce=self._plan.options.quiesce,
+                    before=script_of(self._plan.options.before),
+                    after=script_of(self._plan.options.after),
+                    storing=self._plan.storing,
+                    why_full=self._why_full,
                 )
             )
             result = await self._hosts.platform.back_up(access, plan, seen)
@@ -85,6 +99,10 @@ class HostedBackup(MachineBackup):
                 await self._note_size(seen.total)
             # Once the point is recorded the entry no longer stands, and this does nothing.
             await self._settlement.try_settle(intent)
+
+    def _left_out(self, where: Row[Any]) -> frozenset[str]:
+        references = (self._machine.reference, where.reference)
+        return self._plan.options.disks_left_out(references)
 
     async def _located(self) -> Row[Any]:
         """Return the row of the machine where it is now; raise MachineMissing."""
@@ -137,8 +155,10 @@ class HostedBackup(MachineBackup):
     ) -> None:
         self._record_point(connection, created, folder, result, parent)
         size = hosted_points.total_size(result.point.disks)
-        outcome = Result.WARNING if result.warnings else Result.SUCCESS
-        self._end_task(connection, intent, size, outcome, told(result))
+        bad = self._remarks or result.warnings
+        outcome = Result.WARNING if bad else Result.SUCCESS
+        reason = " ".join((*self._remarks, told(result)))
+        self._end_task(connection, intent, size, outcome, reason)
 
     def _record_point(
         self,
@@ -158,7 +178,7 @@ class HostedBackup(MachineBackup):
             created=created,
             folder=folder,
             point=result.point,
-            parent=parent,
+            built_on=hosted_points.parent_files(connection, result.point, parent),
         )
 
 

@@ -18,11 +18,13 @@ from holdfast.server import copy_links, job_objects, job_schedules, tables
 from holdfast.server.clock import moment_of
 from holdfast.server.hours import Hours, offset_at, offset_text
 from holdfast.server.job_lookup import is_free, job_in_use
+from holdfast.server.job_options import check_options, check_scripts, encode_options
 from holdfast.server.job_specification import (
     IMMEDIATE_COPY,
     Included,
     JobEdit,
     check_immediate,
+    check_retention_days,
     is_copy,
 )
 from holdfast.server.publish_job import publish_job
@@ -130,6 +132,16 @@ def _plain_values(connection: Connection, job: Row[Any], edit: JobEdit) -> dict[
         values["description"] = edit.description
     if edit.retention is not UNSET:
         values["retention"] = edit.retention
+    try:
+        if edit.retention_days is not UNSET:
+            check_retention_days(edit.retention_days, job.kind)
+            values["retention_days"] = edit.retention_days
+        if edit.options is not UNSET:
+            check_options(edit.options, job.kind)
+            check_scripts(edit.options)
+            values["options"] = encode_options(edit.options)
+    except ValueError as error:
+        raise RefusedError(f"Not changed: {error}.") from None
     if edit.retry is not UNSET:
         values |= {"retry_times": edit.retry.times, "retry_minutes": edit.retry.minutes}
         if edit.retry.times == 0:

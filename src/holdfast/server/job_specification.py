@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from holdfast.server.hours import Hours
+from holdfast.server.job_options import BACKUP_KINDS, JobOptions, check_options
 from holdfast.server.schedule import Continuously, Schedule
 
 LONGEST_NAME = 255
@@ -121,8 +122,9 @@ class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     its `linked_repositories`; an `ImmediateBackupCopy` job does so as soon as there is a new one,
     and a schedule can only limit it to some hours. A `Replica` job keeps replicas of its `objects`
     on the host and in the folder of its `target`. `repository` is where the points are kept (those
-    of replicas are in the target's folder),
-    `retention` how many to keep of each machine; `window` are the hours in which the job may run.
+    of replicas are in the target's folder), `retention` how many to keep of each machine, or
+    `retention_days` for how many days instead; `window` are the hours in which the job may run,
+    `options` how it does its work.
     """
 
     name: str
@@ -136,10 +138,12 @@ class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     kind: Literal["Backup", "NasBackup", "BackupCopy", "ImmediateBackupCopy", "Replica"] = "Backup"
     description: str = ""
     retention: int = 7
+    retention_days: int | None = None
     schedule: Schedule | None = None
     schedule_enabled: bool = True
     retry: Retry = Retry()
     window: Hours | None = None
+    options: JobOptions = JobOptions()
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -150,6 +154,8 @@ class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             raise ValueError(f"only a job of kind {REPLICA} has a target")
         elif self.repository is None:
             raise ValueError("a job needs a repository")
+        check_retention_days(self.retention_days, self.kind)
+        check_options(self.options, self.kind)
         if is_copy(self.kind):
             self._check_copy()
         else:
@@ -213,17 +219,20 @@ class Linked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class JobEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a job is to change; what is left out stays as it is.
 
-    A `schedule` or a `window` of None is taken away. `objects` are all that the job has after,
-    and so are `excludes`, `linked_jobs` and `linked_repositories` with a copy job.
+    A `schedule`, a `window` or `retention_days` of None is taken away. `objects` are all that the
+    job has after, and so are `excludes` and `options`, and `linked_jobs` and
+    `linked_repositories` with a copy job.
     """
 
     name: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
     retention: int | UnsetType = UNSET
+    retention_days: int | UnsetType | None = UNSET
     schedule: Schedule | UnsetType | None = UNSET
     schedule_enabled: bool | UnsetType = UNSET
     retry: Retry | UnsetType = UNSET
     window: Hours | UnsetType | None = UNSET
+    options: JobOptions | UnsetType = UNSET
     objects: tuple[Included, ...] | UnsetType = UNSET
     excludes: tuple[Included, ...] | UnsetType = UNSET
     linked_jobs: tuple[Linked, ...] | UnsetType = UNSET
@@ -265,3 +274,13 @@ def check_retention(retention: int) -> None:
     """Raise ValueError unless a job may keep so many points."""
     if not 1 <= retention <= GREATEST_RETENTION:
         raise ValueError(f"a job keeps between 1 and {GREATEST_RETENTION} restore points")
+
+
+def check_retention_days(days: int | None, kind: str) -> None:
+    """Raise ValueError unless a job of this kind may keep its points for so many days."""
+    if days is None:
+        return
+    if kind not in BACKUP_KINDS:
+        raise ValueError(f"retention_days: a job of kind {kind} keeps a number of points")
+    if not 1 <= days <= GREATEST_RETENTION:
+        raise ValueError(f"retention_days: expected between 1 and {GREATEST_RETENTION}")

@@ -21,6 +21,7 @@ from holdfast.server.job_objects import (
     objects_of,
     resolve,
 )
+from holdfast.server.job_options import check_scripts, encode_options
 from holdfast.server.job_specification import (
     IMMEDIATE_COPY,
     LONGEST_NAME,
@@ -50,6 +51,7 @@ def create_job(
     schedule = specification.schedule
     if schedule is None and specification.kind == IMMEDIATE_COPY:
         schedule = Continuously()
+    check_scripts(specification.options)
     insert_job(
         connection,
         {
@@ -64,6 +66,8 @@ def create_job(
             "retry_times": specification.retry.times,
             "retry_minutes": specification.retry.minutes,
             "backup_window": encode_hours(specification.window),
+            "retention_days": specification.retention_days,
+            "options": encode_options(specification.options),
         },
         now,
     )
@@ -109,6 +113,8 @@ def clone_job(
             "retry_times": original.retry_times,
             "retry_minutes": original.retry_minutes,
             "backup_window": original.backup_window,
+            "retention_days": original.retention_days,
+            "options": original.options,
         },
         now,
     )

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from holdfast.server import tables
+from holdfast.server.chain_holds import refuse_if_held
 
 #: The chain of all directories in a backup: they share one restic repository, which takes one
 #: writer at a time. The chain of an image is known by the image's own reference.
@@ -75,6 +76,16 @@ class MergeImages(msgspec.Struct, frozen=True, tag=True):
     increment: UUID
 
 
+class RebuildImage(msgspec.Struct, frozen=True, tag=True):
+    """A backup file is being written anew, built on `onto`, or as a full.
+
+    Undone, unless the new file has taken the place of the old one: then that is recorded.
+    """
+
+    file: UUID
+    onto: UUID | None
+
+
 class ForgetSnapshots(msgspec.Struct, frozen=True, tag=True):
     """Snapshots without points are being forgotten. Carried on until they are gone."""
 
@@ -88,8 +99,13 @@ Work = (
     | RemoveImage
     | RemoveFiles
     | MergeImages
+    | RebuildImage
     | ForgetSnapshots
 )
+
+
+#: What changes or removes files of points that exist or existed.
+_CHANGING = RemoveImage | RemoveFiles | MergeImages | RebuildImage
 
 
 @dataclass(frozen=True)
@@ -102,14 +118,22 @@ class Intent:
 
 
 def declare(connection: Connection, key: ChainKey, work: Work, now: int) -> Intent:
-    """Write down what is about to be done; return the entry."""
-    intent = Intent(uuid4(), key, work)
+    """Write down what is about to be done; return the entry.
+
+    Raise RefusedError when it would change files that a machine runs from.
+    """
+    if isinstance(work, _CHANGING):
+        refuse_if_held(connection, key.backup, key.chain)
+    intent, table = Intent(uuid4(), key, work), tables.intent
+    same = (table.c.backup_uid == key.backup) & (table.c.chain == key.chain)
+    newest = connection.scalar(select(func.max(table.c.created)).where(same)) or 0
     connection.execute(
-        insert(tables.intent).values(
+        insert(table).values(
             uid=intent.uid,
             backup_uid=key.backup,
             chain=key.chain,
-            created=now,
+            # Later than all others of the chain: they are settled in the order they were declared.
+            created=max(now, newest + 1),
             work=msgspec.json.encode(work).decode(),
         )
     )
@@ -139,3 +163,8 @@ def standing(connection: Connection, key: ChainKey | None = None) -> list[Intent
         )
         for row in connection.execute(query)
     ]
+
+
+def changes_files(connection: Connection, key: ChainKey) -> bool:
+    """Say whether files of a chain's points are to be changed or removed."""
+    return any(isinstance(each.work, _CHANGING) for each in standing(connection, key))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,15 +12,28 @@ from urllib.parse import urlsplit
 from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
 from holdfast.engine.libvirt_connection import Account, LibvirtConnection, connected
 from holdfast.engine.libvirt_host import list_machines, probe_host
+from holdfast.engine.libvirt_instant import (
+    discard_machine,
+    move_to_own_storage,
+    stop_moving,
+)
 from holdfast.engine.libvirt_replica import (
     Standby,
     define_standby,
     ensure_free,
     remove_standby,
 )
+from holdfast.engine.libvirt_restore import (
+    RestorePlan,
+    finish_in_place,
+    machine_disks,
+    restore_in_place,
+    restore_machine,
+)
 from holdfast.engine.libvirt_tidy import release_checkpoints
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
+from holdfast.engine.restored_files import Ledger, WholeFile
 from holdfast.server.platform import HostAccess, HostFacts, HostMachine
 
 # Their hosts see this machine's files under the same path.
@@ -76,6 +89,66 @@ class LibvirtPlatform:
         """Delete all checkpoints of a chain on a machine."""
         async with connected(access.uri, account=_account(access)) as connection:
             await release_checkpoints(connection, uuid, chain)
+
+    async def restore(
+        self,
+        access: HostAccess,
+        plan: RestorePlan,
+        on_progress: ProgressCallback,
+        ledger: Ledger,
+    ) -> None:
+        """Make a new machine of a point."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            await restore_machine(connection, plan, on_progress, ledger)
+
+    async def restore_in_place(
+        self,
+        access: HostAccess,
+        plan: RestorePlan,
+        on_progress: ProgressCallback,
+        ledger: Ledger,
+    ) -> None:
+        """Bring a machine back over itself."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            await restore_in_place(connection, plan, on_progress, ledger)
+
+    async def finish_in_place(
+        self, access: HostAccess, plan: RestorePlan, files: Sequence[WholeFile]
+    ) -> None:
+        """Finish a restore in place that a crash interrupted."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            await finish_in_place(connection, plan, files)
+
+    async def machine_disks(self, access: HostAccess, uuid: str) -> Mapping[str, str] | None:
+        """Return the file of each disk of a machine by target, or None when there is no machine."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            return await machine_disks(connection, uuid)
+
+    async def move_to_own_storage(
+        self,
+        access: HostAccess,
+        uuid: str,
+        files: Sequence[Path],
+        token: str,
+        on_progress: ProgressCallback,
+    ) -> None:
+        """Let a machine that runs from its point need that no more."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            await move_to_own_storage(connection, uuid, files, token, on_progress)
+
+    async def stop_moving(
+        self, access: HostAccess, uuid: str, files: Sequence[Path], token: str
+    ) -> None:
+        """Stop the moving of a machine that a crash has left going on."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            await stop_moving(connection, uuid, files, token)
+
+    async def discard(
+        self, access: HostAccess, uuid: str, files: Sequence[Path], token: str
+    ) -> None:
+        """Take a machine away that runs from its point."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            await discard_machine(connection, uuid, files, token)
 
     def connected(self, access: HostAccess) -> AbstractAsyncContextManager[LibvirtConnection]:
         """Open a connection to a host for the time of a block."""

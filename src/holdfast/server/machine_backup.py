@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
-from holdfast.engine.files import FilesPlan, FilesResult
+from holdfast.engine.files import FilesPlan, FilesResult, ResticRepository
 from holdfast.engine.image import ImagePlan, ImageResult, back_up_image, inspect
 from holdfast.engine.progress import Progress, ProgressCallback
+from holdfast.engine.qemu_image import Storing
 from holdfast.engine.repository import folder_name
-from holdfast.server import journal, points, sessions
+from holdfast.engine.script import Script, around
+from holdfast.server import fulls, journal, points, sessions
 from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.health import Findings
+from holdfast.server.job_options import JobOptions, ScriptOption
 from holdfast.server.journal import ChainKey, Intent, MakeImage, MakeSnapshot, Work
+from holdfast.server.keeping import Policy
 from holdfast.server.manifest import Manifest, write_manifest
 from holdfast.server.names import image_file_name
 from holdfast.server.repositories import BackupPlace
+from holdfast.server.retention import Rules
 from holdfast.server.session_state import Result
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
+
+_RESTIC_COMPRESSION = {"none": "off", "zstd": "auto", "max": "max"}
 
 
 @dataclass(frozen=True)
@@ -37,8 +47,37 @@ class SessionPlan:
     job_name: str
     job_kind: str
     retention: int
+    retention_days: int | None
+    options: JobOptions
     place: BackupPlace
     machines: tuple[Machine, ...]
+    #: Whether the backup is checked first, and whether that is all there is to do.
+    begun: int = 0
+    checking: bool = False
+    only_checking: bool = False
+    findings: dict[ChainKey, Findings] = field(default_factory=dict)
+    #: For machines that must not be backed up at the same time.
+    turns: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def all_checked(self) -> bool:
+        """Whether the backup of every machine was checked, whatever was found."""
+        keys = {
+            ChainKey.of(self.place.backup, machine.kind, machine.reference)
+            for machine in self.machines
+        }
+        return keys == self.findings.keys()
+
+    @property
+    def rules(self) -> Rules:
+        """What is kept of the machines, and how."""
+        policy = Policy(self.retention, self.retention_days, self.options.gfs)
+        return Rules(policy, self.options.synthetic_full, self.storing)
+
+    @property
+    def storing(self) -> Storing:
+        """How disks are brought into the repository."""
+        return Storing(self.options.compression != "none", self.options.bandwidth)
 
 
 @dataclass(frozen=True)
@@ -65,6 +104,7 @@ class MachineBackup:
         settlement: Settlement,
         plan: SessionPlan,
         machine: Machine,
+        remarks: Sequence[str] = (),
     ) -> None:
         self._store = store
         self._clock = clock
@@ -74,16 +114,36 @@ class MachineBackup:
         self._place = plan.place
         self._key = ChainKey.of(plan.place.backup, machine.kind, machine.reference)
         self._point = uuid4()
+        #: Bad news from before the backup: they make the result a warning.
+        self._remarks = list(remarks)
+        self._why_full: str | None = None
 
     async def run(self, on_progress: ProgressCallback) -> None:
         """Back the machine up. Raise EngineError with the reason if that fails."""
-        await self._store.write(lambda c: sessions.start_task(c, self._machine.task_session))
+        await self._store.write(lambda c: sessions.ensure_started(c, self._machine.task_session))
         # What cannot be settled now does not stand in the way of a backup: it is settled later.
         await self._settlement.settle_chain(self._key)
         parent = await self._newest_point()
+        await self._look_for_fulls()
         # Later than the last point, also when the clock was set back: order is told by it.
         created = max(milliseconds(self._clock.now()), parent.created + 1)
         await self._make_point(parent, created, on_progress)
+
+    async def _look_for_fulls(self) -> None:
+        """Find out whether the point is to be a full, whatever there is to build on."""
+        found = await self._store.read(
+            lambda c: fulls.why_full(
+                c,
+                self._place.backup,
+                self._machine.reference,
+                self._plan.options.active_full,
+                self._clock.now(),
+            )
+        )
+        if found is not None:
+            self._why_full, is_bad = found
+            if is_bad:
+                self._remarks.append(f"A full backup was taken, because {self._why_full}.")
 
     async def _make_point(
         self, parent: Parent, created: int, on_progress: ProgressCallback
@@ -92,6 +152,18 @@ class MachineBackup:
             await self._back_up_image(parent, created, on_progress)
         else:
             await self._back_up_directory(parent, created, on_progress)
+
+    def _scripts(self) -> AbstractAsyncContextManager[None]:
+        """Return the context in which the source is read, between the job's two scripts."""
+        environment = {
+            "HOLDFAST_MACHINE": self._machine.name,
+            "HOLDFAST_SOURCE": self._machine.path,
+            "HOLDFAST_POINT": str(self._point),
+        }
+        options = self._plan.options
+        return around(
+            script_of(options.before), script_of(options.after), environment, self._remarks
+        )
 
     async def _back_up_image(
         self, parent: Parent, created: int, on_progress: ProgressCallback
@@ -105,12 +177,14 @@ class MachineBackup:
         image_plan = ImagePlan(
             source=Path(machine.path),
             target=target,
-            parent=None if parent.path is None else place.path(parent.path),
+            parent=None if self._why_full or parent.path is None else place.path(parent.path),
             source_format=machine.format,
+            storing=self._plan.storing,
         )
         intent = await self._declare(MakeImage(path))
         try:
-            result = await back_up_image(image_plan, on_progress)
+            async with self._scripts():
+                result = await back_up_image(image_plan, on_progress)
             await write_manifest(target, self._image_manifest(created, parent, result))
             await self._store.write(
                 lambda c: self._record_image(c, intent, created, path, parent, result)
@@ -126,21 +200,39 @@ class MachineBackup:
         await asyncio.to_thread(place.folder)
         files = place.files()
         await files.ensure()
+        read_all = await self._healed(files)
         plan = FilesPlan(
             source=Path(self._machine.path),
             tag=str(self._point),
             host=self._plan.host,
             parent=parent.snapshot,
+            compression=_RESTIC_COMPRESSION[self._plan.options.compression],
+            rate_limit=self._plan.options.bandwidth,
+            read_all=read_all,
         )
         seen = LargestTotal(on_progress)
         intent = await self._declare(MakeSnapshot(self._point))
         try:
-            result = await files.back_up(plan, seen)
+            async with self._scripts():
+                result = await files.back_up(plan, seen)
             await self._store.write(lambda c: self._record_snapshot(c, intent, created, result))
         finally:
             if seen.total:
                 await self._note_size(seen.total)
             await self._settlement.try_settle(intent)
+
+    async def _healed(self, files: ResticRepository) -> bool:
+        """Take damaged data out of a restic repository; say whether there may have been any."""
+        findings = self._plan.findings.get(self._key)
+        if findings is not None and findings.problems:
+            packs = findings.packs
+        elif self._why_full is not None:
+            packs = await files.damaged_packs()
+        else:
+            return False
+        # What is damaged must not be taken for there: it would be missing in this point, too.
+        await files.set_aside(packs)
+        return True
 
     def _record_image(
         self,
@@ -185,8 +277,9 @@ class MachineBackup:
     def _complete(
         self, connection: Connection, intent: Intent, total_size: int, notes: tuple[str, ...]
     ) -> None:
-        result = Result.WARNING if notes else Result.SUCCESS
-        self._end_task(connection, intent, total_size, result, " ".join(notes))
+        noted = (*self._remarks, *notes)
+        result = Result.WARNING if noted else Result.SUCCESS
+        self._end_task(connection, intent, total_size, result, " ".join(noted))
 
     def _end_task(
         self, connection: Connection, intent: Intent, total_size: int, result: Result, reason: str
@@ -244,6 +337,11 @@ class MachineBackup:
     async def _note_size(self, size: int) -> None:
         task = self._machine.task_session
         await self._store.write(lambda c: sessions.set_total_size(c, task, size))
+
+
+def script_of(option: ScriptOption | None) -> Script | None:
+    """Return a job's script as the engine wants it."""
+    return None if option is None else Script(Path(option.path), float(option.seconds))
 
 
 class LargestTotal:

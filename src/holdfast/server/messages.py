@@ -21,6 +21,10 @@ server's memory, and is gone when that restarts:
 - ``GET /mounts/<uid>/content?path=<path>`` → the file's bytes, as a stream; an answer that ends
   before its Content-Length was cut short
 
+Machines that run from their restore point are asked about at their backup server, too:
+
+- ``GET /instant-recoveries`` → list of `InstantRecovery`, oldest first
+
 The catalog of files is asked in the same way, whether the repository is at hand or not:
 ``GET /catalog/<point>/entry`` and ``GET /catalog/<point>/entries``.
 
@@ -53,6 +57,7 @@ from holdfast.server.job_specification import (
     Linked,
     Retry,
 )
+from holdfast.server.restore_specification import InstantSpecification, RestoreSpecification
 from holdfast.server.schedule import (
     AfterJob,
     Continuously,
@@ -79,6 +84,8 @@ __all__ = [
     "Hours",
     "Included",
     "Information",
+    "InstantRecovery",
+    "InstantSpecification",
     "JobEdit",
     "JobSpecification",
     "Linked",
@@ -89,6 +96,7 @@ __all__ = [
     "Outcome",
     "Periodically",
     "Refusal",
+    "RestoreSpecification",
     "Retry",
     "Schedule",
 ]
@@ -141,6 +149,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     stop-job                 job
     retry-job                job
     sync-job                 copy job
+    check-job                job             (every file in its backup is read)
     clone-job                job             name, description, repository (UUID); all optional
     toggle-schedule          job
     delete-job               job
@@ -165,12 +174,17 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     edit-host                host            a `HostEdit` as JSON
     remove-host              host
     rescan-host              host, or -      (all of them)
-    restore-machine          machine point   new_name (beside the original) or overwrite; power_on
+    restore-machine          machine point   new_name (beside the original) or overwrite; power_on;
+                                             of a host's also host, folder, new_identifiers, disks,
+                                             and format for plain files
     mount-point              machine point
     restore-file             mount           path; download, or overwrite (in the original place)
     browse-catalog           machine point
     restore-catalog-file     machine point   path (in the catalog); overwrite
     stop-restore             restore session
+    start-instant-recovery   machine point   host, new_name, folder, new_identifiers; all optional
+    migrate-instant-recovery instant recovery
+    discard-instant-recovery instant recovery
     failover-point           replica point
     failover                 replica         (to its newest point)
     planned-failover         replica         seconds for the guest to shut down; force
@@ -222,6 +236,25 @@ class MountedPoint(msgspec.Struct, frozen=True, kw_only=True):
     uid: UUID
     point: UUID
     number: int
+
+
+class InstantRecovery(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine, of that `name` and `uuid` on its host, that runs from its restore point.
+
+    `state` is Starting, Running, Migrating (to its own storage) or Discarding; `session` is the
+    restore session that is at it, `progress` how far that is, in percent.
+    """
+
+    uid: UUID
+    point: UUID
+    host: UUID
+    host_name: str
+    name: str
+    uuid: str
+    state: str
+    created: int
+    session: UUID | None
+    progress: int | None
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

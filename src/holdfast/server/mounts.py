@@ -24,11 +24,12 @@ from holdfast.engine.browser import Browser
 from holdfast.engine.guest_disk import GuestDisk
 from holdfast.engine.guest_snapshot import GuestSnapshot
 from holdfast.server.chain_locks import ChainLocks, share_soon
+from holdfast.server.hosted_points import disk_paths
 from holdfast.server.journal import ChainKey
 from holdfast.server.publish import is_replicated
 from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import Repositories
-from holdfast.server.restore_plan import point_row
+from holdfast.server.restore_plan import point_row, refuse_damaged
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class Mounts:
                 f"{limits.greatest} restore points are mounted already. Release one first."
             )
         row = await self._store.read(lambda c: point_row(c, point))
+        refuse_damaged(row)
         if len(self.of(row.uid)) >= limits.greatest_per_point:
             raise RefusedError(
                 f"This restore point is mounted {limits.greatest_per_point} times already. "
@@ -195,7 +197,8 @@ class Mounts:
                 held.push_async_callback(
                     asyncio.to_thread, shutil.rmtree, folder, ignore_errors=True
                 )
-                browser = await GuestDisk.open(place.path(row.path), folder)
+                paths = await self._store.read(lambda c: disk_paths(c, row))
+                browser = await GuestDisk.open([place.path(path) for path in paths], folder)
             else:
                 root = PurePath(row.source_path).name or row.display_name
                 browser = GuestSnapshot(place.files(), row.snapshot_id, root)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 from holdfast.server import copy_links, job_edit, jobs, sessions, tables
 from holdfast.server.clock import milliseconds
 from holdfast.server.job_lookup import job_in_use, running_session
+from holdfast.server.job_options import BACKUP_KINDS
 from holdfast.server.job_schedules import toggle_schedule
 from holdfast.server.job_specification import (
     CloneSpecification,
@@ -28,7 +29,7 @@ from holdfast.server.part_backup import OneOffSpecification, begin_one_off, begi
 from holdfast.server.publish import job_session_type, row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.session_start import begin_retry, begin_session
-from holdfast.server.session_state import JobSessionState
+from holdfast.server.session_state import Cause, JobSessionState
 
 T = TypeVar("T")
 
@@ -78,6 +79,17 @@ def _sync_job(connection: Connection, command: Command, now: datetime) -> Done:
     if not is_copy(job.kind):
         raise RefusedError(f'Job "{job.name}" is no copy job. It can be started.')
     return _start_job(connection, command, now)
+
+
+def _check_job(connection: Connection, command: Command, now: datetime) -> Done:
+    job = job_in_use(connection, command.target)
+    if job.kind not in BACKUP_KINDS:
+        raise RefusedError(
+            f'Job "{job.name}" is of kind {job.kind}. What can be checked are the backups of jobs '
+            f"of kind {' and '.join(BACKUP_KINDS)}."
+        )
+    session = begin_session(connection, command.target, milliseconds(now), Cause.CHECK)
+    return _launched(connection, session)
 
 
 def _retry_job(connection: Connection, command: Command, now: datetime) -> Done:
@@ -199,6 +211,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "start-job": _start_job,
     "stop-job": _stop_job,
     "retry-job": _retry_job,
+    "check-job": _check_job,
     "clone-job": _clone_job,
     "toggle-schedule": _toggle_schedule,
     "delete-job": _delete_job,

@@ -5,9 +5,10 @@ The engine answers it over libvirt; nothing else here knows how a host is reache
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
@@ -15,8 +16,10 @@ import msgspec
 from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_replica import Standby
+from holdfast.engine.libvirt_restore import RestorePlan
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
+from holdfast.engine.restored_files import Ledger, WholeFile
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,52 @@ class Platform(Protocol):
 
     async def release(self, access: HostAccess, uuid: str, chain: str) -> None:
         """Delete all checkpoints of a chain on a machine, since the chain has ended."""
+
+    async def restore(
+        self,
+        access: HostAccess,
+        plan: RestorePlan,
+        on_progress: ProgressCallback,
+        ledger: Ledger,
+    ) -> None:
+        """Make a new machine of a point; see `libvirt_restore.restore_machine`."""
+
+    async def restore_in_place(
+        self,
+        access: HostAccess,
+        plan: RestorePlan,
+        on_progress: ProgressCallback,
+        ledger: Ledger,
+    ) -> None:
+        """Bring a machine back over itself; see `libvirt_restore.restore_in_place`."""
+
+    async def finish_in_place(
+        self, access: HostAccess, plan: RestorePlan, files: Sequence[WholeFile]
+    ) -> None:
+        """Finish what a crash interrupted; see `libvirt_restore.finish_in_place`."""
+
+    async def machine_disks(self, access: HostAccess, uuid: str) -> Mapping[str, str] | None:
+        """Return the file of each disk of a machine by target, or None when there is no machine."""
+
+    async def move_to_own_storage(
+        self,
+        access: HostAccess,
+        uuid: str,
+        files: Sequence[Path],
+        token: str,
+        on_progress: ProgressCallback,
+    ) -> None:
+        """Let a machine need its point no more; see `libvirt_instant.move_to_own_storage`."""
+
+    async def stop_moving(
+        self, access: HostAccess, uuid: str, files: Sequence[Path], token: str
+    ) -> None:
+        """Stop what a crash left going on; see `libvirt_instant.stop_moving`."""
+
+    async def discard(
+        self, access: HostAccess, uuid: str, files: Sequence[Path], token: str
+    ) -> None:
+        """Take a machine away that runs from its point; see `libvirt_instant.discard_machine`."""
 
     def connected(self, access: HostAccess) -> AbstractAsyncContextManager[LibvirtConnection]:
         """Open a connection to a host for the time of a block; see `libvirt_connection`."""

@@ -1,4 +1,4 @@
-"""Carries out the plan of a restore: a machine's disk, or files of a directory."""
+"""Carries out the plan of a restore: a machine's disk, files of a directory, a host's machine."""
 
 from __future__ import annotations
 
@@ -7,21 +7,31 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Row
 
-from holdfast.engine.durability import sha256_of
-from holdfast.engine.errors import ChainBroken
-from holdfast.engine.failures import reading_failure
 from holdfast.engine.guest_snapshot import GuestSnapshot
 from holdfast.engine.image import inspect, restore_image
-from holdfast.engine.image_chain import backup_files
 from holdfast.engine.progress import Phases, Progress, ProgressCallback
 from holdfast.engine.tree_restore import restore_into_tree
-from holdfast.server import tables
 from holdfast.server.chain_locks import ChainLocks, share_soon
+from holdfast.server.hosted_restore import HostedRestore
+from holdfast.server.instant_recoveries import InstantRecoveries
 from holdfast.server.journal import ChainKey
+from holdfast.server.point_files import verify
+from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
+from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import BackupPlace, Repositories
-from holdfast.server.restore_plan import Plan, RestoreFiles, RestoreMachine, point_row
+from holdfast.server.restore_plan import (
+    DiscardInstant,
+    MigrateInstant,
+    Plan,
+    RestoreDisks,
+    RestoreFiles,
+    RestoreHosted,
+    RestoreMachine,
+    point_row,
+)
+from holdfast.server.session_state import JobSessionState
 from holdfast.server.store import Store
 
 # Checking the backup files : writing the disk.
@@ -31,10 +41,19 @@ _WEIGHTS = (30, 70)
 class PointRestore:
     """Restores what points hold. Merges wait for it."""
 
-    def __init__(self, store: Store, repositories: Repositories, locks: ChainLocks) -> None:
+    def __init__(
+        self,
+        store: Store,
+        repositories: Repositories,
+        locks: ChainLocks,
+        hosted: HostedRestore,
+        instant: InstantRecoveries,
+    ) -> None:
         self._store = store
         self._repositories = repositories
         self._locks = locks
+        self._hosted = hosted
+        self._instant = instant
 
     async def run(self, session: UUID, plan: Plan, on_progress: ProgressCallback) -> str:
         """Carry a plan out; return what is to be noted about it, if anything.
@@ -42,16 +61,38 @@ class PointRestore:
         Raise RefusedError when the point is gone, EngineError with the reason for a failure; then,
         and when cancelled, nothing of it is left.
         """
+        if isinstance(plan, MigrateInstant | DiscardInstant):
+            return await self._instant.run(plan, on_progress)
         row = await self._store.read(lambda c: point_row(c, plan.point))
         place = await self._repositories.place_of(row.backup_uid)
         await asyncio.to_thread(place.repository.ensure_available)
         async with self._locks.files.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
             # Retention may have taken it, or merged its file, while we waited.
             row = await self._store.read(lambda c: point_row(c, plan.point))
-            if isinstance(plan, RestoreMachine):
-                await self._machine(place, row, plan, on_progress)
-                return plan.note
-            return await self._files(session, place, row, plan)
+            match plan:
+                case RestoreMachine():
+                    await self._machine(place, row, plan, on_progress)
+                    return plan.note
+                case RestoreFiles():
+                    return await self._files(session, place, row, plan)
+                case RestoreHosted() | RestoreDisks():
+                    return await self._hosted.run(session, place, row, plan, on_progress)
+
+    async def put_right(self, session: Row[Any], plan: Plan, on_progress: ProgressCallback) -> str:
+        """Put right what a crash left of a restore of a machine of a host, or go on with it.
+
+        Return what is to be noted, or raise EngineError or RefusedError with the reason for a
+        failure.
+        """
+        match plan:
+            case RestoreHosted() | RestoreDisks():
+                return await self._hosted.put_right(session.uid, plan, session.ledger)
+            case MigrateInstant() | DiscardInstant():
+                stopping = session.state == JobSessionState.STOPPING
+                stopped = session.failure_message if stopping else None
+                return await self._instant.put_right(plan, on_progress, stopped)
+            case _:
+                raise RefusedError(STOPPED_UNEXPECTEDLY)
 
     async def true_names(self, point: UUID, parts: tuple[str, ...]) -> tuple[str, ...]:
         """Given a path in a directory's point as it is shown, return the names restic knows.
@@ -81,12 +122,8 @@ class PointRestore:
     ) -> None:
         image, target = place.path(row.path), Path(plan.target)
         phases = Phases(on_progress, _WEIGHTS)
-        known = await self._store.read(lambda c: _recorded_files(c, row.backup_uid))
-        await _verify(
-            await asyncio.to_thread(backup_files, image),
-            {place.path(file.path): file for file in known},
-            phases,
-        )
+        if not plan.force:
+            await verify(self._store, place, [image], phases.phase(0))
         written = phases.phase(1)
 
         def advance(progress: Progress) -> None:
@@ -110,40 +147,8 @@ class PointRestore:
         return "" if path.name == wanted else f"{wanted} is there already; restored as {path.name}."
 
 
-async def _verify(files: list[Path], known: dict[Path, Row[Any]], phases: Phases) -> None:
-    """Compare each file that a restore reads with its checksum in the catalog.
-
-    Raise ChainBroken naming the first that is not as it was when it was written.
-    """
-    unknown = [file for file in files if file not in known]
-    if unknown:
-        raise ChainBroken(f"The backup file {unknown[0]} is not in the catalog of this server.")
-    total = sum(known[file].file_size for file in files) or 1
-    advance, done = phases.phase(0), 0
-
-    def note(read: int) -> None:
-        advance((done + read) / total)
-
-    for file in files:
-        try:
-            digest = await sha256_of(file, note)
-        except OSError as error:
-            raise reading_failure(error, file) from error
-        if digest != known[file].sha256:
-            raise ChainBroken(
-                f"The backup file {file} is damaged: its checksum is not the one it was "
-                "written with. Nothing was restored."
-            )
-        done += known[file].file_size
-
-
 async def _format_of(target: Path) -> str:
     """Return the format that a disk image under this name is expected to have."""
     if await asyncio.to_thread(target.is_file):
         return (await inspect(target, None)).format
     return "qcow2" if target.suffix.lower() == ".qcow2" else "raw"
-
-
-def _recorded_files(connection: Connection, backup: UUID) -> list[Row[Any]]:
-    file = tables.backup_file
-    return list(connection.execute(select(file).where(file.c.backup_uid == backup)))

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, u
 
 from holdfast.engine.chain import Chain, ChainPoint
 from holdfast.engine.image import ImageResult, MergeResult
+from holdfast.engine.image_rebuild import Rebuilt
 from holdfast.server import tables
 from holdfast.server.publish import (
     publish_backup,
@@ -253,6 +254,30 @@ def record_merge(connection: Connection, full: UUID, increment: UUID, result: Me
     point = tables.machine_point
     for uid in connection.scalars(select(point.c.uid).where(holds(increment))).all():
         publish_machine_point(connection, uid)
+
+
+def record_rebuilt(connection: Connection, uid: UUID, onto: UUID | None, result: Rebuilt) -> None:
+    """Record that a backup file was written anew, on another file or as a full."""
+    file = tables.backup_file
+    connection.execute(
+        update(file)
+        .where(file.c.uid == uid)
+        .values(
+            parent_uid=onto,
+            file_size=result.file_size,
+            data_size=result.data_size,
+            sha256=result.sha256,
+        )
+    )
+    publish_backup_file(connection, uid)
+    point = tables.machine_point
+    for holder in connection.scalars(select(point.c.uid).where(holds(uid))).all():
+        publish_machine_point(connection, holder)
+
+
+def show_point(connection: Connection, uid: UUID) -> None:
+    """Show a machine's point again, since something about it has changed."""
+    publish_machine_point(connection, uid)
 
 
 def merged_data_size(full: Row[Any], increment: Row[Any]) -> int:

@@ -195,6 +195,8 @@ def publish_machine_point(connection: Connection, uid: UUID) -> None:
         "Algorithm": "Full" if full else "Incremental",
         "PointType": "Full" if full else "Increment",
         "HierarchyObjRef": row.reference,
+        "Damaged": row.damaged,
+        "KeptFor": row.kept_for,
     }
     if (replica := _replica_with(connection, row)) is not None:
         del values["HierarchyObjRef"]
@@ -208,7 +210,7 @@ def publish_machine_point(connection: Connection, uid: UUID) -> None:
             "VmRestorePoint",
             uid,
             session_name(row.display_name, row.created),
-            values,
+            _present(values),
             {"restore_point": row.restore_point_uid, "backup_file": row.backup_file_uid},
         ),
     )

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, select
 from holdfast.server import tables
 from holdfast.server.copy_links import JOBS, REPOSITORIES, RESOURCES, links_of, resource_of
 from holdfast.server.hierarchy import publish_item
+from holdfast.server.job_options import Gfs, decode_options
 from holdfast.server.job_roles import EXCLUDED, FOUND, INCLUDED
 from holdfast.server.job_specification import IMMEDIATE_COPY, REPLICA, is_copy
 from holdfast.server.outbox import Resource, publish, withdraw
@@ -82,6 +83,10 @@ def _job_values(job: Row[Any]) -> dict[str, Any]:
         "RepositoryUid": job.repository_uid,
         "RetainedPoints": job.retention,
     }
+    if job.retention_days is not None:
+        values["RetainedDays"] = job.retention_days
+    if job.options is not None:
+        values["Options"] = job.options
     if job.next_run is not None:
         values["NextRun"] = job.next_run
     return values
@@ -110,8 +115,36 @@ def _backup_info(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:
             "Includes": _includes(job, objects),
             "SimpleRetentionPolicy": {
                 "RetainCycles": job.retention,
-                "RetainDaysToKeep": 0,
-                "RetainLimitType": "Cycles",
+                "RetainDaysToKeep": job.retention_days or 0,
+                "RetainLimitType": "Cycles" if job.retention_days is None else "Days",
+            },
+            **_long_retention(decode_options(job.options).gfs),
+        }
+    }
+
+
+def _long_retention(gfs: Gfs | None) -> dict[str, Any]:
+    """Return what is kept for weeks, months and years, as the API shows it; nothing for nothing."""
+    if gfs is None:
+        return {}
+    weekly, monthly, yearly = gfs.weekly, gfs.monthly, gfs.yearly
+    return {
+        "GfsRetentionPolicy": {
+            "Enabled": True,
+            "Weekly": {
+                "Enabled": weekly is not None,
+                "RetentionPeriod": weekly.keep if weekly else 0,
+                "SelectedDay": weekly.day if weekly else "Sunday",
+            },
+            "Monthly": {
+                "Enabled": monthly is not None,
+                "RetentionPeriod": monthly.keep if monthly else 0,
+                "SelectedWeek": monthly.week if monthly else "First",
+            },
+            "Yearly": {
+                "Enabled": yearly is not None,
+                "RetentionPeriod": yearly.keep if yearly else 0,
+                "SelectedMonth": yearly.month if yearly else "January",
             },
         }
     }

@@ -7,6 +7,7 @@ defined after it is recorded, so that it never points to files that are being ma
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -52,8 +53,9 @@ class HostedReplication(HostedBackup):
         plan: SessionPlan,
         machine: Machine,
         keys: Path,
+        remarks: Sequence[str] = (),
     ) -> None:
-        super().__init__(store, clock, settlement, hosts, plan, machine)
+        super().__init__(store, clock, settlement, hosts, plan, machine, remarks)
         self._keys = keys
         self._result: MachineResult | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from holdfast.server.journal import ChainKey
 from holdfast.server.keys import Keys
 from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import BackupPlace, Repositories
+from holdfast.server.restore_plan import refuse_damaged
 from holdfast.server.store import Store
 
 
@@ -48,18 +49,26 @@ class Restore:
         target: Path,
         *,
         image_format: str = "raw",
+        force: bool = False,
+        disks: Collection[str] = (),
         on_progress: ProgressCallback = ignore_progress,
     ) -> list[Restored]:
         """Restore a point to `target`; return what was restored.
 
         With the point of one machine, `target` is the file, or the directory, to be made. With a
         restore point, it is a folder that gets one of them for each machine. Nothing that exists
-        is overwritten. Raise RefusedError for an unknown point, EngineError when a file of it is
+        is overwritten. Of a machine of a host, `disks` are those wanted; without any, all are, and
+        its definition. Raise RefusedError for an unknown point, or one that is known to be damaged
+        without `force`; EngineError when a file of it is
         missing or damaged, or the target cannot be written.
         """
         rows = await self._store.read(lambda connection: _machine_points(connection, uid))
+        for row in rows:
+            refuse_damaged(row, force=force)
         if len(rows) == 1 and rows[0].uid == uid:
-            return [await self._one(rows[0], target, image_format, on_progress)]
+            return [await self._one(rows[0], target, image_format, on_progress, disks)]
+        if disks:
+            raise RefusedError("Disks can be chosen of the point of one machine alone.")
         await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
         restored = []
         for row, name in zip(rows, _names(rows, image_format), strict=True):
@@ -67,8 +76,17 @@ class Restore:
         return restored
 
     async def _one(
-        self, row: Row[Any], target: Path, image_format: str, on_progress: ProgressCallback
+        self,
+        row: Row[Any],
+        target: Path,
+        image_format: str,
+        on_progress: ProgressCallback,
+        disks: Collection[str] = (),
     ) -> Restored:
+        if disks and row.detail is None:
+            raise RefusedError(
+                f'"{row.display_name}" is no machine of a host with disks to choose.'
+            )
         place = await self._repositories.place_of(row.backup_uid)
         await asyncio.to_thread(place.repository.ensure_available)
         async with self._locks.files.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
@@ -77,7 +95,7 @@ class Restore:
             if row.snapshot_id is not None:
                 await place.files().restore(row.snapshot_id, target)
             elif row.detail is not None:
-                await self._machine(row, place, target, image_format, on_progress)
+                await self._machine(row, place, target, image_format, on_progress, disks)
             else:
                 image = place.path(row.path)
                 await restore_image(image, target, on_progress, format=image_format)
@@ -90,10 +108,18 @@ class Restore:
         target: Path,
         image_format: str,
         on_progress: ProgressCallback,
+        wanted: Collection[str],
     ) -> None:
         """Restore a machine of a host to a new directory: its disks, its definition, its NVRAM."""
         disks = await self._store.read(lambda c: hosted_points.disks_of(c, row.uid))
         small = await self._store.read(lambda c: hosted_points.small_files(c, row.uid))
+        if wanted:
+            held = [disk.target for disk in disks]
+            if missing := sorted(set(wanted) - set(held)):
+                raise RefusedError(
+                    f'"{row.display_name}" has the disks {", ".join(held)}, not {missing[0]}.'
+                )
+            disks, small = [disk for disk in disks if disk.target in wanted], []
         try:
             await asyncio.to_thread(target.mkdir, parents=True)
         except OSError as error:
@@ -137,6 +163,8 @@ async def restore_point(
     target: Path,
     *,
     image_format: str = "raw",
+    force: bool = False,
+    disks: Collection[str] = (),
     on_progress: ProgressCallback = ignore_progress,
 ) -> list[Restored]:
     """As `Restore.point`, given a server's directory. The server itself may run or not."""
@@ -144,7 +172,14 @@ async def restore_point(
     store = await Store.open(sqlite_url(directory / "server.sqlite"))
     try:
         restore = Restore(store, Repositories(store, keys), ChainLocks())
-        return await restore.point(uid, target, image_format=image_format, on_progress=on_progress)
+        return await restore.point(
+            uid,
+            target,
+            image_format=image_format,
+            force=force,
+            disks=disks,
+            on_progress=on_progress,
+        )
     finally:
         await store.close()
 

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
+import msgspec
+from sqlalchemy import Connection, Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.engine.durability import remove_durably
 from holdfast.engine.errors import EngineError
-from holdfast.engine.progress import Progress
+from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.engine.tree_restore import remove_staging
-from holdfast.server import restore_sessions
+from holdfast.server import restore_sessions, tables
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.job_runner import UNEXPECTED
 from holdfast.server.point_restore import PointRestore
+from holdfast.server.publish import row_of
+from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
 from holdfast.server.refusal import RefusedError
+from holdfast.server.restore_plan import Plan, is_instant
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
 _AT_ONCE = 2
-STOPPED_UNEXPECTEDLY = "The backup server stopped unexpectedly while this was running."
 
 
 class RestoreRunner:
@@ -38,10 +45,22 @@ class RestoreRunner:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._work: dict[UUID, asyncio.Task[str]] = {}
         self._supervisors: dict[UUID, asyncio.Task[None]] = {}
+        # Those that a crash interrupted, until they are put right.
+        self._interrupted: set[UUID] = set()
+        self._closing = False
 
     def launch(self, session: UUID) -> None:
         """Let a restore that was begun run. What becomes of it is in its row."""
-        work = asyncio.create_task(self._run(session), name=f"restore {session}")
+        self._begin(session, self._run(session))
+
+    async def resume(self) -> None:
+        """Put right, in the background, what a crash interrupted and `end_interrupted` left."""
+        for row in await self._store.read(restore_sessions.unfinished):
+            self._interrupted.add(row.uid)
+            self._begin(row.uid, self._put_right(row))
+
+    def _begin(self, session: UUID, running: Coroutine[None, None, str]) -> None:
+        work = asyncio.create_task(running, name=f"restore {session}")
         self._work[session] = work
         self._supervisors[session] = asyncio.create_task(self._supervise(session, work))
 
@@ -60,21 +79,26 @@ class RestoreRunner:
 
         def request(connection: Connection) -> None:
             for row in restore_sessions.unfinished(connection):
-                restore_sessions.request_stop(connection, row.uid, reason)
+                if row.uid not in self._interrupted:
+                    restore_sessions.request_stop(connection, row.uid, reason)
 
+        self._closing = True
         await self._store.write(request)
         for session in list(self._work):
             self.interrupt(session)
         await self.wait_until_idle()
         # One that was begun, but never launched, has nobody else to end it.
         for row in await self._store.read(restore_sessions.unfinished):
-            await self._end(row.uid, failure=reason)
+            if row.uid not in self._interrupted:
+                await self._end(row.uid, failure=reason)
 
     async def _supervise(self, session: UUID, work: asyncio.Task[str]) -> None:
         """See a restore to its end, whatever its work does. This task is never cancelled."""
         try:
             await asyncio.wait({work})
             self._work.pop(session, None)
+            if work.cancelled() and self._closing and session in self._interrupted:
+                return  # the next start goes on with it
             if work.cancelled():
                 await self._end(session, failure="The restore was stopped.")
             elif error := work.exception():
@@ -104,22 +128,36 @@ class RestoreRunner:
                 return
 
     async def _run(self, session: UUID) -> str:
-        async with self._slots:
+        row = await self._store.read(lambda c: row_of(c, tables.restore_session, session))
+        at_once = is_instant(msgspec.json.decode(row.plan, type=Plan))
+        # A machine that is to run again in seconds waits for no copies.
+        async with contextlib.nullcontext() if at_once else self._slots:
             plan = await self._store.write(lambda c: restore_sessions.start_working(c, session))
             if plan is None:
                 # Its row has the reason. What was never begun must not be told as done.
                 raise RefusedError("The restore was stopped.")
-            fractions = [0.0]
+            return await self._told(session, partial(self._restore.run, session, plan))
 
-            def note(progress: Progress) -> None:
-                fractions[0] = progress.fraction
+    async def _put_right(self, row: Row[Any]) -> str:
+        await self._store.write(lambda c: restore_sessions.start_working(c, row.uid))
+        plan = msgspec.json.decode(row.plan, type=Plan)
+        return await self._told(row.uid, partial(self._restore.put_right, row, plan))
 
-            publishing = asyncio.create_task(self._keep_publishing(session, fractions))
-            try:
-                return await self._restore.run(session, plan, note)
-            finally:
-                publishing.cancel()
-                await asyncio.gather(publishing, return_exceptions=True)
+    async def _told(
+        self, session: UUID, work: Callable[[ProgressCallback], Coroutine[None, None, str]]
+    ) -> str:
+        """Do some work of a session, whose progress is published meanwhile."""
+        fractions = [0.0]
+
+        def note(progress: Progress) -> None:
+            fractions[0] = progress.fraction
+
+        publishing = asyncio.create_task(self._keep_publishing(session, fractions))
+        try:
+            return await work(note)
+        finally:
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
 
     async def _keep_publishing(self, session: UUID, fractions: list[float]) -> None:
         """Publish the progress while it changes, until cancelled."""
@@ -139,9 +177,12 @@ async def end_interrupted(store: Store, clock: Clock) -> None:
     """End the restores that a crash interrupted, and remove what is left of them.
 
     Run on every start, before all else. A target that is away keeps its temporary, which nobody
-    takes for the whole; the session ends all the same.
+    takes for the whole; the session ends all the same. Those of machines of hosts, which may have
+    to wait for their host, are left to `RestoreRunner.resume`.
     """
     for row in await store.read(restore_sessions.unfinished):
+        if not row.temporary:
+            continue
         temporary = Path(row.temporary)
         try:
             if row.kind == "RestoreVm":

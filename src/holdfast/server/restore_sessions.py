@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
-from holdfast.server import tables
+from holdfast.server import instant_records, tables
 from holdfast.server.publish import row_of
 from holdfast.server.publish_restore import publish_restore_session
 from holdfast.server.refusal import RefusedError
-from holdfast.server.restore_plan import Plan, RestoreMachine, target_of, temporary_of
+from holdfast.server.restore_plan import Plan, RestoreFiles, target_of, temporary_of
 from holdfast.server.session_state import JobSessionState, Result, check_job_session
 
 
@@ -27,7 +27,7 @@ def begin(connection: Connection, plan: Plan, point: Row[Any], now: int) -> UUID
     connection.execute(
         insert(table).values(
             uid=uid,
-            kind="RestoreVm" if isinstance(plan, RestoreMachine) else "FileLevelRestore",
+            kind="FileLevelRestore" if isinstance(plan, RestoreFiles) else "RestoreVm",
             machine_point_uid=point.uid,
             job_uid=point.job_uid,
             job_name=point.job_name,
@@ -40,7 +40,7 @@ def begin(connection: Connection, plan: Plan, point: Row[Any], now: int) -> UUID
             failure_message="",
             plan=msgspec.json.encode(plan).decode(),
             target=target,
-            temporary=str(temporary_of(plan, uid)),
+            temporary=temporary_of(plan, uid),
         )
     )
     publish_restore_session(connection, uid)
@@ -93,6 +93,8 @@ def end(
         progress=row.progress if failure is not None else 100,
         failure_message=note if failure is None else failure,
     )
+    plan = msgspec.json.decode(row.plan, type=Plan)
+    instant_records.session_ended(connection, plan, failed=failure is not None)
 
 
 def unfinished(connection: Connection) -> list[Row[Any]]:

@@ -76,6 +76,12 @@ def start_task(connection: Connection, uid: UUID) -> None:
     )
 
 
+def ensure_started(connection: Connection, uid: UUID) -> None:
+    """Let a task session begin, unless it has."""
+    if row_of(connection, tables.task_session, uid).state == TaskSessionState.PENDING:
+        start_task(connection, uid)
+
+
 def set_total_size(connection: Connection, uid: UUID, total_size: int) -> None:
     """Note the size of a machine's disks, or of a directory's tree, in bytes, while it runs."""
     row = row_of(connection, tables.task_session, uid)

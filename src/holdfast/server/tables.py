@@ -67,7 +67,8 @@ managed_server = Table(
 )
 
 #: `kind` is a JobType. A deleted job keeps its row: its history and its backups name it. A one-off
-#: backup has a job that was never there: its row is deleted from the beginning.
+#: backup has a job that was never there: its row is deleted from the beginning. `options` are as
+#: in `job_options`, NULL for none; `checked` is when its backup was last checked whole.
 job = Table(
     "job",
     metadata,
@@ -87,6 +88,9 @@ job = Table(
     Column("retry_minutes", Integer, nullable=False, server_default=text("0")),
     Column("retry_at", BigInteger),
     Column("backup_window", Text),
+    Column("retention_days", Integer),
+    Column("options", Text),
+    Column("checked", BigInteger),
     Index(
         "ix_job_name_in_use",
         "name",
@@ -260,7 +264,8 @@ backup_file = Table(
 #: directory a snapshot. `reference` tells which points belong to the same machine; `copied_from`
 #: names the point that a copy was made of, also after that is gone. A machine of a host has a disk
 #: or more (`machine_disk`), of which the first is its backup file, and in `detail`, as JSON, what
-#: the engine needs to know of the point.
+#: the engine needs to know of the point. `damaged` says why it cannot be restored, as the last
+#: check found; `kept_for` for which periods (Weekly, Monthly, Yearly) it is kept, with commas.
 machine_point = Table(
     "machine_point",
     metadata,
@@ -277,6 +282,8 @@ machine_point = Table(
     Column("snapshot_id", String),
     Column("copied_from", Uuid),
     Column("detail", Text),
+    Column("damaged", Text),
+    Column("kept_for", String),
     Index("ix_machine_point_chain", "backup_uid", "reference", "created"),
     CheckConstraint("(backup_file_uid IS NULL) <> (snapshot_id IS NULL)", name="one_place"),
 )
@@ -427,7 +434,8 @@ guest_index = Table(
 
 #: A restore; `plan` is what it has to do. `machine_point_uid` names the point, also after retention
 #: has removed that. `target` is what it writes, `temporary` what a crash may leave of it: a file or
-#: a folder, never seen under its final name before it is whole.
+#: a folder, never seen under its final name before it is whole. For a machine of a host, `ledger`
+#: says as JSON what it has begun to write and to name, and `temporary` is empty.
 restore_session = Table(
     "restore_session",
     metadata,
@@ -447,6 +455,7 @@ restore_session = Table(
     Column("plan", Text, nullable=False),
     Column("target", Text, nullable=False),
     Column("temporary", Text, nullable=False),
+    Column("ledger", Text),
     # Two restores never write to the same place at once.
     Index(
         "ix_restore_session_running",
@@ -455,6 +464,25 @@ restore_session = Table(
         sqlite_where=text("state <> 'Stopped'"),
         postgresql_where=text("state <> 'Stopped'"),
     ),
+)
+
+#: A machine that runs from its restore point. While the row is there, no file of the point's chain
+#: is removed or merged. `uuid` is the machine's on the host, `state` an `InstantState`, `files`
+#: those that it is made with, as JSON. `machine_point_uid` names the point, which may be gone.
+instant_recovery = Table(
+    "instant_recovery",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("machine_point_uid", Uuid, nullable=False),
+    Column("backup_uid", ForeignKey("backup.uid"), nullable=False),
+    Column("chain", String, nullable=False),
+    Column("host_uid", ForeignKey("host.uid"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("uuid", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("files", Text, nullable=False),
+    Index("ix_instant_recovery_backup_uid_chain", "backup_uid", "chain"),
 )
 
 #: The outbox: the newest state of each resource, written with the rows it describes.

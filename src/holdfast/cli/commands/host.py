@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,11 +11,15 @@ from rich.console import Console
 from rich.table import Table
 
 from holdfast.cli.api_client import ApiClient, logged_on
-from holdfast.cli.commands.options import DataOption, setting
+from holdfast.cli.commands.options import (
+    DataOption,
+    PasswordFileOption,
+    PortOption,
+    ReadyFileOption,
+    settings_of,
+)
 from holdfast.cli.errors import BadInput
 from holdfast.cli.passwords import ADMINISTRATOR
-from holdfast.cli.settings import Settings
-from holdfast.cli.settings_loading import load
 
 application = typer.Typer(
     no_args_is_help=True,
@@ -32,9 +35,6 @@ _HOSTS = "/holdfast/v1/hosts"
 _UNLIMITED = 10_000
 
 _User = Annotated[str, typer.Option(help="Name of an administrator's account.")]
-_Port = Annotated[str | None, setting("http_port", metavar="PORT")]
-_ReadyFile = Annotated[Path | None, setting("ready_file", metavar="FILE")]
-_PasswordFile = Annotated[Path | None, setting("password_file", metavar="FILE")]
 _Host = Annotated[str, typer.Argument(metavar="HOST", help="Name, URI or UID of a host.")]
 
 
@@ -58,15 +58,15 @@ def add(
     ] = None,
     user: _User = ADMINISTRATOR,
     data: DataOption = None,  # noqa: ARG001 - these are read from the context
-    http_port: _Port = None,  # noqa: ARG001
-    ready_file: _ReadyFile = None,  # noqa: ARG001
-    password_file: _PasswordFile = None,  # noqa: ARG001
+    http_port: PortOption = None,  # noqa: ARG001
+    ready_file: ReadyFileOption = None,  # noqa: ARG001
+    password_file: PasswordFileOption = None,  # noqa: ARG001
 ) -> None:
     """Add the host at URI, if it answers."""
     wanted = {"uri": uri, "name": name, "description": description}
     optional = {"credentials": credentials, "staging": staging, "server": server}
     body = wanted | {key: value for key, value in optional.items() if value is not None}
-    with logged_on(_settings(context), user) as api:
+    with logged_on(settings_of(context), user) as api:
         before = {host["uid"] for host in _hosts(api)}
         api.have_done("POST", _HOSTS, body)
         for host in _hosts(api):
@@ -80,12 +80,12 @@ def list_hosts(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
     user: _User = ADMINISTRATOR,
     data: DataOption = None,  # noqa: ARG001 - these are read from the context
-    http_port: _Port = None,  # noqa: ARG001
-    ready_file: _ReadyFile = None,  # noqa: ARG001
-    password_file: _PasswordFile = None,  # noqa: ARG001
+    http_port: PortOption = None,  # noqa: ARG001
+    ready_file: ReadyFileOption = None,  # noqa: ARG001
+    password_file: PasswordFileOption = None,  # noqa: ARG001
 ) -> None:
     """List the hosts, with what was last found there."""
-    with logged_on(_settings(context), user) as api:
+    with logged_on(settings_of(context), user) as api:
         found = _hosts(api)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -102,13 +102,13 @@ def remove(
     host: _Host,
     user: _User = ADMINISTRATOR,
     data: DataOption = None,  # noqa: ARG001 - these are read from the context
-    http_port: _Port = None,  # noqa: ARG001
-    ready_file: _ReadyFile = None,  # noqa: ARG001
-    password_file: _PasswordFile = None,  # noqa: ARG001
+    http_port: PortOption = None,  # noqa: ARG001
+    ready_file: ReadyFileOption = None,  # noqa: ARG001
+    password_file: PasswordFileOption = None,  # noqa: ARG001
 ) -> None:
     """Remove a host, unless a job has something of it. Its restore points stay."""
-    with logged_on(_settings(context), user) as api:
-        found = _named(api, host)
+    with logged_on(settings_of(context), user) as api:
+        found = named_host(api, host)
         api.have_done("DELETE", f"{_HOSTS}/{found['uid']}")
     typer.echo(f"{found['name']} removed")
 
@@ -119,24 +119,17 @@ def rescan(
     host: _Host,
     user: _User = ADMINISTRATOR,
     data: DataOption = None,  # noqa: ARG001 - these are read from the context
-    http_port: _Port = None,  # noqa: ARG001
-    ready_file: _ReadyFile = None,  # noqa: ARG001
-    password_file: _PasswordFile = None,  # noqa: ARG001
+    http_port: PortOption = None,  # noqa: ARG001
+    ready_file: ReadyFileOption = None,  # noqa: ARG001
+    password_file: PasswordFileOption = None,  # noqa: ARG001
 ) -> None:
     """Look at a host now, and list its machines."""
-    with logged_on(_settings(context), user) as api:
-        path = f"{_HOSTS}/{_named(api, host)['uid']}"
+    with logged_on(settings_of(context), user) as api:
+        path = f"{_HOSTS}/{named_host(api, host)['uid']}"
         api.have_done("POST", f"{path}/rescan")
         machines = [each for each in api.get(path)["objects"] if each["type"] == "Vm"]
     for each in machines:
         typer.echo(f"{each['name']}\t{each['reference']}")
-
-
-def _settings(context: typer.Context) -> Settings:
-    return load({name: context.params[name] for name in context.params if name in _FROM_SETTINGS})
-
-
-_FROM_SETTINGS = frozenset({"data", "http_port", "ready_file", "password_file"})
 
 
 def _hosts(api: ApiClient) -> list[dict[str, Any]]:
@@ -144,7 +137,8 @@ def _hosts(api: ApiClient) -> list[dict[str, Any]]:
     return found
 
 
-def _named(api: ApiClient, text: str) -> dict[str, Any]:
+def named_host(api: ApiClient, text: str) -> dict[str, Any]:
+    """Given the name, URI or UID of a host, return it. Raise BadInput when there is none."""
     for host in _hosts(api):
         if text.casefold() in (host["name"].casefold(), host["uri"].casefold(), host["uid"]):
             return host

@@ -43,6 +43,15 @@ def server(
         str | None, setting("repositories", metavar="NAME=DIRECTORY,...")
     ] = None,
     ready_file: Annotated[Path | None, setting("ready_file", metavar="FILE")] = None,  # noqa: ARG001
+    concurrent_machines: Annotated[  # noqa: ARG001
+        str | None, setting("concurrent_machines", metavar="NUMBER")
+    ] = None,
+    concurrent_per_repository: Annotated[  # noqa: ARG001
+        str | None, setting("concurrent_per_repository", metavar="NUMBER")
+    ] = None,
+    concurrent_per_host: Annotated[  # noqa: ARG001
+        str | None, setting("concurrent_per_host", metavar="NUMBER")
+    ] = None,
     verbose: Annotated[bool | None, setting("verbose", "--verbose")] = None,  # noqa: ARG001
 ) -> None:
     """Start a backup server, for a manager in another place.

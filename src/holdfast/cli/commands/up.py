@@ -43,6 +43,15 @@ def up(
     mount_idle_minutes: Annotated[  # noqa: ARG001
         str | None, setting("mount_idle_minutes", metavar="MINUTES")
     ] = None,
+    concurrent_machines: Annotated[  # noqa: ARG001
+        str | None, setting("concurrent_machines", metavar="NUMBER")
+    ] = None,
+    concurrent_per_repository: Annotated[  # noqa: ARG001
+        str | None, setting("concurrent_per_repository", metavar="NUMBER")
+    ] = None,
+    concurrent_per_host: Annotated[  # noqa: ARG001
+        str | None, setting("concurrent_per_host", metavar="NUMBER")
+    ] = None,
     verbose: Annotated[bool | None, setting("verbose", "--verbose")] = None,  # noqa: ARG001
 ) -> None:
     """Start Holdfast: the API, a backup server and, the first time, two sample jobs."""

@@ -1,0 +1,222 @@
+"""The files that a machine's restore makes: all are whole before the first gets its name.
+
+What is about to be written, and what is about to be named, is told to a ledger first. After a crash
+at any moment the ledger says what is left to do: take everything away again (`take_back`), or
+finish the naming (`finish_naming`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from holdfast.engine.durability import (
+    discarded_on_exit,
+    partial_name,
+    publish,
+    remove_durably,
+    write_private,
+)
+from holdfast.engine.errors import EngineError
+from holdfast.engine.failures import writing_failure
+from holdfast.engine.image_lock import unchanged_while_read
+from holdfast.engine.image_restore import adopt_permissions, restore_image
+from holdfast.engine.libvirt_point import DiskPoint
+from holdfast.engine.progress import Phases, Progress, ProgressCallback
+from holdfast.engine.qemu_image import absolute, create_overlay_arguments, run_qemu_image
+
+_PURPOSE = "restored"
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """An empty layer on a disk of the point: what is written goes there, the point stays as is."""
+
+    disk: DiskPoint
+
+
+@dataclass(frozen=True, slots=True)
+class FileToBe:
+    """A file to be: a disk of the point, a layer on one, or small content."""
+
+    path: Path
+    format: str
+    source: DiskPoint | Overlay | bytes
+
+    @property
+    def partial(self) -> Path:
+        """Its temporary name."""
+        return partial_name(self.path, _PURPOSE)
+
+    @property
+    def target(self) -> str:
+        """Where the guest has the disk; empty for what is none."""
+        match self.source:
+            case DiskPoint():
+                return self.source.state.target
+            case Overlay():
+                return self.source.disk.state.target
+            case _:
+                return ""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeFile:
+    """A file that is whole and about to be named ``path``.
+
+    It is known again by its inode and the time it was last written, in nanoseconds: neither changes
+    with its name.
+    """
+
+    path: str
+    inode: int
+    written: int
+
+
+class Ledger(Protocol):
+    """Where a restore writes down what it is about to do, so that a crash can be put right."""
+
+    async def writing(self, paths: Sequence[str]) -> None:
+        """Files that are to have these names are about to be written under temporary ones."""
+
+    async def naming(self, files: Sequence[WholeFile]) -> None:
+        """These files are about to be named."""
+
+
+class NoLedger:
+    """The ledger of those who put nothing right after a crash."""
+
+    async def writing(self, paths: Sequence[str]) -> None:
+        """Note nothing."""
+
+    async def naming(self, files: Sequence[WholeFile]) -> None:
+        """Note nothing."""
+
+
+@contextlib.asynccontextmanager
+async def written(
+    folder: Path,
+    files: Sequence[FileToBe],
+    on_progress: ProgressCallback,
+    ledger: Ledger,
+    *,
+    overwrite: bool,
+) -> AsyncIterator[None]:
+    """Write all files and name them, for a block that makes use of them.
+
+    ``folder`` holds the point. With ``overwrite`` each takes the place of the one that is there.
+    Otherwise none may be there, and new ones are taken away again when the block fails.
+    """
+    made: list[Path] = []
+    await ledger.writing([str(file.path) for file in files])
+    async with discarded_on_exit(*(file.partial for file in files)):
+        try:
+            await _write(folder, files, on_progress)
+            await ledger.naming(await asyncio.to_thread(_whole_files, files))
+            for file in files:
+                await _name(file.partial, file.path, overwrite)
+                made.append(file.path)
+            yield
+        except BaseException:
+            if not overwrite:
+                for path in made:
+                    await remove_durably(path)
+            raise
+
+
+async def take_back(paths: Iterable[str], files: Iterable[WholeFile]) -> None:
+    """Take away what an interrupted restore has left: what was written, and what was named.
+
+    What somebody else has put there under the same name stays. Raise OSError.
+    """
+    for path in paths:
+        partial = partial_name(Path(path), _PURPOSE)
+        await remove_durably(partial)
+        await remove_durably(partial_name(partial))
+    for file in files:
+        if await asyncio.to_thread(_is_there, Path(file.path), file):
+            await remove_durably(Path(file.path))
+
+
+async def all_named(files: Sequence[WholeFile]) -> bool:
+    """Say whether all files of an interrupted restore have got their names."""
+    return await asyncio.to_thread(lambda: all(_is_there(Path(each.path), each) for each in files))
+
+
+async def finish_naming(files: Sequence[WholeFile]) -> None:
+    """Go on where an interrupted restore in place was naming its files.
+
+    Raise ImageInUse when a machine runs on a file that is to be replaced, or EngineError when one
+    of the new files is gone.
+    """
+    for file in files:
+        path, partial = Path(file.path), partial_name(Path(file.path), _PURPOSE)
+        if await asyncio.to_thread(_is_there, partial, file):
+            await _name(partial, path, True)
+        elif not await asyncio.to_thread(_is_there, path, file):
+            raise EngineError(f"{partial}, which was to become {path}, is gone.")
+
+
+def _whole_files(files: Sequence[FileToBe]) -> list[WholeFile]:
+    found = []
+    for file in files:
+        status = file.partial.lstat()
+        found.append(WholeFile(str(file.path), status.st_ino, status.st_mtime_ns))
+    return found
+
+
+def _is_there(path: Path, file: WholeFile) -> bool:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return (status.st_ino, status.st_mtime_ns) == (file.inode, file.written)
+
+
+async def _write(folder: Path, files: Sequence[FileToBe], on_progress: ProgressCallback) -> None:
+    disks = [file.source for file in files if isinstance(file.source, DiskPoint)]
+    sizes = [max(disk.state.virtual_size, 1) for disk in disks]
+    phases = Phases(on_progress, sizes or [1])
+    number = 0
+    for file in files:
+        if isinstance(file.source, bytes):
+            try:
+                await asyncio.to_thread(write_private, file.partial, file.source)
+            except OSError as error:
+                raise writing_failure(error, file.path) from error
+            continue
+        if isinstance(file.source, Overlay):
+            backing = absolute(folder / file.source.disk.file.name)
+            await run_qemu_image(
+                create_overlay_arguments(absolute(file.partial), backing, "qcow2"),
+                doing=f"Making {file.path}",
+                writing=file.partial,
+            )
+            continue
+        advance = phases.phase(number)
+        number += 1
+
+        def tell(progress: Progress, advance: Callable[[float], None] = advance) -> None:
+            advance(progress.fraction)
+
+        point = folder / file.source.file.name
+        await restore_image(point, file.partial, tell, format=file.format)
+
+
+async def _name(partial: Path, path: Path, overwrite: bool) -> None:
+    try:
+        if overwrite and await asyncio.to_thread(path.exists):
+            # A machine running on the old file would go on writing to it, unseen, after the rename.
+            with unchanged_while_read([path]):
+                await asyncio.to_thread(adopt_permissions, partial, path)
+                await publish(partial, path, overwrite=True)
+        else:
+            await publish(partial, path)
+    except FileExistsError as error:
+        raise EngineError(f"{path} exists already; it is not overwritten.") from error
+    except OSError as error:
+        raise writing_failure(error, path) from error

@@ -1,0 +1,211 @@
+"""Restores machines of hosts: to a host, in place, or their disks to files.
+
+What a restore is about to write and to name stands in its session's ledger before it is done, so
+that the next start of the server can take back, or bring to its end, what a crash interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection, Row, update
+
+from holdfast.engine.errors import HypervisorUnavailable
+from holdfast.engine.libvirt_point import MachinePoint
+from holdfast.engine.libvirt_restore import RestorePlan, restore_disks
+from holdfast.engine.progress import Phases, Progress, ProgressCallback
+from holdfast.engine.restored_files import WholeFile, all_named, finish_naming, take_back
+from holdfast.server import hosted_points, instant_records, tables
+from holdfast.server.hosts import Hosts
+from holdfast.server.point_files import verify, verify_sizes
+from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
+from holdfast.server.refusal import RefusedError
+from holdfast.server.repositories import BackupPlace, Repositories
+from holdfast.server.restore_plan import Hosted, RestoreDisks, RestoreHosted, point_row
+from holdfast.server.store import Store
+
+_LOGGER = logging.getLogger(__name__)
+
+# Checking the backup files : writing the disks.
+_WEIGHTS = (30, 70)
+_HOST_AGAIN_SECONDS = 30.0
+_COMPLETED = (
+    "The backup server stopped unexpectedly while this was running. What was restored is whole; "
+    "see whether it is powered on."
+)
+
+
+class _Noted(msgspec.Struct, frozen=True):
+    """What a session's ledger says: the names of the files to be, and which were about to be named.
+
+    `files` is None before all of them were whole.
+    """
+
+    paths: tuple[str, ...]
+    files: tuple[WholeFile, ...] | None = None
+
+
+class _SessionLedger:
+    """The ledger of a restore, in the row of its session."""
+
+    def __init__(self, store: Store, session: UUID, instant: UUID | None) -> None:
+        self._store = store
+        self._session = session
+        self._instant = instant
+        self._paths: tuple[str, ...] = ()
+
+    async def writing(self, paths: Sequence[str]) -> None:
+        """Files that are to have these names are about to be written under temporary ones."""
+        self._paths = tuple(paths)
+        await self._note(_Noted(self._paths))
+
+    async def naming(self, files: Sequence[WholeFile]) -> None:
+        """These files are about to be named."""
+        await self._note(_Noted(self._paths, tuple(files)))
+
+    async def _note(self, noted: _Noted) -> None:
+        def write(connection: Connection) -> None:
+            table = tables.restore_session
+            values = {"ledger": msgspec.json.encode(noted).decode()}
+            connection.execute(update(table).where(table.c.uid == self._session).values(values))
+            if self._instant is not None:
+                instant_records.note_files(connection, self._instant, noted.paths)
+
+        await self._store.write(write)
+
+
+class HostedRestore:
+    """The restores of machines of hosts."""
+
+    def __init__(self, store: Store, repositories: Repositories, hosts: Hosts) -> None:
+        self._store = store
+        self._repositories = repositories
+        self._hosts = hosts
+
+    async def run(
+        self,
+        session: UUID,
+        place: BackupPlace,
+        row: Row[Any],
+        plan: Hosted,
+        on_progress: ProgressCallback,
+    ) -> str:
+        """Carry a plan out, of a point whose files nobody changes; return what is to be noted.
+
+        Raise EngineError or RefusedError with the reason for a failure; then, and when cancelled,
+        nothing of it is left.
+        """
+        known = await self._store.read(lambda c: hosted_points.known_point(c, plan.point))
+        folder = place.path(row.path).parent
+        phases = Phases(on_progress, _WEIGHTS)
+        wanted = [disk for disk in known.disks if _is_wanted(plan, disk.state.target)]
+        images = [folder / disk.file.name for disk in wanted]
+        instant = plan.instant if isinstance(plan, RestoreHosted) else None
+        if instant is not None:
+            # To read all of it would take longer than the machine may stand still.
+            await verify_sizes(self._store, place, images)
+        elif not plan.force:
+            await verify(self._store, place, images, phases.phase(0))
+        written = phases.phase(1)
+
+        def advance(progress: Progress) -> None:
+            written(progress.fraction)
+
+        ledger = _SessionLedger(self._store, session, instant)
+        work = _for_the_engine(plan, known, folder)
+        if isinstance(plan, RestoreDisks):
+            await restore_disks(work, plan.format, advance, ledger)
+            return ""
+        access = await self._hosts.access(plan.host)
+        platform = self._hosts.platform
+        if plan.in_place:
+            await platform.restore_in_place(access, work, advance, ledger)
+        else:
+            await platform.restore(access, work, advance, ledger)
+        # It is restored: nothing that is asked for now can change that.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._hosts.refresh([plan.host])
+        return ""
+
+    async def put_right(self, session: UUID, plan: Hosted, ledger: str | None) -> str:
+        """Put right what a crash left of a restore; return what is to be noted if it is whole now.
+
+        Waits for a host that does not answer. Raise EngineError or RefusedError, with the reason,
+        for a restore that has failed.
+        """
+        noted = _Noted(()) if ledger is None else msgspec.json.decode(ledger, type=_Noted)
+        while True:
+            try:
+                return await self._put_right(plan, noted)
+            except HypervisorUnavailable as error:
+                _LOGGER.warning("Restore %s is not put right yet: %s", session, error)
+                await asyncio.sleep(_HOST_AGAIN_SECONDS)
+            except OSError as error:
+                raise RefusedError(
+                    f"{STOPPED_UNEXPECTEDLY} What it has left cannot be removed: {error}."
+                ) from error
+
+    async def _put_right(self, plan: Hosted, noted: _Noted) -> str:
+        if noted.files is not None:
+            if isinstance(plan, RestoreHosted) and plan.in_place:
+                await self._finish(plan, noted.files)
+                return _COMPLETED
+            if await self._is_whole(plan, noted.files):
+                await take_back(noted.paths, ())
+                return _COMPLETED
+        await take_back(noted.paths, noted.files or ())
+        raise RefusedError(STOPPED_UNEXPECTEDLY)
+
+    async def _is_whole(self, plan: Hosted, files: Sequence[WholeFile]) -> bool:
+        if isinstance(plan, RestoreDisks):
+            return await all_named(files)
+        # It was defined last of all. Another machine may have taken its UUID.
+        access = await self._hosts.access(plan.host)
+        disks = await self._hosts.platform.machine_disks(access, plan.uuid)
+        return disks is not None and not {file.path for file in files}.isdisjoint(disks.values())
+
+    async def _finish(self, plan: RestoreHosted, files: Sequence[WholeFile]) -> None:
+        try:
+            row = await self._store.read(lambda c: point_row(c, plan.point))
+            known = await self._store.read(lambda c: hosted_points.known_point(c, plan.point))
+        except RefusedError as error:
+            # Its definition has gone with it, the disks are whole.
+            await finish_naming(files)
+            raise RefusedError(
+                f"The disks were restored, but not the definition: {error}"
+            ) from error
+        place = await self._repositories.place_of(row.backup_uid)
+        access = await self._hosts.access(plan.host)
+        work = _for_the_engine(plan, known, place.path(row.path).parent)
+        await self._hosts.platform.finish_in_place(access, work, files)
+
+
+def _is_wanted(plan: Hosted, target: str) -> bool:
+    return plan.disks is None or target in plan.disks
+
+
+def _for_the_engine(plan: Hosted, known: MachinePoint, folder: Path) -> RestorePlan:
+    work = RestorePlan(
+        known,
+        folder,
+        Path(plan.folder),
+        plan.name,
+        disks=None if plan.disks is None else frozenset(plan.disks),
+    )
+    if isinstance(plan, RestoreDisks):
+        return work
+    return replace(
+        work,
+        new_identifiers=plan.new_identifiers,
+        power_on=plan.power_on,
+        uuid=plan.uuid,
+        instant=plan.instant is not None,
+    )

@@ -1,0 +1,91 @@
+"""What the catalog and the repository of a server hold, seen from outside: by SQL and qemu-img."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import subprocess
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from holdfast.engine.chain import Chain, ChainPoint
+
+_POINTS = """
+SELECT machine_point.uid AS point, backup_file.uid AS file, backup_file.parent_uid AS parent,
+    backup_file.path, backup_file.sha256, backup_file.file_size
+FROM machine_point JOIN backup_file ON backup_file.uid = machine_point.backup_file_uid
+ORDER BY machine_point.created
+"""
+
+
+@dataclass(frozen=True)
+class File:
+    """A backup file in the catalog, and the point that it holds."""
+
+    uid: str
+    point: str
+    path: Path
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A chain as the catalog has it when all that the journal says is done, and its files."""
+
+    chain: Chain
+    files: dict[str, File]
+    journal: list[dict[str, str]]
+    file_rows: int
+
+    @classmethod
+    def of(cls, folder: Path) -> Observed:
+        """Look at the server in a folder."""
+        with closing(sqlite3.connect(folder / "server" / "server.sqlite")) as database:
+            database.row_factory = sqlite3.Row
+            with database:
+                rows = database.execute(_POINTS).fetchall()
+                works = database.execute("SELECT work FROM intent").fetchall()
+                [file_rows] = database.execute("SELECT count(*) FROM backup_file").fetchone()
+        journal = [json.loads(row["work"]) for row in works]
+        # The file that a merge makes has no parent any more.
+        merged = {work["increment"] for work in journal if work["type"] == "MergeImages"}
+        points, files = [], {}
+        for row in rows:
+            uid, parent = str(UUID(row["file"])), row["parent"]
+            built_on = None if parent is None or uid in merged else str(UUID(parent))
+            points.append(ChainPoint(uid, built_on))
+            path = folder / "repository" / row["path"]
+            files[uid] = File(uid, str(UUID(row["point"])), path, row["sha256"], row["file_size"])
+        return cls(Chain(points), files, journal, file_rows)
+
+    def check_files(self, folder: Path, left: set[str]) -> None:
+        """Everything is at rest: files are what the catalog says, and nothing else lies there.
+
+        `left` names what nobody asked to be deleted when a point was lost.
+        """
+        assert self.journal == []
+        assert self.file_rows == len(self.files)
+        there = {
+            path.name
+            for path in (folder / "repository").glob("*/*")
+            if path.parent.name != ".holdfast"
+        }
+        wanted = {file.path.name for file in self.files.values()}
+        wanted |= {f"{name}.json" for name in wanted}
+        assert there - left == wanted, f"{there - left - wanted} too many, {wanted - there} missing"
+        for file in self.files.values():
+            content = file.path.read_bytes()
+            assert len(content) == file.size
+            assert hashlib.sha256(content).hexdigest() == file.sha256
+            manifest = json.loads(file.path.with_name(f"{file.path.name}.json").read_bytes())
+            assert manifest["sha256"] == file.sha256
+
+
+def content_of(image: Path, scratch: Path) -> bytes:
+    """Return the disk that a backup file holds, as qemu-img reads it by itself."""
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", image, scratch], check=True)
+    return scratch.read_bytes()

@@ -1,0 +1,273 @@
+"""Options of jobs: refused with a reason, kept, and minded by real runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from holdfast.engine.qcow2_header import read_header
+from holdfast.server import tables
+from holdfast.server.job_options import Days
+from holdfast.server.job_specification import JobSpecification
+from holdfast.server.slots import Concurrency, Slots
+
+from .lab import MIB, Lab, write_image
+
+SUNDAYS = {"week": ["Sunday"]}
+
+
+def specification(**more: Any) -> JobSpecification:
+    given = {
+        "name": "Nightly",
+        "repository": "8d6f6d3c-3f0e-4a7c-9a52-0c5a5b6e3c11",
+        "sources": [{"path": "/srv/a.raw"}],
+    }
+    return msgspec.convert(given | more, JobSpecification)
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"options": {"compression": "lz4"}}, r"'lz4' - at `\$.options.compression`"),
+        ({"options": {"compression": "max"}}, "options.compression: expected none or zstd"),
+        ({"options": {"compress": "none"}}, "unknown field `compress`"),
+        ({"options": {"bandwidth": 5}}, "bandwidth: expected bytes a second between 65536 and"),
+        ({"options": {"before": {"path": "run.sh"}}}, "path: expected an absolute path"),
+        ({"options": {"before": {"path": "/a", "seconds": 0}}}, "seconds: expected between"),
+        ({"options": {"leave_out": [{"disk": "../a"}]}}, "disk: expected a name such as vdb"),
+        ({"options": {"active_full": {}}}, "expected at least one day in week or month"),
+        ({"options": {"active_full": {"month": [32]}}}, "month: expected days between 1 and 31"),
+        ({"options": {"active_full": {"week": ["Sun"]}}}, "Invalid enum value 'Sun'"),
+        ({"options": {"health_check": SUNDAYS | {"zone": "Mars"}}}, "no time zone 'Mars'"),
+        ({"options": {"gfs": {}}}, "expected at least one of weekly, monthly, yearly"),
+        ({"options": {"gfs": {"weekly": {"keep": 0}}}}, "keep: expected between 1 and 999"),
+        ({"retention_days": 0}, "retention_days: expected between 1 and 9999"),
+        ({"kind": "NasBackup", "options": {"synthetic_full": SUNDAYS}}, "options.synthetic_full"),
+        ({"kind": "NasBackup", "options": {"quiesce": False}}, "options.quiesce"),
+        (
+            {
+                "kind": "BackupCopy",
+                "sources": [],
+                "linked_jobs": ["8d6f6d3c-3f0e-4a7c-9a52-0c5a5b6e3c11"],
+                "options": {"bandwidth": 10**6},
+            },
+            "options: a job of kind BackupCopy has none",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_its_name(more: dict[str, Any], reason: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=reason):
+        specification(**more)
+
+
+def test_a_day_is_due_once_from_its_midnight_on() -> None:
+    # 2026-03-01 is a Sunday.
+    sundays = Days(week=("Sunday",), zone="+01:00")
+    midnight = datetime(2026, 2, 28, 23, tzinfo=UTC)
+    second = timedelta(seconds=1)
+    assert sundays.due(midnight - second, midnight)
+    assert not sundays.due(midnight - timedelta(days=6), midnight - second)
+    assert not sundays.due(midnight, midnight + timedelta(days=6, hours=23))
+    assert sundays.due(midnight, midnight + timedelta(days=7))
+    # What was missed on Sunday is made up for on Tuesday.
+    assert sundays.due(midnight - timedelta(days=1), midnight + timedelta(days=2))
+
+
+def test_a_day_that_a_month_lacks_is_its_last() -> None:
+    last = Days(month=(31,))
+    assert last.due(datetime(2026, 2, 27, tzinfo=UTC), datetime(2026, 2, 28, 1, tzinfo=UTC))
+    assert not last.due(datetime(2026, 2, 28, tzinfo=UTC), datetime(2026, 3, 30, 23, tzinfo=UTC))
+    assert last.due(datetime(2026, 2, 28, tzinfo=UTC), datetime(2026, 3, 31, tzinfo=UTC))
+
+
+def make_script(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+async def test_without_compression_a_file_is_as_large_as_its_data(lab: Lab) -> None:
+    sizes = {}
+    for compression in ("zstd", "none"):
+        lab.source("a.raw").write_bytes(b"abcdefgh" * (MIB // 2))
+        job = await lab.create_job("a.raw", job=compression, options={"compression": compression})
+        assert (await lab.run(job)).values["Result"] == "Success"
+        file = (await lab.rows(tables.backup_file))[-1]
+        sizes[compression] = file.file_size
+        content = lab.source("a.raw").read_bytes()
+        assert await lab.restored((await lab.points("a"))[-1].uid) == content
+    assert sizes["none"] > 4 * MIB > 10 * sizes["zstd"]
+
+
+async def test_restic_compresses_as_the_job_says(lab: Lab) -> None:
+    lab.source("tree").mkdir()
+    job = await lab.create_job("tree", kind="NasBackup")
+    sizes = [0]
+    for compression in ("none", "zstd", "max"):
+        # Pieces of its own for each, so that none is there already.
+        piece = compression.encode() * (MIB // 4)
+        (lab.source("tree") / compression).write_bytes(piece)
+        await lab.command("edit-job", job, options={"compression": compression})
+        assert (await lab.run(job)).values["Result"] == "Success"
+        folder = next(lab.repository_path.glob("*/files/data"))
+        sizes.append(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()))
+    none, zstd, most = (after - before for before, after in pairwise(sizes))
+    assert none > 10 * zstd
+    assert none > 10 * most
+
+
+@pytest.mark.parametrize("kind", ["image", "difference", "directory"])
+async def test_a_limited_job_takes_its_time(lab: Lab, kind: str) -> None:
+    # Ratios hold on any machine: a slow one only takes longer than the limit makes it.
+    size, limit = 12 * MIB, 8 * MIB
+    draw = random.Random(3)
+    directory = kind == "directory"
+    source = lab.source("tree" if directory else "a.raw")
+    if directory:
+        source.mkdir()
+    file = source / "file" if directory else source
+    job = await lab.create_job(source.name, kind="NasBackup" if directory else "Backup")
+    file.write_bytes(draw.randbytes(size))
+    if kind == "difference":
+        await lab.run(job)
+        with file.open("r+b") as changing:
+            changing.write(b"x" * 4096)
+    outcome = await lab.command("edit-job", job, options={"bandwidth": limit})
+    assert outcome.success, outcome.message
+
+    started = time.monotonic()
+    assert (await lab.run(job)).values["Result"] == "Success"
+    took = time.monotonic() - started
+
+    assert took > 0.8 * size / limit
+    if kind == "difference":
+        files = await lab.rows(tables.backup_file)
+        assert files[-1].parent_uid == files[0].uid
+
+
+async def test_scripts_run_around_the_reading_of_a_source(lab: Lab) -> None:
+    said = lab.folder / "said"
+    before = make_script(lab.folder / "before", f'echo "before $HOLDFAST_MACHINE" >> {said}')
+    after = make_script(lab.folder / "after", f'echo "after $HOLDFAST_SOURCE" >> {said}; exit 3')
+    write_image(lab.source("a.raw"), 1)
+    options = {"before": {"path": str(before)}, "after": {"path": str(after), "seconds": 5}}
+    job = await lab.create_job("a.raw", options=options)
+
+    session = await lab.run(job)
+
+    assert said.read_text() == f"before a\nafter {lab.source('a.raw')}\n"
+    assert session.values["Result"] == "Warning"
+    assert f"The script {after} failed (exit code 3)" in session.values["FailureMessage"]
+    assert len(await lab.points("a")) == 1
+
+
+async def test_a_machine_is_not_touched_when_its_first_script_fails(lab: Lab) -> None:
+    slow = make_script(lab.folder / "slow", "sleep 60")
+    write_image(lab.source("a.raw"), 1)
+    job = await lab.create_job("a.raw", options={"before": {"path": str(slow), "seconds": 1}})
+
+    session = await lab.run(job)
+
+    assert session.values["Result"] == "Failed"
+    assert "ran longer than 1.0 s" in session.values["FailureMessage"]
+    assert await lab.rows(tables.backup_file) == []
+    assert await lab.rows(tables.intent) == []
+
+
+async def test_scripts_that_anybody_may_change_are_refused(lab: Lab) -> None:
+    write_image(lab.source("a.raw"), 1)
+    job = await lab.create_job("a.raw")
+    script = make_script(lab.folder / "script", "true")
+    for mode, reason in ((0o777, "others than its owner may write"), (0o644, "not an executable")):
+        script.chmod(mode)
+        outcome = await lab.command("edit-job", job, options={"before": {"path": str(script)}})
+        assert not outcome.success
+        assert reason in outcome.message
+    outcome = await lab.command("edit-job", job, options={"after": {"path": "/no/such/script"}})
+    assert "options.after: the script /no/such/script cannot be found" in outcome.message
+
+
+async def test_an_active_full_reads_the_source_on_its_day(lab: Lab) -> None:
+    # The clock of the lab stands on a Monday morning.
+    job = await lab.create_job("a.raw", options={"active_full": {"week": ["Tuesday"]}})
+    contents = []
+    for day in range(4):
+        contents.append(write_image(lab.source("a.raw"), day))
+        session = await lab.run(job)
+        assert session.values["Result"] == "Success", session.values
+        lab.clock.advance(timedelta(days=1))
+
+    points = await lab.points("a")
+    assert [p.values["PointType"] for p in points] == ["Full", "Full", "Increment", "Increment"]
+    assert [await lab.restored(p.uid) for p in points] == contents
+    third = sorted(lab.repository_path.glob("*/*.qcow2"))[2]
+    assert read_header(third).backing_name is not None
+    edited = await lab.command("edit-job", job, options={})
+    assert edited.success
+    clone = await lab.command("clone-job", job, name="Other")
+    assert clone.success
+
+
+async def test_options_of_a_job_are_kept_and_cloned(lab: Lab) -> None:
+    write_image(lab.source("a.raw"), 1)
+    options = {"bandwidth": 10**6, "gfs": {"weekly": {"keep": 4}}}
+    job = await lab.create_job("a.raw", options=options, retention_days=14)
+    await lab.command("clone-job", job, name="Other")
+    rows = await lab.rows(tables.job)
+    assert len({row.options for row in rows}) == 1
+    assert [row.retention_days for row in rows] == [14, 14]
+    assert (await lab.command("edit-job", job, retention_days=None, options={})).success
+    [edited] = [row for row in await lab.rows(tables.job) if row.uid == job]
+    assert (edited.options, edited.retention_days) == (None, None)
+
+
+async def test_slots_limit_each_repository_and_each_host() -> None:
+    from uuid import uuid4
+
+    repositories, hosts = [uuid4(), uuid4()], [uuid4(), uuid4()]
+    slots = Slots(Concurrency(machines=3, per_repository=2, per_host=1))
+    inside: list[tuple[int, int]] = []
+    seen: list[list[tuple[int, int]]] = []
+
+    async def work(repository: int, host: int) -> None:
+        async with slots.taken(repositories[repository], hosts[host]):
+            inside.append((repository, host))
+            seen.append(list(inside))
+            await asyncio.sleep(0.01)
+            inside.remove((repository, host))
+
+    await asyncio.gather(*(work(n % 2, n // 2 % 2) for n in range(12)))
+
+    assert len(seen) == 12
+    assert max(map(len, seen)) == 2  # one of each host
+    assert all(len({host for _, host in now}) == len(now) for now in seen)
+    unlimited = Slots(Concurrency(machines=2))
+    async with unlimited.taken(repositories[0]), unlimited.taken(repositories[0]):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02), unlimited.taken(repositories[1]):
+                pass
+
+
+def test_a_file_without_compression_has_no_compressed_cluster(tmp_path: Path) -> None:
+    # What "none" means to qemu-img is looked at with its own eyes.
+    from holdfast.engine.qemu_image import Storing, convert_arguments
+
+    source = tmp_path / "a.raw"
+    source.write_bytes(os.urandom(MIB) + b"a" * MIB)
+    target = tmp_path / "a.qcow2"
+    arguments = convert_arguments(
+        source, target, source_format="raw", target_format="qcow2", storing=Storing(False)
+    )
+    subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
+    said = subprocess.run(["qemu-img", "check", target], check=True, capture_output=True).stdout
+    assert b"0.00% compressed clusters" in said
