@@ -131,18 +131,6 @@ async def test_replica_takes_over_gives_back_and_is_replicated_again(replica: Re
     assert replica.disk() == expected
 
 
-async def test_older_point_takes_over_and_all_is_undone(replica: ReplicaLab) -> None:
-    first, _second = await replica.points()
-    session = await replica.do("failover-point", first.uid)
-    assert session.values["Result"] == "Success", session.values
-    assert await replica.state() == "Failover"
-    # The job and retention leave it alone meanwhile.
-    await replica.do("undo-failover")
-    assert await replica.state() == "Ready"
-    assert not replica.domain.isActive()
-    assert not replica.layers
-
-
 async def test_planned_failover_loses_nothing(replica: ReplicaLab) -> None:
     replica.guest.write("vda", 6 * MIB, 65536, 60)
     session = await replica.do("planned-failover", seconds=1)
@@ -156,17 +144,6 @@ async def test_planned_failover_loses_nothing(replica: ReplicaLab) -> None:
     replica.domain.suspend()
     assert replica.disk() == replica.guest.contents()["vda"]
     assert replica.disk() == replica.source_disk()
-
-
-async def test_permanent_failover_leaves_an_ordinary_machine(replica: ReplicaLab) -> None:
-    await replica.do("failover")
-    session = await replica.do("permanent-failover")
-    assert session.values["Result"] == "Success", session.values
-    assert await replica.state() == "PermanentFailover"
-    assert replica.domain.isActive()
-    assert replica.disk() == replica.guest.contents()["vda"]
-    refused = await replica.lab.command("undo-failover", replica.uid)
-    assert "nothing is possible now" in refused.message
 
 
 async def killed(replica: ReplicaLab, operation: Operation, waits: int) -> bool:
@@ -200,7 +177,7 @@ async def test_every_operation_killed_at_any_moment_ends_in_a_state(replica: Rep
         assert await replica.state() == "Ready"
         assert not replica.domain.isActive()
         assert not replica.layers
-        waits += 4
+        waits += 6
     assert carried_on
     replica.write(3 * MIB, 65536, 77)
     expected = patched(content, 3 * MIB, 65536, 77)
@@ -214,7 +191,7 @@ async def test_every_operation_killed_at_any_moment_ends_in_a_state(replica: Rep
         assert replica.domain.isActive()
         assert not replica.guest.domain.isActive()
         replica.domain.suspend()
-        waits += 5 + waits // 2
+        waits += 8 + waits // 2
     assert replica.source_disk() == expected
     await killed(replica, Operation.UNDO_FAILBACK, 6)
     assert await replica.state() == "Failover"
@@ -264,6 +241,18 @@ async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
     guests = (make_guest(), make_guest())
     async with replica_lab(tmp_path, clock, source_host, target_host, *guests) as (first, second):
         lab = first.lab
+        older = (await first.points())[0].uid
+        assert (await first.do("failover-point", older)).values["Result"] == "Success"
+        assert await first.state() == "Failover"
+        # The job leaves it alone meanwhile, and so does retention.
+        await lab.begin(first.job)
+        await lab.server.wait_until_idle()
+        reasons = [task.values["Reason"] for task in await lab.resources("ReplicaTaskSession")]
+        assert any("is in the state Failover" in reason for reason in reasons)
+        await first.do("undo-failover")
+        assert await first.state() == "Ready"
+        assert not first.domain.isActive()
+        assert not first.layers
         machines = [{"replica": str(first.uid), "delay": 60}, {"replica": str(second.uid)}]
         outcome = await lab.command("create-failover-plan", name="All", machines=machines)
         assert outcome.made is not None, outcome.message
@@ -299,7 +288,16 @@ async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
         refused = await lab.command("delete-failover-plan", plan)
         assert "Undo it first." in refused.message
         # One that cannot be undone does not keep the other from it.
+        points = {point.uid for point in await first.points()}
         assert (await first.do("permanent-failover")).values["Result"] == "Success"
+        assert first.domain.isActive()
+        assert "urn:holdfast:replica" not in first.domain.XMLDesc(0)
+        # Its points are shown no more; what it runs on stays.
+        assert not points & {point.uid for point in await lab.resources("VmReplicaPoint")}
+        assert first.uid not in {each.uid for each in await lab.resources("Replica")}
+        assert first.disk() == first.guest.contents()["vda"]
+        refused = await lab.command("undo-failover", first.uid)
+        assert "nothing is possible now" in refused.message
         assert (await lab.command("undo-failover-plan", plan)).success
         await lab.server.wait_until_idle()
         assert [await each.state() for each in (first, second)] == ["PermanentFailover", "Ready"]
