@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import glob
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,7 @@ import msgspec
 from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.durability import PARTIAL_SUFFIX
-from holdfast.engine.errors import EngineError
+from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.file_check import check_file
 from holdfast.engine.image import merge_into_parent, remove_image
 from holdfast.engine.image_rebuild import (
@@ -227,6 +228,22 @@ class Settlement:
         async with self._locks.files.hold(intent.key):
             await take_place(file)
             await self._record_rebuilt(intent, work, file, onto)
+
+    async def damaged(self, key: ChainKey, files: Sequence[Row[Any]]) -> dict[UUID, str]:
+        """Compare files of a chain with their checksums; return what is wrong with which.
+
+        Raise EngineError when the repository is away.
+        """
+        place = await self._repositories.place_of(key.backup)
+        found = {}
+        for row in files:
+            try:
+                await check_file(place.path(row.path), row.sha256)
+            except ChainBroken as error:
+                found[row.uid] = str(error)
+        # When its disk is away, everything seems to be missing.
+        await asyncio.to_thread(place.repository.ensure_available)
+        return found
 
     async def _settle_rebuilding(
         self, intent: Intent, work: RebuildImage, place: BackupPlace
