@@ -173,3 +173,23 @@ async def test_a_disk_image_is_restored_where_it_was_and_to_no_host(house: Resto
     task = await house.done(f"{own}/restore", {"name": "web-again"})
     assert (await house.stopped(related(task)["Href"]))["Result"] == "Success"
     assert image.with_name("web-again.raw").read_bytes() == content
+
+
+async def test_nothing_runs_from_a_backup_that_is_no_machine_of_a_host(
+    house: RestoreHouse,
+) -> None:
+    point, _, _ = await simple_point(house)
+    own = "/api/holdfast/v1"
+    start = f"{point.replace('/api', own)}/instantRecovery"
+    task = await house.done(start, {})
+    assert task["Operation"] == "StartInstantRecovery"
+    assert "is no machine of a host" in task["Result"]["Message"]
+    for body, reason in (({"in_place": True}, "in_place"), ({"folder": "x"}, "folder: ")):
+        assert reason in error_message(await house.client.post(start, json=body), 400)
+    found = await house.get(f"{own}/instantRecoveries")
+    assert found == {"recoveries": []}
+    for address in ("x", "00000000-0000-4000-8000-000000000000"):
+        one = f"{own}/instantRecoveries/{address}"
+        assert address in error_message(await house.client.get(one), 404)
+        assert address in error_message(await house.client.post(f"{one}/migrate"), 404)
+        assert address in error_message(await house.client.post(f"{one}/discard"), 404)

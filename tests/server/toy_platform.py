@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import uuid4
 
 from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
 from holdfast.engine.libvirt_backup import MachineResult
+from holdfast.engine.libvirt_replica import Standby
 from holdfast.engine.libvirt_restore import RestorePlan
 from holdfast.engine.libvirt_work import MachinePlan
-from holdfast.engine.progress import ProgressCallback
+from holdfast.engine.progress import ProgressCallback, ignore_progress
 from holdfast.engine.restored_files import Ledger, WholeFile
 from holdfast.server.platform import HostAccess, HostFacts, HostMachine
 
@@ -64,6 +66,15 @@ class ToyPlatform:
             await asyncio.Event().wait()
         raise HypervisorFailed(f"The machine {plan.uuid} is a toy.")
 
+    async def ensure_free(self, access: HostAccess, _name: str, _uuid: str) -> None:
+        await self._reached(access)
+
+    async def define_standby(self, access: HostAccess, _standby: Standby) -> None:
+        await self._reached(access)
+
+    async def remove_standby(self, access: HostAccess, _uuid: str) -> None:
+        await self._reached(access)
+
     async def release(self, access: HostAccess, _uuid: str, _chain: str) -> None:
         await self._reached(access)
 
@@ -88,6 +99,20 @@ class ToyPlatform:
     async def machine_disks(self, access: HostAccess, uuid: str) -> Mapping[str, str] | None:
         machines = (await self._reached(access)).machines
         return {} if uuid in machines else None
+
+    async def move_to_own_storage(
+        self,
+        access: HostAccess,
+        uuid: str,
+        _files: Sequence[Path],
+        _token: str,
+        _on_progress: ProgressCallback = ignore_progress,
+    ) -> None:
+        await self._reached(access)
+        raise HypervisorFailed(f"The machine {uuid} is a toy.")
+
+    stop_moving = move_to_own_storage
+    discard = move_to_own_storage
 
     async def _reached(self, access: HostAccess) -> ToyHost:
         self.asked.append(access)

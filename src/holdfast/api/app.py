@@ -18,7 +18,9 @@ from holdfast.api import (
     own,
     own_accounts,
     own_checks,
+    own_failover,
     own_hosts,
+    own_instant,
     own_restores,
     reports,
     resources,
@@ -62,9 +64,11 @@ def router_for(manager: EnterpriseManager, settings: ApiSettings) -> Router:
     services.add_routes(router)
     own.add_routes(router)
     own_accounts.add_routes(router)
+    own_failover.add_routes(router)
     own_hosts.add_routes(router)
     own_checks.add_routes(router)
     own_restores.add_routes(router)
+    own_instant.add_routes(router)
     unbuilt.add_routes(router, manager.schema)
     # It describes the routes that are there, so it comes last.
     documentation.add_routes(router, manager.schema)

@@ -7,24 +7,54 @@ from typing import Any
 
 import msgspec
 
-from holdfast.api.description import Body, Operation, document
+from holdfast.api.description import Answer, Body, Operation, document
 from holdfast.representation.json_schema import JsonSchema, named
 from holdfast.schema.roles import VM_RESTORERS
-from holdfast.server.messages import RestoreSpecification
+from holdfast.server.messages import InstantSpecification, RestoreSpecification
 
 _AREA = "Restore"
+_RECOVERY = "HoldfastInstantRecovery"
 
 
 def _schemas() -> dict[str, JsonSchema]:
     template = "#/components/schemas/{name}"
-    wanted = (RestoreSpecification,)
+    wanted = (RestoreSpecification, InstantSpecification)
     found: dict[str, Any] = msgspec.json.schema_components(wanted, ref_template=template)[1]
     for described in found.values():
         # The rest of the text is for those who read the code.
         described["description"] = cleandoc(described["description"]).partition("\n\n")[0]
         host = {"type": "string", "description": "The UID or the GUID of a host."}
-        described["properties"]["host"] = {"anyOf": [host, {"type": "null"}]}
+        described["properties"]["host"] = _or_null(host)
+    uid: JsonSchema = {"type": "string", "format": "uuid"}
+    text: JsonSchema = {"type": "string"}
+    recovery = {
+        "server": uid,
+        "uid": uid,
+        "point": uid,
+        "host": uid,
+        "host_name": text,
+        "name": text | {"description": "The name of the machine."},
+        "uuid": text | {"description": "The UUID of the machine on its host."},
+        "state": text | {"enum": ["Starting", "Running", "Migrating", "Discarding"]},
+        "created": {"type": "integer", "description": "Milliseconds since 1970, UTC."},
+        "session": _or_null(uid | {"description": "The restore session that is at it."}),
+        "progress": _or_null({"type": "integer", "description": "How far that is, in percent."}),
+    }
+    found[_RECOVERY] = _object(recovery)
     return found
+
+
+def _or_null(described: JsonSchema) -> JsonSchema:
+    return {"anyOf": [described, {"type": "null"}]}
+
+
+def _object(properties: dict[str, JsonSchema]) -> JsonSchema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 #: The schemas of bodies and answers, by component name.
@@ -43,3 +73,51 @@ RESTORE = Operation(
     VM_RESTORERS,
     body=Body(named(RestoreSpecification.__name__), required=True),
 )
+_SESSION = {202: document("Task", "The task; it leads to the restore session.")}
+
+START_INSTANT = {
+    "POST": Operation(
+        "Run a machine of a host from its restore point, within seconds",
+        _AREA,
+        _SESSION,
+        VM_RESTORERS,
+        body=Body(named(InstantSpecification.__name__), required=True),
+    )
+}
+INSTANT = {
+    "GET": Operation(
+        "List the machines that run from a restore point",
+        _AREA,
+        {
+            200: Answer(
+                "The machines of the backup servers that answer.",
+                _object({"recoveries": {"type": "array", "items": named(_RECOVERY)}}),
+            )
+        },
+        VM_RESTORERS,
+    )
+}
+ONE_INSTANT = {
+    "GET": Operation(
+        "Read one machine that runs from a restore point",
+        _AREA,
+        {200: Answer("The machine.", named(_RECOVERY))},
+        VM_RESTORERS,
+    )
+}
+MIGRATE_INSTANT = {
+    "POST": Operation(
+        "Move a machine that runs from its restore point to its own storage, while it runs",
+        _AREA,
+        _SESSION,
+        VM_RESTORERS,
+    )
+}
+DISCARD_INSTANT = {
+    "POST": Operation(
+        "Power off and take away a machine that runs from its restore point",
+        _AREA,
+        _SESSION,
+        VM_RESTORERS,
+    )
+}

@@ -15,6 +15,7 @@ from holdfast import __version__
 from holdfast.cli.commands import (
     check,
     host,
+    instant,
     manager,
     password,
     points,
@@ -48,6 +49,7 @@ application.command("points")(points.points)
 application.command("restore")(restore.restore)
 application.command("check")(check.check)
 application.add_typer(host.application, name="host")
+application.add_typer(instant.application, name="instant")
 application.command("settings")(settings.settings)
 
 

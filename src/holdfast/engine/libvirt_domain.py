@@ -6,7 +6,7 @@ The form is libvirt's: https://libvirt.org/formatdomain.html.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from holdfast.engine.libvirt_xml import METADATA, parse, unparse
 
 # The one format that QEMU can store bitmaps in.
 BITMAP_FORMAT = "qcow2"
+# The namespace of the note in the metadata of a machine that is another's replica.
+REPLICA_MARK = "urn:holdfast:replica"
 _MARK = f"metadata/{{{METADATA}}}session"
 
 
@@ -44,6 +46,7 @@ class Definition:
     """What a domain XML says. ``mark`` is the note that Holdfast left while it ran, or None.
 
     ``tags`` are the texts of elements named ``tag``, of whatever namespace, in its metadata.
+    ``replica`` says that it stands for another machine and is none of its own.
     """
 
     uuid: str
@@ -53,6 +56,7 @@ class Definition:
     has_tpm: bool
     tags: tuple[str, ...]
     mark: str | None
+    replica: bool
 
     @property
     def backed_up(self) -> tuple[MachineDisk, ...]:
@@ -76,7 +80,17 @@ def read_definition(xml: str | bytes) -> Definition:
             if (text := (element.text or "").strip())
         ),
         mark=root.findtext(_MARK),
+        replica=_marked_as_replica(root),
     )
+
+
+def is_replica(xml: str | bytes) -> bool:
+    """Given a domain XML, say whether the machine is another's replica."""
+    return _marked_as_replica(_domain(xml))
+
+
+def _marked_as_replica(root: etree._Element) -> bool:
+    return root.find(f"metadata/{{{REPLICA_MARK}}}replica") is not None
 
 
 def _domain(xml: str | bytes) -> etree._Element:
@@ -138,6 +152,18 @@ class Identity:
     new_addresses: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """How a host marks the files that a machine uses as its own.
+
+    ``models`` are its ways of doing so. ``owner`` is whom the machine has to run as to read what
+    nobody else may, such as "+0:+0"; None where it can read all.
+    """
+
+    models: tuple[str, ...] = ()
+    owner: str | None = None
+
+
 def new_identity(name: str, number: str | None = None) -> Identity:
     """Return an identity that no machine has yet; ``number`` is its UUID, if it is chosen."""
     return Identity(name, number or str(uuid.uuid4()), True)
@@ -149,18 +175,26 @@ def rewritten(
     identity: Identity | None,
     disks: Mapping[str, tuple[Path, str]],
     nvram: Path | None,
+    layers: Mapping[str, Sequence[Path]] | None = None,
+    labels: Labels | None = None,
 ) -> str:
     """Given a domain XML, return it for a restored machine.
 
     ``disks`` gives the restored file and its format for each target; disks of the original that
     are not among them are taken out, CD-ROMs lose their medium. ``identity`` None keeps name, UUID
     and addresses. Where the original names an NVRAM, ``nvram`` takes its place; without one it is
-    left to libvirt to make it anew from its template.
+    left to libvirt to make it anew from its template. ``layers`` are the qcow2 files below a disk,
+    the topmost first: they are read alone, and what ``labels`` says keeps the host from giving them
+    to another owner.
     """
+    labels = labels or Labels()
     root = _domain(xml)
     _drop(root, "id")
     for element in root.findall("devices/disk"):
         _rewrite_disk(element, disks)
+        _lay(element, layers or {}, labels)
+    if labels.owner is not None:
+        _run_as(root, labels.owner)
     for element in root.findall("os/nvram"):
         _rewrite_nvram(element, nvram)
     for element in root.findall(_MARK):
@@ -195,6 +229,58 @@ def _rewrite_disk(element: etree._Element, disks: Mapping[str, tuple[Path, str]]
     element.set("type", "file")
     source = etree.Element("source", file=str(path))
     driver.addnext(source)
+
+
+def _lay(element: etree._Element, layers: Mapping[str, Sequence[Path]], labels: Labels) -> None:
+    target = element.find("target")
+    below = layers.get("" if target is None else target.get("dev", ""))
+    source = element.find("source")
+    if below is None or source is None:
+        return
+    # All of the chain is named, down to its end: libvirt looks into no file to find it.
+    layer = etree.Element("backingStore")
+    source.addnext(layer)
+    for path in below:
+        layer.set("type", "file")
+        etree.SubElement(layer, "format", type="qcow2")
+        file = etree.SubElement(layer, "source", file=str(path))
+        for model in labels.models:
+            etree.SubElement(file, "seclabel", model=model, relabel="no")
+        layer = etree.SubElement(layer, "backingStore")
+
+
+def _run_as(root: etree._Element, owner: str) -> None:
+    for found in root.findall("seclabel[@model='dac']"):
+        _remove(found)
+    label = etree.SubElement(root, "seclabel", type="static", model="dac", relabel="yes")
+    etree.SubElement(label, "label").text = owner
+
+
+def without_layers(xml: str | bytes, moved: Mapping[Path, Path], owner: str) -> str:
+    """Given the XML of a machine made with layers, return it when its disks stand alone.
+
+    ``moved`` gives the file that took the place of each layer. ``owner`` is whom the machine ran
+    as, if it ran as somebody for the layers' sake.
+    """
+    root = _domain(xml)
+    files = {str(layer): str(path) for layer, path in moved.items()}
+    for element in root.findall("devices/disk"):
+        for stale in ("backingStore", "mirror"):
+            for found in element.findall(stale):
+                _remove(found)
+        source = element.find("source[@file]")
+        if source is not None:
+            source.set("file", files.get(source.get("file", ""), source.get("file", "")))
+    for label in root.findall("seclabel[@model='dac']"):
+        if label.get("type") == "static" and label.findtext("label") == owner:
+            _remove(label)
+    return unparse(root)
+
+
+def files_in(xml: str | bytes) -> set[str]:
+    """Given a domain XML, return all files that its disks are made of, down to the lowest layer."""
+    found = _domain(xml).iterfind("devices/disk//source[@file]")
+    return {source.get("file", "") for source in found}
 
 
 def _rewrite_nvram(element: etree._Element, nvram: Path | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from typing import Any, TypeVar
 
 from holdfast.engine.errors import HypervisorFailed
 from holdfast.engine.libvirt_connection import TIME_LIMIT, LibvirtConnection
-from holdfast.engine.libvirt_xml import METADATA, backup_files_in, without_bitmap
+from holdfast.engine.libvirt_xml import METADATA, backup_files_in, copy_xml, without_bitmap
 
 Result = TypeVar("Result")
 
@@ -20,6 +22,7 @@ Result = TypeVar("Result")
 _POWER_SECONDS = 120.0
 _AGENT_SECONDS = 60
 _NO_JOB = re.compile(r"not have an active block job|[Jj]ob '[^']*' not found", re.IGNORECASE)
+_POLL_SECONDS = 0.2
 _NO_BITMAP = re.compile(r"bitmap '[^']*' not found in backing chain of '([^']*)'")
 
 
@@ -33,7 +36,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BackupJob:
-    """How far a backup job is, in bytes."""
+    """How far a backup job, or a job on a disk, is, in bytes."""
 
     done: int
     total: int
@@ -102,16 +105,85 @@ class LibvirtMachine:
 
         await self._ask(destroy, "powering off", _POWER_SECONDS + TIME_LIMIT)
 
+    async def shut_down(self, seconds: float) -> bool:
+        """Ask the guest to end, by its agent or ACPI; say whether it was off in time."""
+
+        def ask(library: Any, domain: Any) -> None:
+            try:
+                domain.shutdown()
+            except library.libvirtError:
+                if domain.isActive():
+                    raise
+
+        if await self.state() is State.OFF:
+            return True
+        limit = time.monotonic() + seconds
+        with contextlib.suppress(HypervisorFailed):  # a paused machine cannot be asked
+            await self._ask(ask, "shutting down")
+        while await self.state() is not State.OFF:
+            if time.monotonic() > limit:
+                return False
+            await asyncio.sleep(_POLL_SECONDS)
+        return True
+
+    async def define(self, xml: str) -> None:
+        """Give the machine another definition, or the first; it counts from the next start."""
+        await self.connection.call(
+            lambda _library, connect: connect.defineXML(xml), doing=f"defining {self.uuid}"
+        )
+
     async def undefine(self) -> None:
-        """Take the definition away, and the records of checkpoints; files stay."""
+        """Take the definition away, and the records of checkpoints and snapshots; files stay."""
 
         def undefine(library: Any, domain: Any) -> None:
             domain.undefineFlags(
                 library.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+                | library.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+                | library.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
                 | library.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
             )
 
         await self._ask(undefine, "removing")
+
+    async def begin_copy(self, target: str, path: Path) -> None:
+        """Have QEMU copy a disk to a new qcow2 file, and keep the copy equal from then on."""
+        disk = copy_xml(path)
+
+        def begin(library: Any, domain: Any) -> None:
+            # Not resumed by libvirt after the machine's end: we see to that.
+            domain.blockCopy(target, disk, None, library.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB)
+
+        await self._ask(begin, f"copying {target} of")
+
+    async def pivot(self, target: str) -> None:
+        """Have the machine go on with the copy of a disk, which must be equal to it."""
+        await self._ask(
+            lambda library, domain: domain.blockJobAbort(
+                target, library.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT
+            ),
+            f"changing to the copy of {target} of",
+        )
+
+    async def block_job(self, target: str) -> BackupJob | None:
+        """Return how far the job on a disk is, or None when there is none."""
+        found: dict[str, int] = await self._ask(
+            lambda _library, domain: domain.blockJobInfo(target, 0), f"following {target} of"
+        )
+        return BackupJob(int(found["cur"]), int(found["end"])) if found else None
+
+    async def abort_block_job(self, target: str) -> None:
+        """Have the job on a disk stop, soon; nothing to stop is fine."""
+
+        def abort(library: Any, domain: Any) -> None:
+            try:
+                domain.blockJobAbort(target, library.VIR_DOMAIN_BLOCK_JOB_ABORT_ASYNC)
+            except library.libvirtError as error:
+                # It is over, or the machine is off.
+                over = (library.VIR_ERR_INVALID_ARG, library.VIR_ERR_OPERATION_INVALID)
+                if error.get_error_code() not in over:
+                    raise
+
+        await self._ask(abort, f"leaving {target} of")
 
     async def mark(self, text: str | None) -> None:
         """Write a note into the running machine's metadata, or remove it; it goes with its end."""

@@ -12,8 +12,16 @@ from typing import Any
 
 from holdfast.engine.errors import ChainBroken, EngineError, MachineBusy, MachineMissing
 from holdfast.engine.failures import folder_gone
+from holdfast.engine.image_chain import backup_files
 from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
-from holdfast.engine.libvirt_domain import Identity, new_identity, read_definition, rewritten
+from holdfast.engine.libvirt_domain import (
+    Identity,
+    Labels,
+    new_identity,
+    read_definition,
+    rewritten,
+)
+from holdfast.engine.libvirt_labels import labels_for
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
 from holdfast.engine.progress import ProgressCallback, ignore_progress
@@ -22,11 +30,14 @@ from holdfast.engine.restored_files import (
     FileToBe,
     Ledger,
     NoLedger,
+    Overlay,
     WholeFile,
     finish_naming,
     written,
 )
 
+LAYER_SUFFIX = ".instant.qcow2"
+"""How the names of layers on a point's disks end, for a machine that runs from it."""
 _SUFFIXES = {"qcow2": "qcow2", "raw": "img"}
 
 
@@ -37,7 +48,8 @@ class RestorePlan:
     ``folder`` holds the point's files; ``target_folder`` takes the disks, and the host must see it
     under the same path. ``name`` None keeps the machine's name; with ``new_identifiers`` it gets a
     new UUID, ``uuid`` if that is given, and new MAC addresses. ``disks`` names those to restore,
-    None all.
+    None all. With ``instant``, nothing is copied: the disks are layers on the point's own files,
+    which must stay as they are until the machine has moved (see `libvirt_instant`).
     """
 
     point: MachinePoint
@@ -48,6 +60,7 @@ class RestorePlan:
     disks: frozenset[str] | None = None
     power_on: bool = False
     uuid: str | None = None
+    instant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,7 @@ async def restore_machine(
     when one of the point's is missing or damaged, NoSpace, HypervisorUnavailable, HypervisorFailed
     or EngineError; then, and when cancelled, neither files nor a definition are left.
     """
-    xml = await _content(plan.folder, plan.point.definition)
+    xml = await stored_content(plan.folder, plan.point.definition)
     definition = read_definition(xml)
     name = plan.name or definition.name
     identity = Identity(name, definition.uuid, False)
@@ -81,13 +94,28 @@ async def restore_machine(
     folder = plan.target_folder.absolute()
     if not await asyncio.to_thread(folder.is_dir):
         raise folder_gone(folder)
-    files = [_new_file(folder, name, disk) for disk in _chosen(plan.point, plan.disks)]
+    chosen = _chosen(plan.point, plan.disks)
+    layers, labels = {}, Labels()
+    if plan.instant:
+        files = [_layer_on(folder, name, disk) for disk in chosen]
+        layers = {
+            disk.state.target: await asyncio.to_thread(
+                backup_files, (plan.folder / disk.file.name).absolute()
+            )
+            for disk in chosen
+        }
+        labels = await labels_for(connection, [path for each in layers.values() for path in each])
+    else:
+        files = [_new_file(folder, name, disk) for disk in chosen]
     places = {file.target: (file.path, file.format) for file in files}
     nvram = None
     if plan.point.nvram is not None:
         nvram = folder / f"{folder_name(name)}_VARS.fd"
-        files.append(FileToBe(nvram, "raw", await _content(plan.folder, plan.point.nvram)))
-    new_xml = rewritten(xml, identity=identity, disks=places, nvram=nvram)
+        content = await stored_content(plan.folder, plan.point.nvram)
+        files.append(FileToBe(nvram, "raw", content))
+    new_xml = rewritten(
+        xml, identity=identity, disks=places, nvram=nvram, layers=layers, labels=labels
+    )
     machine = LibvirtMachine(connection, identity.uuid)
     async with written(plan.folder, files, on_progress, ledger or NoLedger(), overwrite=False):
         try:
@@ -119,12 +147,12 @@ async def restore_in_place(
     machine = LibvirtMachine(connection, plan.point.uuid)
     if await machine.state() is not State.OFF:
         raise MachineBusy(f"The machine {plan.point.name} runs; power it off first.")
-    xml = await _content(plan.folder, plan.point.definition)
+    xml = await stored_content(plan.folder, plan.point.definition)
     definition = read_definition(xml)
     files = [_same_file(disk) for disk in _chosen(plan.point, plan.disks)]
     places = {file.target: file.path for file in files}
     if plan.disks is None and plan.point.nvram is not None and definition.nvram is not None:
-        content = await _content(plan.folder, plan.point.nvram)
+        content = await stored_content(plan.folder, plan.point.nvram)
         files.append(FileToBe(Path(definition.nvram), "raw", content))
     async with written(plan.folder, files, on_progress, ledger or NoLedger(), overwrite=True):
         if plan.disks is None:
@@ -145,7 +173,7 @@ async def finish_in_place(
     machine = LibvirtMachine(connection, plan.point.uuid)
     await finish_naming(files)
     if plan.disks is None and await machine.state() is State.OFF:
-        await _redefine(machine, await _content(plan.folder, plan.point.definition))
+        await _redefine(machine, await stored_content(plan.folder, plan.point.definition))
 
 
 async def restore_disks(
@@ -190,7 +218,7 @@ async def _redefine(machine: LibvirtMachine, xml: bytes) -> None:
     )
 
 
-async def _content(folder: Path, file: StoredFile) -> bytes:
+async def stored_content(folder: Path, file: StoredFile) -> bytes:
     """Return a small file of a point; raise ChainBroken unless it is as it was stored."""
     path = folder / file.name
     try:
@@ -216,6 +244,11 @@ def _new_file(folder: Path, name: str, disk: DiskPoint) -> FileToBe:
     format = disk.state.format if disk.state.format in _SUFFIXES else "qcow2"
     file_name = f"{folder_name(name)}-{disk.state.target}.{_SUFFIXES[format]}"
     return FileToBe(folder / file_name, format, disk)
+
+
+def _layer_on(folder: Path, name: str, disk: DiskPoint) -> FileToBe:
+    path = folder / f"{folder_name(name)}-{disk.state.target}{LAYER_SUFFIX}"
+    return FileToBe(path, "qcow2", Overlay(disk))
 
 
 def _same_file(disk: DiskPoint) -> FileToBe:

@@ -27,17 +27,25 @@ from holdfast.engine.image_lock import unchanged_while_read
 from holdfast.engine.image_restore import adopt_permissions, restore_image
 from holdfast.engine.libvirt_point import DiskPoint
 from holdfast.engine.progress import Phases, Progress, ProgressCallback
+from holdfast.engine.qemu_image import absolute, create_overlay_arguments, run_qemu_image
 
 _PURPOSE = "restored"
 
 
 @dataclass(frozen=True, slots=True)
+class Overlay:
+    """An empty layer on a disk of the point: what is written goes there, the point stays as is."""
+
+    disk: DiskPoint
+
+
+@dataclass(frozen=True, slots=True)
 class FileToBe:
-    """A file to be: a disk of the point, or small content."""
+    """A file to be: a disk of the point, a layer on one, or small content."""
 
     path: Path
     format: str
-    source: DiskPoint | bytes
+    source: DiskPoint | Overlay | bytes
 
     @property
     def partial(self) -> Path:
@@ -47,7 +55,13 @@ class FileToBe:
     @property
     def target(self) -> str:
         """Where the guest has the disk; empty for what is none."""
-        return self.source.state.target if isinstance(self.source, DiskPoint) else ""
+        match self.source:
+            case DiskPoint():
+                return self.source.state.target
+            case Overlay():
+                return self.source.disk.state.target
+            case _:
+                return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +188,14 @@ async def _write(folder: Path, files: Sequence[FileToBe], on_progress: ProgressC
                 await asyncio.to_thread(write_private, file.partial, file.source)
             except OSError as error:
                 raise writing_failure(error, file.path) from error
+            continue
+        if isinstance(file.source, Overlay):
+            backing = absolute(folder / file.source.disk.file.name)
+            await run_qemu_image(
+                create_overlay_arguments(absolute(file.partial), backing, "qcow2"),
+                doing=f"Making {file.path}",
+                writing=file.partial,
+            )
             continue
         advance = phases.phase(number)
         number += 1

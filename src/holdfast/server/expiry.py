@@ -19,6 +19,7 @@ from sqlalchemy import Connection, delete, func, select, update
 from holdfast.engine.errors import EngineError
 from holdfast.server import journal, points, tables
 from holdfast.server.alarm import Alarm
+from holdfast.server.chain_holds import holder
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.hosted_points import disks_of, small_files
@@ -80,6 +81,8 @@ class Expiry:
 
     async def _remove(self, backup: UUID) -> None:
         chains = await self._store.read(lambda connection: _chains(connection, backup))
+        if await self._store.read(lambda connection: _is_held(connection, chains)):
+            return
         for key in chains:
             async with self._locks.work.hold(key):
                 # What stands from before comes first, as in retention.
@@ -117,6 +120,10 @@ def _chains(connection: Connection, backup: UUID) -> set[ChainKey]:
     shown = {ChainKey(backup, reference) for reference in connection.scalars(references)}
     noted = {intent.key for intent in journal.standing(connection)}
     return shown | {key for key in noted if key.backup == backup}
+
+
+def _is_held(connection: Connection, chains: set[ChainKey]) -> bool:
+    return any(holder(connection, key.backup, key.chain) is not None for key in chains)
 
 
 def _forget(connection: Connection, uid: UUID) -> bool:

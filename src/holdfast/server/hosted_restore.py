@@ -23,9 +23,9 @@ from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.libvirt_restore import RestorePlan, restore_disks
 from holdfast.engine.progress import Phases, Progress, ProgressCallback
 from holdfast.engine.restored_files import WholeFile, all_named, finish_naming, take_back
-from holdfast.server import hosted_points, tables
+from holdfast.server import hosted_points, instant_records, tables
 from holdfast.server.hosts import Hosts
-from holdfast.server.point_files import verify
+from holdfast.server.point_files import verify, verify_sizes
 from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
 from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import BackupPlace, Repositories
@@ -39,7 +39,7 @@ _WEIGHTS = (30, 70)
 _HOST_AGAIN_SECONDS = 30.0
 _COMPLETED = (
     "The backup server stopped unexpectedly while this was running. What was restored is whole; "
-    "it was not powered on again."
+    "see whether it is powered on."
 )
 
 
@@ -56,9 +56,10 @@ class _Noted(msgspec.Struct, frozen=True):
 class _SessionLedger:
     """The ledger of a restore, in the row of its session."""
 
-    def __init__(self, store: Store, session: UUID) -> None:
+    def __init__(self, store: Store, session: UUID, instant: UUID | None) -> None:
         self._store = store
         self._session = session
+        self._instant = instant
         self._paths: tuple[str, ...] = ()
 
     async def writing(self, paths: Sequence[str]) -> None:
@@ -75,6 +76,8 @@ class _SessionLedger:
             table = tables.restore_session
             values = {"ledger": msgspec.json.encode(noted).decode()}
             connection.execute(update(table).where(table.c.uid == self._session).values(values))
+            if self._instant is not None:
+                instant_records.note_files(connection, self._instant, noted.paths)
 
         await self._store.write(write)
 
@@ -105,14 +108,18 @@ class HostedRestore:
         phases = Phases(on_progress, _WEIGHTS)
         wanted = [disk for disk in known.disks if _is_wanted(plan, disk.state.target)]
         images = [folder / disk.file.name for disk in wanted]
-        if not plan.force:
+        instant = plan.instant if isinstance(plan, RestoreHosted) else None
+        if instant is not None:
+            # To read all of it would take longer than the machine may stand still.
+            await verify_sizes(self._store, place, images)
+        elif not plan.force:
             await verify(self._store, place, images, phases.phase(0))
         written = phases.phase(1)
 
         def advance(progress: Progress) -> None:
             written(progress.fraction)
 
-        ledger = _SessionLedger(self._store, session)
+        ledger = _SessionLedger(self._store, session, instant)
         work = _for_the_engine(plan, known, folder)
         if isinstance(plan, RestoreDisks):
             await restore_disks(work, plan.format, advance, ledger)
@@ -200,4 +207,5 @@ def _for_the_engine(plan: Hosted, known: MachinePoint, folder: Path) -> RestoreP
         new_identifiers=plan.new_identifiers,
         power_on=plan.power_on,
         uuid=plan.uuid,
+        instant=plan.instant is not None,
     )

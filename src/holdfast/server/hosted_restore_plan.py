@@ -6,13 +6,14 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.image_restore import FORMATS
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.server import tables
 from holdfast.server.host_records import host_in_use
-from holdfast.server.hosted_objects import locate
+from holdfast.server.hosted_objects import MACHINE, locate
 from holdfast.server.hosted_points import known_point
 from holdfast.server.libvirt_references import read_reference
 from holdfast.server.refusal import RefusedError
@@ -62,6 +63,18 @@ def plan_hosted(connection: Connection, point: Row[Any], options: MachineRestore
         power_on=options.power_on,
         force=options.force,
     )
+
+
+def plan_instant(
+    connection: Connection, point: Row[Any], options: MachineRestoreOptions
+) -> RestoreHosted:
+    """Given a machine's point, return how the machine is to run from it; refuse what cannot be."""
+    if point.kind != MACHINE:
+        raise RefusedError(f'"{point.display_name}" is no machine of a host: it cannot run.')
+    planned = plan_hosted(connection, point, options)
+    if not isinstance(planned, RestoreHosted) or planned.in_place or planned.disks is not None:
+        raise RefusedError("A machine runs from its restore point whole, beside its original.")
+    return msgspec.structs.replace(planned, power_on=True, instant=uuid4())
 
 
 def wanted_disks(known: MachinePoint, wanted: tuple[str, ...] | None) -> tuple[str, ...] | None:

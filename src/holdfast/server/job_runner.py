@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -17,19 +18,20 @@ from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.server import job_schedules, points, sessions, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
-from holdfast.server.copy_plan import not_copied
 from holdfast.server.health import Findings, HealthCheck
 from holdfast.server.health_schedule import check_is_due, newest_is_damaged, note_check
 from holdfast.server.hosted_backup import HostedBackup
+from holdfast.server.hosted_copy import HostedCopy
 from holdfast.server.hosted_objects import MACHINE, locate
 from holdfast.server.hosts import Hosts
 from holdfast.server.job_options import decode_options
-from holdfast.server.job_specification import is_copy
+from holdfast.server.job_specification import REPLICA, is_copy
 from holdfast.server.journal import ChainKey
 from holdfast.server.machine_backup import MachineBackup, SessionPlan
 from holdfast.server.machine_copy import MachineCopy
 from holdfast.server.part_backup import one_off_ended
 from holdfast.server.publish import row_of
+from holdfast.server.replication import HostedReplication
 from holdfast.server.repositories import Repositories
 from holdfast.server.retention import Retention
 from holdfast.server.session_machines import find_machines
@@ -57,13 +59,16 @@ class JobRunner:
         settlement: Settlement,
         hosts: Hosts,
         concurrency: Concurrency,
+        keys: Path,
     ) -> None:
+        """`keys` is a folder for the keys of transfers."""
         self._store = store
         self._clock = clock
         self._repositories = repositories
         self._locks = locks
         self._settlement = settlement
         self._hosts = hosts
+        self._keys = keys
         self._retention = Retention(store, clock, locks, settlement)
         self._health = HealthCheck(store, repositories, locks, settlement)
         self._slots = Slots(concurrency)
@@ -87,6 +92,11 @@ class JobRunner:
         # One that is not launched yet finds in its row that it was stopped.
         if (work := self._work.pop(session, None)) is not None:
             work.cancel()
+
+    async def ended(self, session: UUID) -> None:
+        """Return when a session that was launched has ended."""
+        if (supervisor := self._supervisors.get(session)) is not None:
+            await asyncio.wait({supervisor})
 
     async def wait_until_idle(self) -> None:
         """Return when no session runs."""
@@ -165,7 +175,6 @@ class JobRunner:
         plan = await self._store.write(lambda c: self._plan(c, session))
         if plan is None:
             return []
-        problems += await self._store.read(lambda c: not_copied(c, row_of(c, tables.job, plan.job)))
         progress = _SessionProgress(self._store, session, len(plan.machines))
         publishing = asyncio.create_task(progress.keep_publishing())
         try:
@@ -284,12 +293,17 @@ class JobRunner:
         store, clock, settlement = self._store, self._clock, self._settlement
         if machine.kind != MACHINE:
             return MachineBackup(store, clock, settlement, plan, machine, remarks)
+        if plan.job_kind == REPLICA:
+            return HostedReplication(
+                store, clock, settlement, self._hosts, plan, machine, self._keys, remarks
+            )
         return HostedBackup(store, clock, settlement, self._hosts, plan, machine, remarks)
 
     async def _copy(
         self, plan: SessionPlan, machine: Machine, on_progress: ProgressCallback
     ) -> None:
-        copying = MachineCopy(
+        kind = HostedCopy if machine.kind == MACHINE else MachineCopy
+        copying = kind(
             self._store,
             self._clock,
             self._repositories,

@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import Connection, delete, func, insert, select
 
 from holdfast.server import tables
+from holdfast.server.chain_holds import refuse_if_held
 
 #: The chain of all directories in a backup: they share one restic repository, which takes one
 #: writer at a time. The chain of an image is known by the image's own reference.
@@ -103,6 +104,10 @@ Work = (
 )
 
 
+#: What changes or removes files of points that exist or existed.
+_CHANGING = RemoveImage | RemoveFiles | MergeImages | RebuildImage
+
+
 @dataclass(frozen=True)
 class Intent:
     """An entry of the journal."""
@@ -113,7 +118,12 @@ class Intent:
 
 
 def declare(connection: Connection, key: ChainKey, work: Work, now: int) -> Intent:
-    """Write down what is about to be done; return the entry."""
+    """Write down what is about to be done; return the entry.
+
+    Raise RefusedError when it would change files that a machine runs from.
+    """
+    if isinstance(work, _CHANGING):
+        refuse_if_held(connection, key.backup, key.chain)
     intent, table = Intent(uuid4(), key, work), tables.intent
     same = (table.c.backup_uid == key.backup) & (table.c.chain == key.chain)
     newest = connection.scalar(select(func.max(table.c.created)).where(same)) or 0
@@ -153,3 +163,8 @@ def standing(connection: Connection, key: ChainKey | None = None) -> list[Intent
         )
         for row in connection.execute(query)
     ]
+
+
+def changes_files(connection: Connection, key: ChainKey) -> bool:
+    """Say whether files of a chain's points are to be changed or removed."""
+    return any(isinstance(each.work, _CHANGING) for each in standing(connection, key))

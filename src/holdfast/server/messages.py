@@ -21,6 +21,10 @@ server's memory, and is gone when that restarts:
 - ``GET /mounts/<uid>/content?path=<path>`` → the file's bytes, as a stream; an answer that ends
   before its Content-Length was cut short
 
+Machines that run from their restore point are asked about at their backup server, too:
+
+- ``GET /instant-recoveries`` → list of `InstantRecovery`, oldest first
+
 The catalog of files is asked in the same way, whether the repository is at hand or not:
 ``GET /catalog/<point>/entry`` and ``GET /catalog/<point>/entries``.
 
@@ -39,6 +43,11 @@ from uuid import UUID
 import msgspec
 
 from holdfast.engine.guest_entry import Entry, Listing
+from holdfast.server.failover_specification import (
+    FailoverOptions,
+    FailoverPlanEdit,
+    FailoverPlanSpecification,
+)
 from holdfast.server.host_specification import HostEdit, HostSpecification
 from holdfast.server.hours import DAYS, Hours
 from holdfast.server.job_specification import (
@@ -48,7 +57,7 @@ from holdfast.server.job_specification import (
     Linked,
     Retry,
 )
-from holdfast.server.restore_specification import RestoreSpecification
+from holdfast.server.restore_specification import InstantSpecification, RestoreSpecification
 from holdfast.server.schedule import (
     AfterJob,
     Continuously,
@@ -67,11 +76,16 @@ __all__ = [
     "Continuously",
     "Daily",
     "Entry",
+    "FailoverOptions",
+    "FailoverPlanEdit",
+    "FailoverPlanSpecification",
     "HostEdit",
     "HostSpecification",
     "Hours",
     "Included",
     "Information",
+    "InstantRecovery",
+    "InstantSpecification",
     "JobEdit",
     "JobSpecification",
     "Linked",
@@ -168,6 +182,22 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     browse-catalog           machine point
     restore-catalog-file     machine point   path (in the catalog); overwrite
     stop-restore             restore session
+    start-instant-recovery   machine point   host, new_name, folder, new_identifiers; all optional
+    migrate-instant-recovery instant recovery
+    discard-instant-recovery instant recovery
+    failover-point           replica point
+    failover                 replica         (to its newest point)
+    planned-failover         replica         seconds for the guest to shut down; force
+    undo-failover            replica
+    permanent-failover       replica
+    failback                 replica         seconds for the guest to shut down; force
+    commit-failback          replica
+    undo-failback            replica         force: though the source's host does not answer
+    create-failover-plan     -               a `FailoverPlanSpecification` as JSON
+    edit-failover-plan       failover plan   a `FailoverPlanEdit` as JSON
+    delete-failover-plan     failover plan
+    start-failover-plan      failover plan   until: no point later than that, in milliseconds
+    undo-failover-plan       failover plan
     ======================== =============== =======================================================
 
     `asked_by` is the account, for the records and for reasons shown to people.
@@ -206,6 +236,25 @@ class MountedPoint(msgspec.Struct, frozen=True, kw_only=True):
     uid: UUID
     point: UUID
     number: int
+
+
+class InstantRecovery(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine, of that `name` and `uuid` on its host, that runs from its restore point.
+
+    `state` is Starting, Running, Migrating (to its own storage) or Discarding; `session` is the
+    restore session that is at it, `progress` how far that is, in percent.
+    """
+
+    uid: UUID
+    point: UUID
+    host: UUID
+    host_name: str
+    name: str
+    uuid: str
+    state: str
+    created: int
+    session: UUID | None
+    progress: int | None
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

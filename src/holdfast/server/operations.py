@@ -26,7 +26,7 @@ from holdfast.server.job_specification import (
 from holdfast.server.messages import Command, Made
 from holdfast.server.names import session_name
 from holdfast.server.part_backup import OneOffSpecification, begin_one_off, begin_quick_backup
-from holdfast.server.publish import row_of
+from holdfast.server.publish import job_session_type, row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.session_start import begin_retry, begin_session
 from holdfast.server.session_state import Cause, JobSessionState
@@ -109,7 +109,7 @@ def _one_off_backup(connection: Connection, command: Command, now: datetime) -> 
 def _launched(connection: Connection, uid: UUID) -> Done:
     row = row_of(connection, tables.job_session, uid)
     name = session_name(row.job_name, row.created)
-    return Done(made=Made(type="BackupJobSession", uid=uid, name=name), launch=uid)
+    return Done(made=Made(type=job_session_type(row.job_kind), uid=uid, name=name), launch=uid)
 
 
 def _stop_job(connection: Connection, command: Command, _now: datetime) -> Done:

@@ -15,12 +15,15 @@ from holdfast.engine.progress import Phases, Progress, ProgressCallback
 from holdfast.engine.tree_restore import restore_into_tree
 from holdfast.server.chain_locks import ChainLocks, share_soon
 from holdfast.server.hosted_restore import HostedRestore
+from holdfast.server.instant_recoveries import InstantRecoveries
 from holdfast.server.journal import ChainKey
 from holdfast.server.point_files import verify
 from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
 from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import BackupPlace, Repositories
 from holdfast.server.restore_plan import (
+    DiscardInstant,
+    MigrateInstant,
     Plan,
     RestoreDisks,
     RestoreFiles,
@@ -28,6 +31,7 @@ from holdfast.server.restore_plan import (
     RestoreMachine,
     point_row,
 )
+from holdfast.server.session_state import JobSessionState
 from holdfast.server.store import Store
 
 # Checking the backup files : writing the disk.
@@ -43,11 +47,13 @@ class PointRestore:
         repositories: Repositories,
         locks: ChainLocks,
         hosted: HostedRestore,
+        instant: InstantRecoveries,
     ) -> None:
         self._store = store
         self._repositories = repositories
         self._locks = locks
         self._hosted = hosted
+        self._instant = instant
 
     async def run(self, session: UUID, plan: Plan, on_progress: ProgressCallback) -> str:
         """Carry a plan out; return what is to be noted about it, if anything.
@@ -55,6 +61,8 @@ class PointRestore:
         Raise RefusedError when the point is gone, EngineError with the reason for a failure; then,
         and when cancelled, nothing of it is left.
         """
+        if isinstance(plan, MigrateInstant | DiscardInstant):
+            return await self._instant.run(plan, on_progress)
         row = await self._store.read(lambda c: point_row(c, plan.point))
         place = await self._repositories.place_of(row.backup_uid)
         await asyncio.to_thread(place.repository.ensure_available)
@@ -70,11 +78,21 @@ class PointRestore:
                 case RestoreHosted() | RestoreDisks():
                     return await self._hosted.run(session, place, row, plan, on_progress)
 
-    async def put_right(self, session: UUID, plan: Plan, ledger: str | None) -> str:
-        """Put right what a crash left of a restore that has a ledger; see `HostedRestore`."""
-        if isinstance(plan, RestoreHosted | RestoreDisks):
-            return await self._hosted.put_right(session, plan, ledger)
-        raise RefusedError(STOPPED_UNEXPECTEDLY)
+    async def put_right(self, session: Row[Any], plan: Plan, on_progress: ProgressCallback) -> str:
+        """Put right what a crash left of a restore of a machine of a host, or go on with it.
+
+        Return what is to be noted, or raise EngineError or RefusedError with the reason for a
+        failure.
+        """
+        match plan:
+            case RestoreHosted() | RestoreDisks():
+                return await self._hosted.put_right(session.uid, plan, session.ledger)
+            case MigrateInstant() | DiscardInstant():
+                stopping = session.state == JobSessionState.STOPPING
+                stopped = session.failure_message if stopping else None
+                return await self._instant.put_right(plan, on_progress, stopped)
+            case _:
+                raise RefusedError(STOPPED_UNEXPECTEDLY)
 
     async def true_names(self, point: UUID, parts: tuple[str, ...]) -> tuple[str, ...]:
         """Given a path in a directory's point as it is shown, return the names restic knows.

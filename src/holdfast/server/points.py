@@ -23,6 +23,7 @@ from holdfast.server.publish import (
     publish_restore_point,
     row_of,
     withdraw,
+    withdraw_machine_point,
 )
 from holdfast.server.sessions import Machine
 
@@ -220,7 +221,7 @@ def withdraw_point(connection: Connection, uid: UUID) -> None:
     connection.execute(delete(disk).where(disk.c.point_uid == uid))
     connection.execute(delete(point).where(point.c.uid == uid))
     if row.backup_file_uid is not None:
-        withdraw(connection, "VmRestorePoint", uid)
+        withdraw_machine_point(connection, row)
     others = select(point.c.uid).where(point.c.restore_point_uid == row.restore_point_uid)
     if connection.execute(others.limit(1)).first() is None:
         table = tables.restore_point

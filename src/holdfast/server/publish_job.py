@@ -13,7 +13,7 @@ from holdfast.server.copy_links import JOBS, REPOSITORIES, RESOURCES, links_of, 
 from holdfast.server.hierarchy import publish_item
 from holdfast.server.job_options import Gfs, decode_options
 from holdfast.server.job_roles import EXCLUDED, FOUND, INCLUDED
-from holdfast.server.job_specification import IMMEDIATE_COPY, is_copy
+from holdfast.server.job_specification import IMMEDIATE_COPY, REPLICA, is_copy
 from holdfast.server.outbox import Resource, publish, withdraw
 from holdfast.server.publish import row_of
 from holdfast.server.publish_schedule import immediate_options, schedule_options
@@ -40,7 +40,8 @@ def publish_job(connection: Connection, uid: UUID) -> None:
     if job.deleted:
         withdraw(connection, "Job", uid)
         return
-    values = _job_values(job) | {"JobInfo": _backup_info(job, objects)}
+    info = _replica_info if job.kind == REPLICA else _backup_info
+    values = _job_values(job) | {"JobInfo": info(job, objects)}
     excluded = [_object_values(row) for row in shown if row.role == EXCLUDED]
     if excluded:
         values["Excludes"] = {"ObjectInJob": excluded}
@@ -91,19 +92,27 @@ def _job_values(job: Row[Any]) -> dict[str, Any]:
     return values
 
 
+def _includes(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:
+    return {
+        "ObjectInJob": [
+            {
+                "Type": "ObjectInJob",
+                "Href": f"/jobs/{job.uid}/includes/{row.uid}",
+                **_object_values(row),
+            }
+            for row in objects
+        ]
+    }
+
+
+def _replica_info(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:
+    return {"ReplicaJobInfo": {"Includes": _includes(job, objects)}}
+
+
 def _backup_info(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:
     return {
         "BackupJobInfo": {
-            "Includes": {
-                "ObjectInJob": [
-                    {
-                        "Type": "ObjectInJob",
-                        "Href": f"/jobs/{job.uid}/includes/{row.uid}",
-                        **_object_values(row),
-                    }
-                    for row in objects
-                ]
-            },
+            "Includes": _includes(job, objects),
             "SimpleRetentionPolicy": {
                 "RetainCycles": job.retention,
                 "RetainDaysToKeep": job.retention_days or 0,

@@ -14,11 +14,12 @@ from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.guest_entry import WrongPathError, path_parts
 from holdfast.engine.guest_snapshot import GuestSnapshot
-from holdfast.server import restore_sessions, tables
+from holdfast.server import instant_records, restore_sessions, tables
 from holdfast.server.clock import milliseconds
 from holdfast.server.guest_catalog import GuestCatalog
 from holdfast.server.hosted_objects import MACHINE
-from holdfast.server.hosted_restore_plan import plan_hosted
+from holdfast.server.hosted_restore_plan import plan_hosted, plan_instant
+from holdfast.server.instant_records import InstantState
 from holdfast.server.messages import Command, Made
 from holdfast.server.mounts import Mount, Mounts
 from holdfast.server.names import session_name
@@ -27,7 +28,9 @@ from holdfast.server.point_restore import PointRestore
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.restore_plan import (
+    DiscardInstant,
     MachineRestoreOptions,
+    MigrateInstant,
     Plan,
     plan_files,
     plan_machine,
@@ -69,6 +72,32 @@ class RestoreCommands:
             "restore-catalog-file": self._prepare_catalog_file,
             "stop-restore": self._prepare_stop,
         }
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        """Return those that need no look outside the database, by their names."""
+        return {
+            "start-instant-recovery": self._start_instant,
+            "migrate-instant-recovery": self._migrate_instant,
+            "discard-instant-recovery": self._discard_instant,
+        }
+
+    def _start_instant(self, connection: Connection, command: Command, now: datetime) -> Done:
+        options = read_arguments(command, MachineRestoreOptions)
+        point = point_row(connection, command.target)
+        plan = plan_instant(connection, point, options)
+        instant_records.begin(connection, plan, point, milliseconds(now))
+        return self._begin(connection, plan, point, now)
+
+    def _migrate_instant(self, connection: Connection, command: Command, now: datetime) -> Done:
+        row = instant_records.take(connection, command.target, InstantState.MIGRATING)
+        plan = MigrateInstant(row.machine_point_uid, row.uid)
+        return self._begin(connection, plan, instant_records.origin(connection, row), now)
+
+    def _discard_instant(self, connection: Connection, command: Command, now: datetime) -> Done:
+        row = instant_records.take(connection, command.target, InstantState.DISCARDING)
+        plan = DiscardInstant(row.machine_point_uid, row.uid)
+        return self._begin(connection, plan, instant_records.origin(connection, row), now)
 
     async def _prepare_machine(self, _command: Command) -> Operation:
         return self._restore_machine

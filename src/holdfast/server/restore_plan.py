@@ -46,6 +46,7 @@ class RestoreHosted(msgspec.Struct, frozen=True, tag=True):
 
     `name` and `uuid` are those that it has after. A new machine's disks come into `folder`, which
     is not looked at in place. `disks` are those wanted; None for all, and in place the definition.
+    With `instant`, an instant recovery, nothing is copied: the machine runs from the point.
     """
 
     point: UUID
@@ -57,6 +58,7 @@ class RestoreHosted(msgspec.Struct, frozen=True, tag=True):
     in_place: bool = False
     disks: tuple[str, ...] | None = None
     power_on: bool = False
+    instant: UUID | None = None
     force: bool = False
 
 
@@ -71,8 +73,25 @@ class RestoreDisks(msgspec.Struct, frozen=True, tag=True):
     force: bool = False
 
 
+class MigrateInstant(msgspec.Struct, frozen=True, tag=True):
+    """A machine that runs from its point moves to its own storage: an instant recovery."""
+
+    point: UUID
+    recovery: UUID
+
+
+class DiscardInstant(msgspec.Struct, frozen=True, tag=True):
+    """A machine that runs from its point is taken away: an instant recovery."""
+
+    point: UUID
+    recovery: UUID
+
+
 Hosted = RestoreHosted | RestoreDisks
-Plan = RestoreMachine | RestoreFiles | RestoreHosted | RestoreDisks
+Instant = MigrateInstant | DiscardInstant
+Plan = (
+    RestoreMachine | RestoreFiles | RestoreHosted | RestoreDisks | MigrateInstant | DiscardInstant
+)
 
 
 class MachineRestoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -180,6 +199,20 @@ def target_of(plan: Plan) -> str:
             return f"{plan.host}/{plan.name}"
         case RestoreDisks():
             return f"{plan.folder}/{plan.name}"
+        case MigrateInstant() | DiscardInstant():
+            return instant_target(plan.recovery)
+
+
+def is_instant(plan: Plan) -> bool:
+    """Say whether a plan is one of an instant recovery."""
+    if isinstance(plan, RestoreHosted):
+        return plan.instant is not None
+    return isinstance(plan, MigrateInstant | DiscardInstant)
+
+
+def instant_target(recovery: UUID) -> str:
+    """Given an instant recovery, return what moving or discarding it writes."""
+    return f"instant recovery {recovery}"
 
 
 def temporary_of(plan: Plan, session: UUID) -> str:

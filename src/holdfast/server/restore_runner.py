@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.engine.durability import remove_durably
 from holdfast.engine.errors import EngineError
-from holdfast.engine.progress import Progress
+from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.engine.tree_restore import remove_staging
-from holdfast.server import restore_sessions
+from holdfast.server import restore_sessions, tables
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.job_runner import UNEXPECTED
 from holdfast.server.point_restore import PointRestore
+from holdfast.server.publish import row_of
 from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
 from holdfast.server.refusal import RefusedError
-from holdfast.server.restore_plan import Plan
+from holdfast.server.restore_plan import Plan, is_instant
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -53,8 +57,7 @@ class RestoreRunner:
         """Put right, in the background, what a crash interrupted and `end_interrupted` left."""
         for row in await self._store.read(restore_sessions.unfinished):
             self._interrupted.add(row.uid)
-            plan = msgspec.json.decode(row.plan, type=Plan)
-            self._begin(row.uid, self._restore.put_right(row.uid, plan, row.ledger))
+            self._begin(row.uid, self._put_right(row))
 
     def _begin(self, session: UUID, running: Coroutine[None, None, str]) -> None:
         work = asyncio.create_task(running, name=f"restore {session}")
@@ -125,22 +128,36 @@ class RestoreRunner:
                 return
 
     async def _run(self, session: UUID) -> str:
-        async with self._slots:
+        row = await self._store.read(lambda c: row_of(c, tables.restore_session, session))
+        at_once = is_instant(msgspec.json.decode(row.plan, type=Plan))
+        # A machine that is to run again in seconds waits for no copies.
+        async with contextlib.nullcontext() if at_once else self._slots:
             plan = await self._store.write(lambda c: restore_sessions.start_working(c, session))
             if plan is None:
                 # Its row has the reason. What was never begun must not be told as done.
                 raise RefusedError("The restore was stopped.")
-            fractions = [0.0]
+            return await self._told(session, partial(self._restore.run, session, plan))
 
-            def note(progress: Progress) -> None:
-                fractions[0] = progress.fraction
+    async def _put_right(self, row: Row[Any]) -> str:
+        await self._store.write(lambda c: restore_sessions.start_working(c, row.uid))
+        plan = msgspec.json.decode(row.plan, type=Plan)
+        return await self._told(row.uid, partial(self._restore.put_right, row, plan))
 
-            publishing = asyncio.create_task(self._keep_publishing(session, fractions))
-            try:
-                return await self._restore.run(session, plan, note)
-            finally:
-                publishing.cancel()
-                await asyncio.gather(publishing, return_exceptions=True)
+    async def _told(
+        self, session: UUID, work: Callable[[ProgressCallback], Coroutine[None, None, str]]
+    ) -> str:
+        """Do some work of a session, whose progress is published meanwhile."""
+        fractions = [0.0]
+
+        def note(progress: Progress) -> None:
+            fractions[0] = progress.fraction
+
+        publishing = asyncio.create_task(self._keep_publishing(session, fractions))
+        try:
+            return await work(note)
+        finally:
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
 
     async def _keep_publishing(self, session: UUID, fractions: list[float]) -> None:
         """Publish the progress while it changes, until cancelled."""

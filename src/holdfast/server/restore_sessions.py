@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
-from holdfast.server import tables
+from holdfast.server import instant_records, tables
 from holdfast.server.publish import row_of
 from holdfast.server.publish_restore import publish_restore_session
 from holdfast.server.refusal import RefusedError
@@ -93,6 +93,8 @@ def end(
         progress=row.progress if failure is not None else 100,
         failure_message=note if failure is None else failure,
     )
+    plan = msgspec.json.decode(row.plan, type=Plan)
+    instant_records.session_ended(connection, plan, failed=failure is not None)
 
 
 def unfinished(connection: Connection) -> list[Row[Any]]:

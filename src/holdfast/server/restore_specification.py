@@ -43,3 +43,21 @@ class RestoreSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
             raise ValueError("force: a damaged point does not take the place of what is there")
         if self.in_place and (self.name or self.new_identifiers or self.folder):
             raise ValueError("in_place: the machine keeps its name, its identifiers and its folder")
+
+
+class InstantSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a machine of a host is to run from its restore point.
+
+    On the `host` (that of the original by default) under the `name` (the original's by default),
+    with `new_identifiers` as another machine than the original. What it writes comes into `folder`
+    (that of the original's disks by default), where it moves to later.
+    """
+
+    host: UUID | None = None
+    name: str = ""
+    new_identifiers: bool = False
+    folder: str = ""
+
+    def __post_init__(self) -> None:
+        if self.folder and not PurePosixPath(self.folder).is_absolute():
+            raise ValueError("folder: expected the absolute path of a folder")

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, select, update
 from holdfast.engine.chain import Chain, ChainPoint, Drop, Merge, RetentionStep, next_steps
 from holdfast.engine.errors import EngineError
 from holdfast.engine.qemu_image import AS_USUAL, Storing
-from holdfast.server import journal, points, tables
+from holdfast.server import journal, points, replicas, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds, moment_of
 from holdfast.server.damage import note_bad_files
@@ -39,6 +39,7 @@ from holdfast.server.journal import (
 )
 from holdfast.server.keeping import Keeping, Policy, keeping
 from holdfast.server.publish import row_of
+from holdfast.server.refusal import RefusedError
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
@@ -123,7 +124,12 @@ class Retention:
             while not problems:
                 if to_merge is not None:
                     told += await self._look_at(key, partial(to_merge, given_up))
-                intent = await self._store.write(partial(declare_next, given_up))
+                try:
+                    intent = await self._store.write(partial(declare_next, given_up))
+                except RefusedError as error:
+                    # A machine runs from the chain; later, it does not.
+                    problems.append(str(error))
+                    break
                 if intent is None:
                     break
                 if isinstance(intent.work, RebuildImage):
@@ -170,6 +176,8 @@ class Retention:
         connection: Connection,
     ) -> Intent | None:
         """Declare the next step with a machine's chain; return what was declared last."""
+        if replicas.in_use(connection, key.backup, key.chain):
+            return None  # a failover builds on these files
         rows = points.points_of(connection, key.backup, key.chain)
         found = keeping([_Point(row) for row in rows], rules.policy, self._clock.now())
         kept_for = {point.row.uid: ",".join(why) for point, why in found.kept_for}

@@ -45,7 +45,8 @@ def begin_retry(
     last = _last_session(connection, job.uid)
     if last is None:
         raise RefusedError(f'Job "{job.name}" has not run yet, so there is nothing to retry.')
-    failed = [row for row in machines_of(connection, job.uid) if _has_failed(connection, row.uid)]
+    machines = objects_of if is_copy(job.kind) else machines_of
+    failed = [row for row in machines(connection, job.uid) if _has_failed(connection, row.uid)]
     whole = not failed and _failed_without_machines(connection, last)
     if not (failed or whole):
         raise RefusedError(

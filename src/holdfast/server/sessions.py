@@ -89,6 +89,12 @@ def set_total_size(connection: Connection, uid: UUID, total_size: int) -> None:
         _set_task_session(connection, row, total_size=total_size)
 
 
+def note_point(connection: Connection, uid: UUID, point: UUID) -> None:
+    """Note which point a task session has made, before it ends."""
+    row = row_of(connection, tables.task_session, uid)
+    _set_task_session(connection, row, machine_point_uid=point)
+
+
 def complete_task(
     connection: Connection, uid: UUID, now: int, result: Result, reason: str, **more: Any
 ) -> None:

@@ -136,10 +136,18 @@ class Settlement:
         await self._strike(intent)
 
     async def _undo_machine(self, intent: Intent, work: MakeMachine, place: BackupPlace) -> None:
-        point = tables.machine_point
+        point, file = tables.machine_point, tables.backup_file
         recorded = await self._store.read(
             lambda connection: connection.execute(
-                select(point.c.uid).where(point.c.uid == work.point)
+                # Of a copy, the files are named as those it is a copy of, which others may need.
+                select(point.c.uid)
+                .where(point.c.uid == work.point)
+                .union(
+                    select(file.c.uid).where(
+                        file.c.backup_uid == intent.key.backup,
+                        file.c.path.startswith(f"{work.path}.", autoescape=True),
+                    )
+                )
             ).first()
         )
         if recorded is not None:

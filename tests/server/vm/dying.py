@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from holdfast.engine import restored_files
+from holdfast.engine import libvirt_instant, restored_files
 from holdfast.engine.libvirt_machine import LibvirtMachine
 from holdfast.server import hosted_restore
 from holdfast.server.backup_server import BackupServer
@@ -31,6 +31,13 @@ def die_at(moment: str) -> None:
         hosted_restore._SessionLedger.naming = die  # type: ignore[method-assign]
     elif moment == "starting":
         LibvirtMachine.start = die  # type: ignore[method-assign]
+    elif moment == "migrating":
+        # QEMU goes on with the first disk, and nobody asks for the second.
+        LibvirtMachine.block_job = die  # type: ignore[method-assign]
+    elif moment == "pivoted":
+        libvirt_instant._settle_down = die
+    elif moment == "discarding":
+        LibvirtMachine.undefine = die  # type: ignore[method-assign]
     else:
         name, calls = restored_files._name, []
 
@@ -45,8 +52,8 @@ def die_at(moment: str) -> None:
 
 async def main(folder: Path, moment: str, request: dict[str, Any]) -> None:
     server = BackupServer(folder / "server", "backup01", platform=QuickPlatform())
-    await server.start()
     die_at(moment)
+    await server.start()
     operation, target = request.pop("operation"), UUID(request.pop("target"))
     outcome = await server.execute(
         Command(request_id=uuid4(), operation=operation, target=target, arguments=request)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -92,6 +96,22 @@ class HostedLab(Lab):
             for path in sorted(self.repository_path.rglob("*"))
             if path.is_file()
         }
+
+
+def killed_at(
+    moment: str, folder: Path, operation: str, target: UUID, arguments: dict[str, Any]
+) -> None:
+    """Have a server, in a process of its own, do something, and be killed at a moment."""
+    request = json.dumps({"operation": operation, "target": str(target), **arguments})
+    script = Path(__file__).with_name("dying.py")
+    ended = subprocess.run(
+        [sys.executable, str(script), str(folder), moment, request],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
 async def hosted_lab(plain: Lab, daemon: Host) -> HostedLab:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
+import libvirt
 import pytest
 
 from engine.lab import wait_until
-from engine.vm.lab import Guest, Host
+from engine.vm.lab import Guest, Host, libvirt_daemon
 from server.lab import HandClock
 
-from .lab import HostedLab, bytes_of, disks_of, entries, is_there, running_hosted_lab
+from .lab import HostedLab, bytes_of, disks_of, entries, is_there, killed_at, running_hosted_lab
 
 pytestmark = pytest.mark.vm
 
@@ -51,6 +46,7 @@ async def test_a_machine_comes_back_as_another_one_powered_on_and_to_files(
     assert (session.values["JobType"], session.values["Progress"]) == ("RestoreVm", 100)
     domain = guest.connection.lookupByName("web copy")
     assert domain.isActive()
+    domain.suspend()  # it would do nothing but use the processor
     assert domain.UUIDString() != guest.uuid
     assert {path.parent for path in disks_of(domain).values()} == {targets}
     assert {target: bytes_of(path) for target, path in disks_of(domain).items()} == content
@@ -72,6 +68,24 @@ async def test_a_machine_comes_back_as_another_one_powered_on_and_to_files(
     assert lab.point_files() == before
 
 
+async def test_a_machine_comes_back_as_itself_on_another_host(
+    lab: HostedLab, make_guest: MakeGuest, targets: Path
+) -> None:
+    guest = make_guest("vda", "vdb")
+    point = await lab.backed_up(guest, await lab.job_of(guest), 0)
+    with libvirt_daemon() as other:
+        added = await lab.command("add-host", uri=other.uri, name="kvm2")
+        assert added.made is not None, added.message
+        host = str(added.made.uid)
+        await lab.done("restore-machine", point, host=host, folder=str(targets))
+        there = libvirt.open(other.uri)
+        domain = there.lookupByName(guest.name)
+        assert domain.UUIDString() == guest.uuid
+        assert {t: bytes_of(path) for t, path in disks_of(domain).items()} == guest.contents()
+        assert {path.parent for path in disks_of(domain).values()} == {targets}
+        there.close()
+
+
 async def test_a_machine_and_a_disk_come_back_in_place_and_one_that_was_lost(
     lab: HostedLab, make_guest: MakeGuest
 ) -> None:
@@ -87,6 +101,7 @@ async def test_a_machine_and_a_disk_come_back_in_place_and_one_that_was_lost(
     assert held == {"vda": content["vda"], "vdb": before["vdb"]}
     await lab.done("restore-machine", older, overwrite=True, power_on=True)
     assert guest.domain.isActive()
+    guest.domain.suspend()
     assert {t: bytes_of(path) for t, path in disks_of(guest.domain).items()} == before
     uuid = guest.uuid
     guest.discard()
@@ -133,21 +148,6 @@ async def test_what_makes_no_sense_is_refused_and_what_fails_or_is_stopped_leave
     assert not is_there(lab.daemon, "copy")
 
 
-def killed_at(moment: str, where: Path, point: UUID, **options: Any) -> None:
-    """Have a server of its own process restore a point, killed by SIGKILL at a moment."""
-    request = json.dumps({"operation": "restore-machine", "target": str(point), **options})
-    command = [sys.executable, str(Path(__file__).with_name("dying.py")), str(where), moment]
-    path = os.pathsep.join(sys.path)
-    ended = subprocess.run(
-        [*command, request],
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-
-
 async def test_a_crash_leaves_nothing_half_made(
     tmp_path: Path, clock: HandClock, daemon: Host, make_guest: MakeGuest, targets: Path
 ) -> None:
@@ -166,7 +166,7 @@ async def test_a_crash_leaves_nothing_half_made(
 
     (targets / "copy-vdb.qcow2").write_text("somebody else's")
     for moment in ("written", "naming"):
-        killed_at(moment, tmp_path, point, **copy)
+        killed_at(moment, tmp_path, "restore-machine", point, copy)
         assert len(entries(targets)) > 1
         session = await put_right()
         assert session["Result"] == "Failed"
@@ -174,13 +174,13 @@ async def test_a_crash_leaves_nothing_half_made(
         assert entries(targets) == ["copy-vdb.qcow2"]
         assert not is_there(daemon, "copy")
     (targets / "copy-vdb.qcow2").unlink()
-    killed_at("starting", tmp_path, point, **copy, power_on=True)
+    killed_at("starting", tmp_path, "restore-machine", point, {**copy, "power_on": True})
     session = await put_right()
     assert session["Result"] == "Warning"
     domain = guest.connection.lookupByName("copy")
     assert {target: bytes_of(path) for target, path in disks_of(domain).items()} == before
     # Of a machine's disks, one was replaced and one was not: the other follows.
-    killed_at("naming", tmp_path, point, overwrite=True)
+    killed_at("naming", tmp_path, "restore-machine", point, {"overwrite": True})
     held = {target: bytes_of(path) for target, path in disks_of(guest.domain).items()}
     assert held["vda"] == before["vda"]
     assert held["vdb"] != before["vdb"]

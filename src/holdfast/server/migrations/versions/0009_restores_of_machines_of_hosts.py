@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0009"
-down_revision = "0007"
+down_revision = "0008"
 
 
 def upgrade() -> None:
@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("uuid", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
-        sa.Column("plan", sa.Text(), nullable=False),
+        sa.Column("files", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["backup_uid"], ["backup.uid"], name=op.f("fk_instant_recovery_backup_uid")
         ),

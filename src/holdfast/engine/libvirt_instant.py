@@ -1,0 +1,184 @@
+"""A machine that runs from its restore point: moved to its own storage, or taken away.
+
+It was made by `libvirt_restore.restore_machine` with ``instant``: each of its disks is a layer on
+files of the point. To move it, QEMU copies each disk to a file of its own while the machine runs,
+and the machine goes on with the copy once that is equal and on stable storage; then the layers go.
+Whatever interrupts it, a disk is in the one file or in the other, and the move can be begun again.
+
+(Copying into the layers instead would be simpler, but QEMU 7.2 then lets go of the point before all
+that it has copied is on stable storage.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from holdfast.engine.durability import remove_durably, synchronise
+from holdfast.engine.errors import EngineError, HypervisorFailed, MachineBusy, MachineMissing
+from holdfast.engine.failures import writing_failure
+from holdfast.engine.image_lock import unchanged_while_read
+from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
+from holdfast.engine.libvirt_domain import files_in, read_definition, without_layers
+from holdfast.engine.libvirt_labels import owner_of
+from holdfast.engine.libvirt_machine import LibvirtMachine, State
+from holdfast.engine.libvirt_restore import LAYER_SUFFIX
+from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
+
+_POLL_SECONDS = (0.05, 1.0)
+_ABORT_POLLS = 600
+
+
+async def move_to_own_storage(
+    connection: LibvirtConnection,
+    uuid: str,
+    files: Sequence[Path],
+    token: str,
+    on_progress: ProgressCallback = ignore_progress,
+) -> None:
+    """Make a machine that runs need its point no more; its layers are removed.
+
+    ``files`` are those it was made with. ``token`` is part of the names of the new files beside
+    them, and must be of this machine alone: what has such a name and is not in use is replaced.
+
+    Raise MachineBusy when it is off, MachineMissing, HypervisorUnavailable, HypervisorFailed or
+    EngineError; then, and when cancelled, it still needs the point, and this can be done again.
+    """
+    machine = LibvirtMachine(connection, uuid)
+    moved = _moved(files, token)
+    disks = await _disks(machine)
+    phases = Phases(on_progress, [1] * max(len(moved), 1))
+    for number, (layer, path) in enumerate(moved.items()):
+        advance = phases.phase(number)
+        if disks.get(str(path)) is None:
+            target = disks.get(str(layer))
+            if target is None:
+                raise EngineError(
+                    f"The machine does not have {layer} as a disk: another program has changed its "
+                    "disks."
+                )
+            if await machine.state() is State.OFF:
+                raise MachineBusy("The machine is off; power it on, as it is moved while it runs.")
+            try:
+                await _move(machine, target, path, advance)
+            except BaseException:
+                with contextlib.suppress(EngineError):
+                    await uninterrupted(_leave(machine, target, path))
+                raise
+        advance(1.0)
+    await _settle_down(machine, moved)
+    for layer in moved:
+        await remove_durably(layer)
+
+
+async def stop_moving(
+    connection: LibvirtConnection, uuid: str, files: Sequence[Path], token: str
+) -> None:
+    """Stop the moving that a crash has left going on; nothing to stop is fine."""
+    machine = LibvirtMachine(connection, uuid)
+    disks = await _disks(machine)
+    for layer, path in _moved(files, token).items():
+        if (target := disks.get(str(layer))) is not None:
+            await _leave(machine, target, path)
+
+
+async def discard_machine(
+    connection: LibvirtConnection, uuid: str, files: Sequence[Path], token: str
+) -> None:
+    """Take a machine away that runs from its point, with all its files. What is gone is fine.
+
+    ``files`` and ``token`` as for `move_to_own_storage`. A machine that has the UUID and uses none
+    of the files is another one, and stays. Raise ImageInUse when something else writes to a file,
+    HypervisorUnavailable, HypervisorFailed or EngineError.
+    """
+    machine = LibvirtMachine(connection, uuid)
+    own = [*files, *_moved(files, token).values()]
+    try:
+        used = files_in(await machine.definition(live=False))
+        used |= files_in(await machine.definition(live=True))
+        if not used.isdisjoint(map(str, own)):
+            if await machine.state() is not State.OFF:
+                await machine.destroy()
+            await machine.undefine()
+    except MachineMissing:
+        pass
+    for path in own:
+        if await asyncio.to_thread(path.exists):
+            with unchanged_while_read([path]):
+                await remove_durably(path)
+
+
+def _moved(files: Sequence[Path], token: str) -> dict[Path, Path]:
+    """Return the file that takes the place of each layer."""
+    return {
+        file: file.with_name(f"{file.name.removesuffix(LAYER_SUFFIX)}.{token}.qcow2")
+        for file in files
+        if file.name.endswith(LAYER_SUFFIX)
+    }
+
+
+async def _disks(machine: LibvirtMachine) -> dict[str, str]:
+    """Return where the guest has each file, as the machine runs now."""
+    definition = read_definition(await machine.definition(live=True))
+    return {disk.path: disk.target for disk in definition.disks if disk.path is not None}
+
+
+async def _move(
+    machine: LibvirtMachine, target: str, path: Path, advance: Callable[[float], None]
+) -> None:
+    # A job that a crash has left going on has this very file as its copy.
+    going_on = str(path) in files_in(await machine.definition(live=True))
+    if not going_on:
+        await remove_durably(path)
+        await machine.begin_copy(target, path)
+    wait, longest = _POLL_SECONDS
+    while True:
+        job = await machine.block_job(target)
+        if job is None:
+            # Why it has ended is not told to those who ask later.
+            raise HypervisorFailed(
+                f"The disk {target} could not be moved: QEMU gave up copying it to {path}. The log "
+                "of the machine on its host says why."
+            )
+        if job.total and job.done >= job.total:
+            break
+        advance(job.done / job.total if job.total else 0.0)
+        await asyncio.sleep(wait)
+        wait = min(2 * wait, longest)
+    # From here to the end of the call the disk is in one file or in the other.
+    await uninterrupted(machine.pivot(target))
+    if (await _disks(machine)).get(str(path)) != target:
+        raise HypervisorFailed(f"The machine did not change to the copy of {target}.")
+
+
+async def _leave(machine: LibvirtMachine, target: str, path: Path) -> None:
+    """Stop copying a disk and remove the copy, unless the machine has changed to it."""
+    if await machine.state() is not State.OFF:
+        await machine.abort_block_job(target)
+        for _ in range(_ABORT_POLLS):
+            if await machine.block_job(target) is None:
+                break
+            await asyncio.sleep(_POLL_SECONDS[0])
+    if str(path) not in files_in(await machine.definition(live=True)):
+        await remove_durably(path)
+
+
+async def _settle_down(machine: LibvirtMachine, moved: dict[Path, Path]) -> None:
+    """Define the machine as it starts next time: on its own files, as any other."""
+    for path in moved.values():
+        try:
+            await asyncio.to_thread(synchronise, path)
+            await asyncio.to_thread(synchronise, path.parent)
+            owner = await asyncio.to_thread(owner_of, path)
+        except OSError as error:
+            raise writing_failure(error, path) from error
+        xml = without_layers(await machine.definition(live=False), moved, owner)
+        await _define(machine, xml)
+
+
+async def _define(machine: LibvirtMachine, xml: str) -> None:
+    await machine.connection.call(
+        lambda _library, connect: connect.defineXML(xml), doing=f"defining {machine.uuid}"
+    )

@@ -1,0 +1,72 @@
+"""Machines that run from their restore point: moved to their own storage, or taken away.
+
+Both can be begun again at any moment, and are, when a crash interrupted them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from sqlalchemy import Row
+
+from holdfast.engine.errors import HypervisorUnavailable
+from holdfast.engine.progress import ProgressCallback
+from holdfast.server import instant_records
+from holdfast.server.hosts import Hosts
+from holdfast.server.refusal import RefusedError
+from holdfast.server.restore_plan import Instant, MigrateInstant
+from holdfast.server.store import Store
+
+_LOGGER = logging.getLogger(__name__)
+_HOST_AGAIN_SECONDS = 30.0
+
+
+class InstantRecoveries:
+    """The instant recoveries of a server, once they run."""
+
+    def __init__(self, store: Store, hosts: Hosts) -> None:
+        self._store = store
+        self._hosts = hosts
+
+    async def run(self, plan: Instant, on_progress: ProgressCallback) -> str:
+        """Carry a plan out. Raise EngineError or RefusedError with the reason for a failure."""
+        row = await self._store.read(lambda c: instant_records.row_in_use(c, plan.recovery))
+        access = await self._hosts.access(row.host_uid)
+        files = instant_records.files_of(row)
+        platform = self._hosts.platform
+        if isinstance(plan, MigrateInstant):
+            await platform.move_to_own_storage(access, row.uuid, files, _token(row), on_progress)
+        else:
+            await platform.discard(access, row.uuid, files, _token(row))
+        return ""
+
+    async def put_right(
+        self, plan: Instant, on_progress: ProgressCallback, stopped: str | None
+    ) -> str:
+        """Go on with a plan that a crash interrupted, also when it was done already.
+
+        Waits for a host that does not answer. `stopped` is why it was to be stopped, if it was.
+        """
+        while True:
+            try:
+                if stopped is None:
+                    return await self.run(plan, on_progress)
+                await self._leave(plan)
+                raise RefusedError(stopped)
+            except HypervisorUnavailable as error:
+                _LOGGER.warning("%s does not go on yet: %s", plan, error)
+                await asyncio.sleep(_HOST_AGAIN_SECONDS)
+
+    async def _leave(self, plan: Instant) -> None:
+        if isinstance(plan, MigrateInstant):
+            row = await self._store.read(lambda c: instant_records.row_in_use(c, plan.recovery))
+            access = await self._hosts.access(row.host_uid)
+            files = instant_records.files_of(row)
+            await self._hosts.platform.stop_moving(access, row.uuid, files, _token(row))
+
+
+def _token(row: Row[Any]) -> str:
+    """Return what the names of the files that a machine moves to have of their own."""
+    return str(row.uid.hex[:8])

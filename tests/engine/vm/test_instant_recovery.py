@@ -1,0 +1,167 @@
+"""A machine runs from its restore point, writes, moves to its own storage, or is taken away."""
+
+# ruff: noqa: ASYNC240 - a test has the event loop for itself
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from holdfast.engine.errors import EngineError, MachineBusy
+from holdfast.engine.libvirt_connection import LibvirtConnection
+from holdfast.engine.libvirt_domain import read_definition
+from holdfast.engine.libvirt_instant import (
+    discard_machine,
+    move_to_own_storage,
+    stop_moving,
+)
+from holdfast.engine.libvirt_machine import LibvirtMachine
+from holdfast.engine.libvirt_restore import RestoredMachine, RestorePlan, restore_machine
+from holdfast.engine.qcow2_header import read_header
+
+from .lab import Guest, VirtualDisk, back_up
+from .test_machine_restore import bytes_of
+
+pytestmark = pytest.mark.vm
+
+
+@pytest.fixture
+def targets(tmp_path: Path) -> Path:
+    made = tmp_path / "targets"
+    made.mkdir()
+    return made
+
+
+def state_of(folder: Path) -> dict[str, tuple[str, int, int, int]]:
+    """The files of points: each one's SHA-256, owner, permissions and time of last change."""
+    return {
+        path.name: (
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+            path.stat().st_uid,
+            path.stat().st_mode,
+            path.stat().st_mtime_ns,
+        )
+        for path in folder.iterdir()
+    }
+
+
+async def running_from_backup(
+    connection: LibvirtConnection, guest: Guest, folder: Path, targets: Path
+) -> tuple[Guest, RestoredMachine]:
+    """Two points of a machine, and another machine that runs from the second."""
+    guest.write_something(0)
+    older = await back_up(connection, guest, folder, "p0")
+    guest.write_something(1)
+    newer = await back_up(connection, guest, folder, "p1", older)
+    plan = RestorePlan(newer.point, folder, targets, "copy", True, power_on=True, instant=True)
+    restored = await restore_machine(connection, plan)
+    # Paused, since a guest without a system does nothing but use the processor.
+    guest.connection.lookupByName("copy").suspend()
+    disks = {
+        target: VirtualDisk(target, restored.disks[target], "qcow2", bytearray(disk.content))
+        for target, disk in guest.disks.items()
+    }
+    return Guest(guest.host, "copy", targets, guest.connection, disks), restored
+
+
+def own_disks(copy: Guest, targets: Path) -> dict[str, Path]:
+    """The files of a machine's disks, which must be those that it moved to."""
+    disks = read_definition(copy.domain.XMLDesc(0)).disks
+    found = {disk.target: Path(str(disk.path)) for disk in disks}
+    assert found == {target: targets / f"copy-{target}.t1.qcow2" for target in copy.disks}
+    return found
+
+
+async def test_it_writes_moves_while_it_writes_and_needs_the_point_no_more(
+    connection: LibvirtConnection, guest: Guest, folder: Path, targets: Path, tmp_path: Path
+) -> None:
+    copy, restored = await running_from_backup(connection, guest, folder, targets)
+    try:
+        before = state_of(folder)
+        copy.write_something(5)
+        files = list(restored.disks.values())
+        told: list[float] = []
+        moving = asyncio.create_task(
+            move_to_own_storage(
+                connection, restored.uuid, files, "t1", lambda done: told.append(done.fraction)
+            )
+        )
+        number = 6
+        while not moving.done():
+            copy.write_something(5 + number % 10)
+            number += 1
+            await asyncio.sleep(0.02)
+        await moving
+        assert told == sorted(told)
+        assert told[-1] == 1.0
+        moved = own_disks(copy, targets)
+        assert sorted(targets.iterdir()) == sorted(moved.values())
+        assert all(read_header(path).backing_name is None for path in moved.values())
+        # All of it is on stable storage: it is there when QEMU is killed now.
+        copy.kill()
+        for target, path in moved.items():
+            assert bytes_of(path, "qcow2", tmp_path / "out") == copy.contents()[target]
+        copy.start()
+        copy.write_something(3)
+        assert state_of(folder) == before
+        assert copy.domain.isActive()
+        # As it starts next time, it is a machine as any other.
+        copy.power_off()
+        for point in folder.iterdir():
+            point.rename(point.with_suffix(".away"))
+        assert "backingStore" not in copy.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+        copy.start()
+        for target, path in own_disks(copy, targets).items():
+            assert bytes_of(path, "qcow2", tmp_path / "out") == copy.contents()[target]
+    finally:
+        copy.discard()
+
+
+async def test_a_move_can_be_left_and_a_machine_that_is_off_is_not_moved(
+    connection: LibvirtConnection, guest: Guest, folder: Path, targets: Path, tmp_path: Path
+) -> None:
+    copy, restored = await running_from_backup(connection, guest, folder, targets)
+    before = state_of(folder)
+    files = list(restored.disks.values())
+    copy.write_something(5)
+    # As after a crash: a job goes on that nobody follows.
+    machine = LibvirtMachine(connection, restored.uuid)
+    await machine.begin_copy("vda", targets / "copy-vda.t1.qcow2")
+    await stop_moving(connection, restored.uuid, files, "t1")
+    assert copy.domain.blockJobInfo("vda", 0) == {}
+    assert sorted(targets.iterdir()) == files
+    moving = asyncio.create_task(move_to_own_storage(connection, restored.uuid, files, "t1"))
+    await asyncio.sleep(0)
+    moving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await moving
+    assert copy.domain.blockJobInfo("vda", 0) == {}
+    assert sorted(targets.iterdir()) == files
+    copy.kill()
+    with pytest.raises(MachineBusy, match="is off"):
+        await move_to_own_storage(connection, restored.uuid, files, "t1")
+    # The host was gone and is back: what was written is there.
+    copy.start()
+    for target, path in restored.disks.items():
+        assert bytes_of(path, "qcow2", tmp_path / "out") == copy.contents()[target]
+    await discard_machine(connection, restored.uuid, files, "t1")
+    await discard_machine(connection, restored.uuid, files, "t1")
+    assert list(targets.iterdir()) == []
+    assert [domain.name() for domain in guest.connection.listAllDomains()] == [guest.name]
+    assert state_of(folder) == before
+
+
+async def test_another_machine_of_its_uuid_is_not_taken_away(
+    connection: LibvirtConnection, guest: Guest, targets: Path
+) -> None:
+    stray = targets / "stray.instant.qcow2"
+    stray.write_bytes(guest.disks["vda"].path.read_bytes())
+    with pytest.raises(EngineError, match="does not have"):
+        await move_to_own_storage(connection, guest.uuid, [stray], "t1")
+    await discard_machine(connection, guest.uuid, [stray], "t1")
+    assert guest.domain.isActive()
+    assert list(targets.iterdir()) == []

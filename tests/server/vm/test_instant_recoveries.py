@@ -1,0 +1,224 @@
+"""Machines run from their restore point: kept through crashes, migrated, discarded, told of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from engine.lab import wait_until
+from engine.vm.lab import Guest, Host, VirtualDisk
+from holdfast.engine.qcow2_header import read_header
+from holdfast.server import instant_records, tables
+from holdfast.server.messages import InstantRecovery
+from server.lab import HandClock
+
+from .lab import (
+    HostedLab,
+    bytes_of,
+    disks_of,
+    entries,
+    is_there,
+    killed_at,
+    running_hosted_lab,
+)
+
+pytestmark = pytest.mark.vm
+
+MakeGuest = Callable[..., Guest]
+
+
+@pytest.fixture
+def targets(tmp_path: Path) -> Path:
+    made = tmp_path / "targets"
+    made.mkdir()
+    return made
+
+
+def copy_of(guest: Guest, content: dict[str, bytes], targets: Path) -> Guest:
+    """The machine "copy" that runs from a backup of another, to be written to.
+
+    It is paused, since a guest without a system does nothing but use the processor.
+    """
+    disks = {
+        target: VirtualDisk(
+            target, targets / f"copy-{target}.instant.qcow2", "qcow2", bytearray(held)
+        )
+        for target, held in content.items()
+    }
+    copy = Guest(guest.host, "copy", targets, guest.connection, disks)
+    if copy.domain.isActive():
+        copy.domain.suspend()
+    return copy
+
+
+def ensure_held(copy: Guest) -> None:
+    found = {target: bytes_of(path) for target, path in disks_of(copy.domain).items()}
+    assert found == copy.contents()
+
+
+def ensure_alone(copy: Guest, targets: Path) -> None:
+    """The machine has its own files, and they are all there is."""
+    paths = disks_of(copy.domain).values()
+    assert sorted(paths) == sorted(targets.iterdir())
+    for path in paths:
+        assert read_header(path).backing_name is None
+
+
+async def recoveries(lab: HostedLab) -> list[InstantRecovery]:
+    return await lab.server._store.read(instant_records.all_of)
+
+
+def wanted(targets: Path) -> dict[str, Any]:
+    return {"new_name": "copy", "new_identifiers": True, "folder": str(targets)}
+
+
+async def test_a_machine_runs_from_its_backup_which_stays_until_it_has_migrated(
+    lab: HostedLab, make_guest: MakeGuest, targets: Path
+) -> None:
+    guest = make_guest("vda", "vdb")
+    job = await lab.job_of(guest, retention=2)
+    await lab.backed_up(guest, job, 0)
+    point, content = await lab.backed_up(guest, job, 1), guest.contents()
+    before = lab.point_files()
+    started = await lab.done("start-instant-recovery", point, **wanted(targets))
+    assert started.values["JobType"] == "RestoreVm"
+    assert started.relations == {"point": point}
+    copy = copy_of(guest, content, targets)
+    assert copy.domain.isActive()
+    ensure_held(copy)
+    [recovery] = await recoveries(lab)
+    assert (recovery.name, recovery.state, recovery.point) == ("copy", "Running", point)
+    assert (recovery.uuid, recovery.host_name) == (copy.uuid, "kvm1")
+    copy.write_something(5)
+    # A third point: the oldest would go, and be merged into the one that the machine runs from.
+    guest.write_something(2)
+    session = await lab.run(job)
+    assert session.values["Result"] == "Warning"
+    assert 'The machine "copy" runs from this backup' in session.values["FailureMessage"]
+    assert len(await lab.points(guest.name)) == 3
+    assert before.items() <= lab.point_files().items()
+    removed = await lab.command("remove-host", lab.host)
+    assert not removed.success
+    # It moves while it writes.
+    migrating = await lab.begun("migrate-instant-recovery", recovery.uid)
+    refused = await lab.command("discard-instant-recovery", recovery.uid)
+    assert "is moving to its own storage" in refused.message
+    for number in range(6, 10):
+        copy.write_something(number)
+        await asyncio.sleep(0.05)
+    ended = await lab.ended(migrating)
+    assert (ended.values["Result"], ended.values["Progress"]) == ("Success", 100)
+    assert before.items() <= lab.point_files().items()
+    assert await recoveries(lab) == []
+    ensure_alone(copy, targets)
+    copy.write_something(3)
+    # Nothing is held any more: the next session brings the chain down to what the job says.
+    guest.write_something(3)
+    assert (await lab.run(job)).values["Result"] == "Success"
+    assert len(await lab.points(guest.name)) == 2
+    ensure_held(copy)
+    unknown = await lab.command("migrate-instant-recovery", recovery.uid)
+    assert "Cannot find instant recovery" in unknown.message
+
+
+async def test_discarding_and_failing_to_start_leave_nothing(
+    lab: HostedLab, make_guest: MakeGuest, targets: Path
+) -> None:
+    guest = make_guest("vda", "vdb")
+    point = await lab.backed_up(guest, await lab.job_of(guest), 0)
+    before = lab.point_files()
+    await lab.done("start-instant-recovery", point, **wanted(targets))
+    copy = copy_of(guest, guest.contents(), targets)
+    copy.write_something(5)
+    twice = await lab.begun("start-instant-recovery", point, **wanted(targets))
+    failed = await lab.ended(twice)
+    assert "has a machine copy already" in failed.values["FailureMessage"]
+    [recovery] = await recoveries(lab)
+    copy.kill()
+    off = await lab.ended(await lab.begun("migrate-instant-recovery", recovery.uid))
+    assert "The machine is off" in off.values["FailureMessage"]
+    # After the host went down and came up again, it starts where it was.
+    copy.start()
+    ensure_held(copy)
+    await lab.done("discard-instant-recovery", recovery.uid)
+    assert await recoveries(lab) == []
+    assert entries(targets) == []
+    assert not is_there(lab.daemon, "copy")
+    assert lab.point_files() == before
+
+
+async def test_it_survives_that_the_server_is_killed_at_any_moment(
+    tmp_path: Path, clock: HandClock, daemon: Host, make_guest: MakeGuest, targets: Path
+) -> None:
+    guest = make_guest("vda", "vdb")
+
+    async def put_right() -> tuple[dict[str, Any], list[InstantRecovery]]:
+        async with running_hosted_lab(tmp_path, clock, daemon) as lab:
+            sessions = await lab.resources("RestoreSession")
+            return sessions[-1].values, await recoveries(lab)
+
+    async with running_hosted_lab(tmp_path, clock, daemon) as lab:
+        job = await lab.job_of(guest)
+        point = await lab.backed_up(guest, job, 0)
+        before = lab.point_files()
+    content = guest.contents()
+    killed_at("naming", tmp_path, "start-instant-recovery", point, wanted(targets))
+    assert entries(targets) != []
+    session, found = await put_right()
+    assert (session["Result"], found, entries(targets)) == ("Failed", [], [])
+    killed_at("starting", tmp_path, "start-instant-recovery", point, wanted(targets))
+    session, [recovery] = await put_right()
+    assert (session["Result"], recovery.state) == ("Warning", "Running")
+    copy = copy_of(guest, content, targets)
+    copy.start()
+    copy.write_something(5)
+    killed_at("migrating", tmp_path, "migrate-instant-recovery", recovery.uid, {})
+    copy.write_something(6)
+    killed_at("pivoted", tmp_path, "migrate-instant-recovery", recovery.uid, {})
+    # It is gone on with, and done, before anybody asks.
+    session, found = await put_right()
+    assert (session["Result"], session["Progress"], found) == ("Success", 100, [])
+    ensure_alone(copy, targets)
+    ensure_held(copy)
+    copy.discard()
+    wait_until(lambda: not is_there(daemon, "copy"))
+    for name in entries(targets):
+        (targets / name).unlink()
+    async with running_hosted_lab(tmp_path, clock, daemon) as lab:
+        await lab.done("start-instant-recovery", point, **wanted(targets))
+        [recovery] = await recoveries(lab)
+    killed_at("discarding", tmp_path, "discard-instant-recovery", recovery.uid, {})
+    session, found = await put_right()
+    assert (session["Result"], found, entries(targets)) == ("Success", [], [])
+    async with running_hosted_lab(tmp_path, clock, daemon) as lab:
+        assert lab.point_files() == before
+        assert await lab.rows(tables.instant_recovery) == []
+
+
+async def test_only_what_can_run_from_a_backup_does(lab: HostedLab, make_guest: MakeGuest) -> None:
+    guest = make_guest()
+    point = await lab.backed_up(guest, await lab.job_of(guest), 0)
+    refusals: list[tuple[dict[str, Any], str]] = [
+        ({"disks": ["vda"]}, "whole, beside its original"),
+        ({"overwrite": True}, "whole, beside its original"),
+        ({"format": "raw", "folder": "/x"}, "whole, beside its original"),
+    ]
+    for options, reason in refusals:
+        outcome = await lab.command("start-instant-recovery", point, **options)
+        assert reason in outcome.message
+    image = next(lab.repository_path.rglob("*.qcow2"))
+    image.write_bytes(image.read_bytes() + b"x")
+    begun = await lab.begun(
+        "start-instant-recovery", point, new_name="copy", folder=str(lab.folder)
+    )
+    ended = await lab.ended(begun)
+    assert "is damaged: it has" in ended.values["FailureMessage"]
+    assert await recoveries(lab) == []
+    unknown = UUID(int=1)
+    outcome = await lab.command("discard-instant-recovery", unknown)
+    assert "Cannot find instant recovery" in outcome.message
