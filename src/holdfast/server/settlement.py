@@ -32,6 +32,7 @@ from holdfast.engine.progress import ProgressCallback, ignore_progress
 from holdfast.engine.qemu_image import Storing
 from holdfast.server import journal, points, tables
 from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.damage import note_bad_files
 from holdfast.server.journal import (
     ChainKey,
     ForgetSnapshots,
@@ -229,9 +230,10 @@ class Settlement:
         place = await self._repositories.place_of(intent.key.backup)
         file, onto = await self._rebuilding(work, place)
         line = await self._store.read(lambda connection: _line(connection, work))
-        for row in line:
+        if bad := await self.damaged(intent.key, line):
             # What is made of damaged files would look whole for ever after.
-            await check_file(place.path(row.path), row.sha256)
+            await self._store.write(lambda c: note_bad_files(c, intent.key, bad))
+            raise ChainBroken(next(iter(bad.values())))
         await rebuild_image(file, onto, storing, on_progress)
         async with self._locks.files.hold(intent.key):
             await take_place(file)
@@ -258,8 +260,11 @@ class Settlement:
     ) -> None:
         file, onto = await self._rebuilding(work, place)
         await discard_rebuilt(file)
-        # A file that has gone meanwhile was not written anew, either.
-        if await asyncio.to_thread(file.exists) and await is_built_on(file, onto):
+        try:
+            is_done = await is_built_on(file, onto)
+        except ChainBroken:
+            is_done = False  # it is missing or damaged, so it is not the one just written
+        if is_done:
             async with self._locks.files.hold(intent.key):
                 await self._record_rebuilt(intent, work, file, onto)
         else:
