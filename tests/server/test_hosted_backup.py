@@ -296,7 +296,7 @@ async def test_a_job_decides_how_a_machine_is_backed_up(
     lab: Lab, daemon: Host, make_guest: Callable[..., Guest]
 ) -> None:
     guest = make_guest("vda", "vdb", "vdc")
-    big = make_guest("vda", size=256 * MIB)
+    big = make_guest("vda", size=160 * MIB)
     uid = await add_host(lab, daemon)
     said = lab.folder / "said"
     script = lab.folder / "script"
@@ -337,8 +337,8 @@ async def test_a_job_decides_how_a_machine_is_backed_up(
         assert await restored(lab, newest.uid) == guest.contents()
 
     # A limit, measured while QEMU copies: the job is stopped when that is known.
-    for start in range(0, 256 * MIB, 64 * MIB):
-        big.write("vda", start, 64 * MIB, 7)
+    for start in range(0, 160 * MIB, 32 * MIB):
+        big.write("vda", start, 32 * MIB, 7)
     limit = 8 * MIB
     outcome = await lab.command(
         "create-job",
