@@ -41,6 +41,7 @@ BASE = f"{HOST}/api"
 OF_NO_SERVER = 503
 OWN_JOBS = "/holdfast/v1/jobs"
 OWN_HOSTS = "/holdfast/v1/hosts"
+OWN_INSTANT = "/holdfast/v1/instantRecoveries"
 Running = tuple[EnterpriseManager, httpx.AsyncClient]
 
 
@@ -265,7 +266,7 @@ async def hrefs(client: httpx.AsyncClient, path: str) -> list[str]:
         return []
     document = json_of(answer)
     [items] = [value for name, value in document.items() if name != "PagingInfo"]
-    if path in (OWN_JOBS, OWN_HOSTS):
+    if path in (OWN_JOBS, OWN_HOSTS, OWN_INSTANT):
         return [f"{path}/{item['uid']}" for item in items]
     return [item["Href"].removeprefix(BASE).partition("?")[0] for item in items]
 

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
 from holdfast.server import journal, tables
 from holdfast.server.host_records import host_in_use
@@ -86,18 +86,10 @@ def take(connection: Connection, uid: UUID | None, state: InstantState) -> Row[A
 def origin(connection: Connection, row: Row[Any]) -> Row[Any]:
     """Given a row, return what a restore session tells of its point, which may be gone by now."""
     table = tables.restore_session
-    found: Row[Any] = connection.execute(
-        select(
-            table.c.machine_point_uid.label("uid"),
-            table.c.job_uid,
-            table.c.job_name,
-            table.c.display_name,
-            table.c.reference,
-        )
-        .where(table.c.machine_point_uid == row.machine_point_uid)
-        .limit(1)
-    ).one()
-    return found
+    told = [table.c[name] for name in ("job_uid", "job_name", "display_name", "reference")]
+    query: Select[Any] = select(*told, table.c.machine_point_uid.label("uid"))
+    query = query.where(table.c.machine_point_uid == row.machine_point_uid)
+    return connection.execute(query.limit(1)).one()
 
 
 def set_state(connection: Connection, uid: UUID, state: InstantState) -> None:
