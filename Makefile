@@ -6,24 +6,35 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 DATA ?= var
 HOLDFAST_ARGS ?=
+BENCHMARK_ARGS ?=
 # Tests wait for disks and child processes as much as they compute: one process for each core.
 PYTEST_ARGS ?= --numprocesses=auto --dist=worksteal
 
 # How much the randomised tests do. Empty: what the tests themselves take for enough.
 SOAK_FILTERS ?= 20000
 SOAK_CRASHES ?= 200
+SOAK_MACHINE_CRASHES ?= 200
 SOAK_SEQUENCES ?= 10000
 SOAK_REQUESTS ?= 100000
 
 # Programs Holdfast calls, and those its tests call, too; with the Debian package each comes in.
 PROGRAMS := qemu-img:qemu-utils qemu-nbd:qemu-utils restic:restic mke2fs:e2fsprogs curl:curl
-TEST_PROGRAMS := mkfs.xfs:xfsprogs mkntfs:ntfs-3g ntfscp:ntfs-3g mkfs.fat:dosfstools mcopy:mtools \
-	sfdisk:fdisk libvirtd:libvirt-daemon virt-qemu-run:libvirt-daemon-driver-qemu \
-	virsh:libvirt-clients qemu-system-x86_64:qemu-system-x86 openssl:openssl
+TEST_PROGRAMS := mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkntfs:ntfs-3g ntfscp:ntfs-3g \
+	mkfs.fat:dosfstools mcopy:mtools sfdisk:fdisk libvirtd:libvirt-daemon \
+	virt-qemu-run:libvirt-daemon-driver-qemu virsh:libvirt-clients \
+	qemu-system-x86_64:qemu-system-x86 openssl:openssl
 # What libvirt's Python module is compiled with. A path stands for what has no program.
 LIBVIRT_BUILD := gcc:gcc pkg-config:pkg-config /usr/include/stdio.h:libc6-dev \
 	/usr/include/libvirt/libvirt.h:libvirt-dev
 LIBVIRT_STAMP := $(VENV)/.libvirt
+# The kernel that a guest of the tests boots. Its package is unpacked here and never installed.
+KERNEL := $(VENV)/kernel
+KERNEL_PACKAGE := linux-image-cloud-amd64
+
+# Sets as_root to what makes a command run as root: nothing, sudo, or "none" when there is no way.
+find_root = if [ "$$(id -u)" = 0 ]; then as_root=''; \
+	elif sudo -n true 2>/dev/null; then as_root='sudo -n'; \
+	else as_root='none'; fi
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -34,7 +45,7 @@ export PYTHONUNBUFFERED := 1
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(STAMP) ## Install what is missing: Debian packages, Python packages, Holdfast itself
@@ -55,8 +66,13 @@ test: tools ## Run every test
 .PHONY: soak
 soak: tools ## Run every test, the randomised ones longer (the variables SOAK_...)
 	@HOLDFAST_FILTERS=$(SOAK_FILTERS) HOLDFAST_CRASHES=$(SOAK_CRASHES) \
+		HOLDFAST_MACHINE_CRASHES=$(SOAK_MACHINE_CRASHES) \
 		HOLDFAST_SEQUENCES=$(SOAK_SEQUENCES) HOLDFAST_REQUESTS=$(SOAK_REQUESTS) \
 		$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: benchmark
+benchmark: tools ## Compare the speed of backups and restores (BENCHMARK_ARGS; about three minutes)
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.data_plane $(BENCHMARK_ARGS)
 
 .PHONY: lint
 lint: setup ## Check style, types and layers
@@ -113,6 +129,19 @@ $(LIBVIRT_STAMP): requirements-libvirt.lock $(STAMP)
 .PHONY: tools
 tools: setup libvirt
 	@$(MAKE) --no-print-directory debian PROGRAMS='$(TEST_PROGRAMS)'
+	@$(MAKE) --no-print-directory $(KERNEL)
+
+# The package depends on that of the newest kernel. Without a list of packages there is none.
+$(KERNEL):
+	@echo 'Fetching the kernel that a guest of the tests boots'
+	@rm -rf build/kernel; mkdir -p build/kernel; cd build/kernel; \
+	newest() { apt-cache depends $(KERNEL_PACKAGE) | sed -n 's/^ *Depends: *//p'; }; \
+	$(find_root); \
+	[ -n "$$(newest)" ] || [ "$$as_root" = none ] || $$as_root apt-get -qq update </dev/null; \
+	apt-get -qq -o APT::Sandbox::User=root download "$$(newest)"; \
+	dpkg-deb --extract ./*.deb unpacked
+	@mv build/kernel/unpacked $@
+	@rm -rf build/kernel
 
 # Quiet when nothing is missing. /usr/sbin is where mke2fs is, and not in every user's PATH.
 .PHONY: debian
@@ -130,9 +159,7 @@ debian:
 		fi; \
 	fi; \
 	[ -n "$$missing" ] || exit 0; \
-	if [ "$$(id -u)" = 0 ]; then as_root=''; \
-	elif sudo -n true 2>/dev/null; then as_root='sudo -n'; \
-	else as_root='none'; fi; \
+	$(find_root); \
 	if [ "$$as_root" = none ] || ! command -v apt-get >/dev/null; then \
 		echo "make setup: these Debian packages are missing:$$missing" >&2; \
 		echo "make setup: as root, run: apt-get install --no-install-recommends$$missing" >&2; \

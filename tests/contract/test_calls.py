@@ -64,6 +64,7 @@ BODIES = {
         "<BackupRetention>Never</BackupRetention></VeeamZipStartupSpec>"
     ),
     "PUT /jobs/{id}?action=edit": "<Job Name='Another name'/>",
+    "PUT /failoverPlans/{id}": "<FailoverPlan><Description>New</Description></FailoverPlan>",
     "POST /jobs/{id}/includes": (
         "<CreateObjectInJobSpec><HierarchyObjRef>"
         "urn:VMware:Vm:7a1b2c3d-1111-4111-8111-111111111111.vm-1"

@@ -241,7 +241,11 @@ async def test_a_job_follows_another_but_never_in_a_circle(house: House) -> None
         ({"JobInfo": {"BackupJobInfo": {"Includes": {}}}}, "at least one object"),
         (
             {"JobInfo": {"BackupJobInfo": {"SimpleRetentionPolicy": {"RetainLimitType": "Days"}}}},
-            "RetainLimitType: cannot be changed; it is Cycles",
+            "RetainDaysToKeep: expected 1 or more with Days",
+        ),
+        (
+            {"JobInfo": {"BackupJobInfo": {"SimpleRetentionPolicy": {"RetainDaysToKeep": 3}}}},
+            "RetainDaysToKeep: expected 0 with Cycles, or Days",
         ),
         (
             {"JobInfo": {"BackupJobInfo": {"SimpleRetentionPolicy": {"RetainCycles": 0}}}},
@@ -456,3 +460,72 @@ async def test_our_own_way_to_change_a_job_knows_zones_and_null(house: House) ->
     assert "Content-Type" in error_message(answer, 400)
     answer = await house.client.put(f"{address[:-36]}{uuid4()}", json={}, headers=JSON)
     assert answer.status_code == 404
+
+
+async def test_days_and_long_retention_are_shown_and_days_can_be_changed(house: House) -> None:
+    options = {"gfs": {"weekly": {"keep": 4, "day": "Friday"}}, "bandwidth": 10**6}
+    job = await house.create("a.raw", retention_days=30, options=options)
+    before = await house.read(job)
+    info = before["JobInfo"]["BackupJobInfo"]
+    assert info["SimpleRetentionPolicy"]["RetainLimitType"] == "Days"
+    assert info["SimpleRetentionPolicy"]["RetainDaysToKeep"] == 30
+    assert info["GfsRetentionPolicy"]["Weekly"] == {
+        "Enabled": True,
+        "RetentionPeriod": 4,
+        "SelectedDay": "Friday",
+    }
+    assert info["GfsRetentionPolicy"]["Yearly"]["Enabled"] is False
+    await house.done(await house.put(job, before))
+    assert await house.read(job) == before
+    own = f"/api/holdfast/v1/jobs/{job}"
+    read = json_of(await house.client.get(own, headers=JSON))
+    assert (read["retention_days"], read["options"]["bandwidth"]) == (30, 10**6)
+    assert read["options"]["gfs"]["weekly"] == {"keep": 4, "day": "Friday"}
+
+    info["SimpleRetentionPolicy"]["RetainDaysToKeep"] = 10
+    await house.done(await house.put(job, before))
+    assert json_of(await house.client.get(own, headers=JSON))["retention_days"] == 10
+    info["SimpleRetentionPolicy"]["RetainLimitType"] = "Cycles"
+    await house.done(await house.put(job, before))
+    read = json_of(await house.client.get(own, headers=JSON))
+    assert (read["retention"], read["retention_days"]) == (7, None)
+    info["GfsRetentionPolicy"]["Weekly"]["RetentionPeriod"] = 5
+    error = error_message(await house.put(job, before), 400)
+    assert "GfsRetentionPolicy.Weekly.RetentionPeriod: cannot be changed; it is 4" in error
+
+    await house.done(await house.client.put(own, json={"options": {}}, headers=JSON))
+    assert json_of(await house.client.get(own, headers=JSON))["options"] == {}
+    wrong = {"options": {"compression": "max"}}
+    task = await house.task(await house.client.put(own, json=wrong, headers=JSON))
+    assert "options.compression: expected none or zstd" in task["Result"]["Message"]
+    wrong = {"options": {"active_full": {"week": []}}}
+    error = error_message(await house.client.put(own, json=wrong, headers=JSON), 400)
+    assert error == "options.active_full: expected at least one day in week or month."
+
+
+async def test_a_backup_is_checked_and_damage_is_shown(house: House) -> None:
+    write_image(house.folder / "a.raw", 1)
+    job = await house.create("a.raw")
+    await house.done(await house.client.post(f"/api/jobs/{job}?action=start", headers=JSON))
+    await house.server.wait_until_idle()
+    check = f"/api/holdfast/v1/jobs/{job}/check"
+    session = await house.session(await house.done(await house.client.post(check, headers=JSON)))
+    assert session["Result"] == "Success"
+    [point] = await house.points("a")
+    address = f"/api/holdfast/v1/vmRestorePoints/{point['UID']}"
+    state = json_of(await house.client.get(address, headers=JSON))
+    assert (state["machine"], state["type"], state["damaged"]) == ("a", "Full", None)
+
+    [file] = (house.folder / "repository").glob("*/*.qcow2")
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    session = await house.session(await house.done(await house.client.post(check, headers=JSON)))
+    assert session["Result"] == "Warning"
+    await house.manager.collected()
+    state = json_of(await house.client.get(address, headers=JSON))
+    assert str(file) in state["damaged"]
+    all_damaged = json_of(await house.client.get(address.rpartition("/")[0], headers=JSON))
+    assert all_damaged == {"points": [state]}
+    assert len(await house.points("a")) == 2
+    restore = f"/api/vmRestorePoints/{point['UID']}?action=restore"
+    task = await house.task(await house.client.post(restore, headers=JSON, json={}))
+    assert "is damaged" in task["Result"]["Message"]

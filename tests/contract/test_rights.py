@@ -35,11 +35,23 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 NOBODYS = UUID("5cc81d1c-79e9-4b12-a4e9-1a7a10abe55b")
 PUBLIC = {"/", "/sessionMngr"}
 #: Paths of Holdfast's own, and who may use them.
+_RESTORERS = {
+    Role.PORTAL_ADMINISTRATOR,
+    Role.PORTAL_USER,
+    Role.VM_RESTORE_OPERATOR,
+    Role.FILE_RESTORE_OPERATOR,
+}
 OWN = {
     ("POST", "/holdfast/v1/jobs"): {Role.PORTAL_ADMINISTRATOR},
     ("GET", "/holdfast/v1/jobs"): {Role.PORTAL_ADMINISTRATOR},
     ("GET", f"/holdfast/v1/jobs/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
     ("PUT", f"/holdfast/v1/jobs/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
+    ("POST", f"/holdfast/v1/jobs/{NOBODYS}/check"): {Role.PORTAL_ADMINISTRATOR},
+    ("GET", "/holdfast/v1/vmRestorePoints"): {Role.PORTAL_ADMINISTRATOR},
+    ("GET", f"/holdfast/v1/vmRestorePoints/{NOBODYS}"): {
+        Role.PORTAL_ADMINISTRATOR,
+        Role.VM_RESTORE_OPERATOR,
+    },
     ("POST", f"/holdfast/v1/restoreSessions/{NOBODYS}/stop"): {
         Role.PORTAL_ADMINISTRATOR,
         Role.VM_RESTORE_OPERATOR,
@@ -54,6 +66,14 @@ OWN = {
     ("PUT", f"/holdfast/v1/hosts/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
     ("DELETE", f"/holdfast/v1/hosts/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
     ("POST", f"/holdfast/v1/hosts/{NOBODYS}/rescan"): {Role.PORTAL_ADMINISTRATOR},
+    ("GET", "/holdfast/v1/replicas"): _RESTORERS,
+    ("GET", f"/holdfast/v1/replicas/{NOBODYS}"): _RESTORERS,
+    ("POST", f"/holdfast/v1/replicas/{NOBODYS}"): _RESTORERS,
+    ("GET", "/holdfast/v1/failoverPlans"): set(Role) - {Role.PORTAL_USER},
+    ("POST", "/holdfast/v1/failoverPlans"): {Role.PORTAL_ADMINISTRATOR},
+    ("GET", f"/holdfast/v1/failoverPlans/{NOBODYS}"): set(Role) - {Role.PORTAL_USER},
+    ("PUT", f"/holdfast/v1/failoverPlans/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
+    ("DELETE", f"/holdfast/v1/failoverPlans/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
     ("POST", "/holdfast/v1/accounts"): {Role.PORTAL_ADMINISTRATOR},
     ("POST", f"/holdfast/v1/accounts/{NOBODYS}/password"): {Role.PORTAL_ADMINISTRATOR},
 }
@@ -63,8 +83,7 @@ OWN |= {
         ("POST", f"vmRestorePoints/{NOBODYS}/instantRecovery"),
         ("GET", "instantRecoveries"),
         ("GET", f"instantRecoveries/{NOBODYS}"),
-        ("POST", f"instantRecoveries/{NOBODYS}/migrate"),
-        ("POST", f"instantRecoveries/{NOBODYS}/discard"),
+        ("POST", f"instantRecoveries/{NOBODYS}"),
     )
 }
 #: What anybody may read.

@@ -64,6 +64,12 @@ class HoldfastProcess:
             self._process = None
 
     @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    @property
     def client(self) -> httpx.Client:
         """The client that is logged on."""
         assert self._client is not None, "not started"
@@ -109,12 +115,17 @@ class HoldfastProcess:
     def run_job(self, job: str) -> str:
         """Run a job to its end, which must be a success; return its session's UID."""
         session = self.related(self.finished(self.act(f"/jobs/{job}?action=start")))
+        shown = self.ended(session)
+        assert shown["Result"] == "Success", shown
+        return str(shown["UID"])
+
+    def ended(self, session: str) -> dict[str, Any]:
+        """Given the GUID of a session, wait for its end and return it."""
         give_up_at = time.monotonic() + RUN_LIMIT
         while True:
             shown = self.client.get(f"/backupSessions/{session}?format=Entity").json()
             if shown["State"] == "Stopped":
-                break
+                assert isinstance(shown, dict)
+                return shown
             assert time.monotonic() < give_up_at, shown
             time.sleep(0.05)
-        assert shown["Result"] == "Success", shown
-        return str(shown["UID"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -22,8 +23,12 @@ from engine.vm.lab import DISK_SIZE, Guest, Host, libvirt_daemon
 from holdfast.server import tables
 from holdfast.server.hosts import RESCAN
 from holdfast.server.libvirt_references import host_reference, machine_reference, tag_reference
+from support.disks import ext_image, sample_tree
 
 from .lab import HandClock, Lab, running_lab
+from .offsite import Offsite
+from .test_mounts import content as content_of
+from .test_mounts import mounted
 
 pytestmark = pytest.mark.vm
 
@@ -46,13 +51,14 @@ def make_guest(daemon: Host, tmp_path: Path) -> Iterator[Callable[..., Guest]]:
     disks.mkdir()
     made: list[Guest] = []
 
-    def make(*targets: str, size: int = DISK_SIZE, **more: str) -> Guest:
+    def make(*targets: str, started: bool = True, size: int = DISK_SIZE, **more: str) -> Guest:
         guest = Guest(daemon, f"hosted{next(_numbers)}", disks, direct, **more)
         made.append(guest)
         for target in targets or ("vda",):
             guest.add_disk(target, size=size)
         guest.define()
-        guest.start()
+        if started:
+            guest.start()
         return guest
 
     yield make
@@ -250,25 +256,40 @@ async def test_no_checkpoint_is_left_when_the_job_is_deleted(
     assert guest.name in names
 
 
-async def test_a_copy_job_says_which_machines_it_leaves_out(
+async def test_all_disks_are_seen_in_a_point_and_in_its_copy(
     lab: Lab, daemon: Host, make_guest: Callable[..., Guest]
 ) -> None:
-    guest = make_guest()
-    uid = await add_host(lab, daemon)
-    job = await make_job(lab, host_reference(uid))
+    # Written before the machine starts: what is in them is no matter to QEMU.
+    trees, images = {}, {}
+    for target in ("vda", "vdb"):
+        tree = lab.folder / f"tree-{target}"
+        tree.mkdir()
+        trees[target] = sample_tree(tree) | {"which": target.encode()}
+        (tree / "which").write_text(target)
+        images[target] = lab.folder / f"{target}.raw"
+        ext_image(images[target], tree, size=8 * MIB)
+    guest = make_guest("vda", "vdb", started=False)
+    for target, image in images.items():
+        command = ["qemu-img", "convert", "-O", "qcow2", image, guest.disks[target].path]
+        await asyncio.to_thread(subprocess.run, command, check=True)
+    guest.start()
+    offsite, uid = await Offsite.of(lab), await add_host(lab, daemon)
+    job = await make_job(lab, machine_reference(uid, guest.uuid))
     await lab.run(job)
-    offsite = await lab.server.add_repository("Offsite", lab.folder / "offsite")
-    made = await lab.command(
-        "create-job",
-        name="Copy",
-        kind="BackupCopy",
-        linked_jobs=[str(job)],
-        repository=str(offsite),
-    )
-    assert made.made is not None, made.message
-    session = await lab.run(made.made.uid)
-    assert session.values["Result"] == "Warning"
-    assert f"not copied: {guest.name}." in session.values["FailureMessage"]
+    await lab.run(await offsite.copy_job(job))
+    await lab.server.catalog.catch_up()
+    points = await lab.points(guest.name)
+    assert len(points) == 2
+    for point in points:
+        contents = {target: image.read_bytes() for target, image in images.items()}
+        assert await restored(lab, point.uid) == contents
+        mount = await mounted(lab, point.uid)
+        index = lab.server.catalog.index_of(point.uid)
+        for volume, target in (("volume1", "vda"), ("volume2", "vdb")):
+            for path, expected in trees[target].items():
+                assert await content_of(lab, mount, f"{volume}/{path}") == expected
+                found = index.entry((volume, *path.split("/")))
+                assert (found.kind, found.size) == ("file", len(expected))
 
 
 async def test_a_job_decides_how_a_machine_is_backed_up(

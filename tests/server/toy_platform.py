@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
 from holdfast.engine.libvirt_backup import MachineResult
+from holdfast.engine.libvirt_replica import Standby
 from holdfast.engine.libvirt_restore import RestorePlan
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback, ignore_progress
@@ -64,6 +65,15 @@ class ToyPlatform:
             (plan.folder / f"{plan.point}.vda.qcow2").touch()
             await asyncio.Event().wait()
         raise HypervisorFailed(f"The machine {plan.uuid} is a toy.")
+
+    async def ensure_free(self, access: HostAccess, _name: str, _uuid: str) -> None:
+        await self._reached(access)
+
+    async def define_standby(self, access: HostAccess, _standby: Standby) -> None:
+        await self._reached(access)
+
+    async def remove_standby(self, access: HostAccess, _uuid: str) -> None:
+        await self._reached(access)
 
     async def release(self, access: HostAccess, _uuid: str, _chain: str) -> None:
         await self._reached(access)

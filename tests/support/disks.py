@@ -46,6 +46,12 @@ def xfs_image(path: Path, tree: Path, *options: str, size: int = 64 * MIB) -> No
     _run("mkfs.xfs", "--unsupported", "-q", "-f", "-p", prototype, *options, path)
 
 
+def btrfs_image(path: Path, tree: Path, *options: str, size: int = 256 * MIB) -> None:
+    """Make a raw image that holds a tree in btrfs, with nothing compressed and no subvolumes."""
+    _sparse(path, size)
+    _run("mkfs.btrfs", "--quiet", "--rootdir", tree, *options, path)
+
+
 def _prototype(folder: Path) -> Iterator[str]:
     for path in sorted(folder.iterdir()):
         if path.is_symlink():

@@ -17,6 +17,8 @@ from holdfast.api import (
     mounts,
     own,
     own_accounts,
+    own_checks,
+    own_failover,
     own_hosts,
     own_instant,
     own_restores,
@@ -62,7 +64,9 @@ def router_for(manager: EnterpriseManager, settings: ApiSettings) -> Router:
     services.add_routes(router)
     own.add_routes(router)
     own_accounts.add_routes(router)
+    own_failover.add_routes(router)
     own_hosts.add_routes(router)
+    own_checks.add_routes(router)
     own_restores.add_routes(router)
     own_instant.add_routes(router)
     unbuilt.add_routes(router, manager.schema)

@@ -21,6 +21,7 @@ from holdfast.schema.resources.credentials import (
     CREDENTIALS_SPEC,
     PASSWORD_KEY_SPEC,
 )
+from holdfast.schema.resources.failover_plans import FAILOVER_PLAN_MANAGEMENT_SPEC
 from holdfast.schema.resources.infrastructure import BACKUP_SERVER_SPEC
 from holdfast.schema.resources.job_requests import (
     CREATE_OBJECT_IN_JOB_SPEC,
@@ -47,6 +48,7 @@ BODIES: dict[str, Element] = {
         BACKUP_SERVER_SPEC,
         CREATE_OBJECT_IN_JOB_SPEC,
         CREDENTIALS_SPEC,
+        FAILOVER_PLAN_MANAGEMENT_SPEC,
         FILE_RESTORE_SPEC,
         HIERARCHY_SCOPE_CREATE_SPEC,
         JOB_CLONE_SPEC,

@@ -6,7 +6,12 @@ from functools import lru_cache
 
 from starlette.responses import Response
 
-from holdfast.api import own_descriptions, own_host_descriptions, own_restore_descriptions
+from holdfast.api import (
+    own_descriptions,
+    own_failover_descriptions,
+    own_host_descriptions,
+    own_restore_descriptions,
+)
 from holdfast.api.bodies import body_schemas
 from holdfast.api.call import Call
 from holdfast.api.description import Answer, Logon, Operation, Operations
@@ -28,7 +33,12 @@ def add_routes(router: Router, schema: Schema) -> None:
     @lru_cache(maxsize=8)
     def described(base: str) -> Object:
         bodies = body_schemas(schema)
-        for own in (own_descriptions, own_host_descriptions, own_restore_descriptions):
+        for own in (
+            own_descriptions,
+            own_failover_descriptions,
+            own_host_descriptions,
+            own_restore_descriptions,
+        ):
             bodies = bodies | own.SCHEMAS
         return openapi_document(router.served, schema, base, bodies)
 

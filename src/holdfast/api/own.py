@@ -74,11 +74,11 @@ async def create_job(call: Call) -> Response:
     ImmediateBackupCopy), ``sources`` (each with a ``path`` on the backup server), ``objects``
     (machines of hosts, hosts or tags, each by its ``reference``) and ``excludes`` or, for a copy
     job, ``linked_jobs`` and ``linked_repositories`` (UIDs or GUIDs) that it copies from,
-    ``repository`` (UID or GUID) where it keeps its points, and if wanted
-    ``description``, ``retention`` (points to keep), ``schedule``, ``schedule_enabled``, ``retry``
-    and ``window``. A ``schedule`` has a ``type``: Daily, Monthly, Periodically, Continuously or
-    AfterJob. What cannot be right is refused at once, by the name of its field; what only the
-    backup server can refuse is the reason in the task.
+    ``repository`` (UID or GUID) where it keeps its points, and if wanted ``description``,
+    ``retention`` (points to keep), ``retention_days``, ``schedule``, ``schedule_enabled``,
+    ``retry``, ``window`` and ``options``: how it does its work. A ``schedule`` has a ``type``:
+    Daily, Monthly, Periodically, Continuously or AfterJob. What cannot be right is refused at once,
+    by the name of its field; what only the backup server can refuse is the reason in the task.
     """
     require(call, ADMINISTRATOR, "create jobs")
     given = await json_object(call)
@@ -101,8 +101,9 @@ async def create_job(call: Call) -> Response:
 async def edit_job(call: Call) -> Response:
     """Start changing a job: the body says what changes, the rest stays as it is.
 
-    It may hold ``name``, ``description``, ``retention``, ``schedule`` and ``window`` (null takes
-    either away), ``schedule_enabled``, ``retry``, and ``objects``: all that the job has after,
+    It may hold ``name``, ``description``, ``retention``, ``retention_days``, ``schedule`` and
+    ``window`` (null takes any of the three away), ``schedule_enabled``, ``retry``, ``options`` (all
+    of them), and ``objects``: all that the job has after,
     each by its ``uid``, or a new one by ``reference`` and ``name``; likewise ``excludes``. A
     copy job has ``linked_jobs`` and ``linked_repositories`` instead: each by its ``uid``, or a new
     one by its ``target``.
@@ -153,6 +154,8 @@ def _document(row: Row, links: Links) -> dict[str, Any]:
         "server": row["server.UID"],
         "repository": row["RepositoryUid"],
         "retention": row["RetainedPoints"],
+        "retention_days": row["RetainedDays"],
+        "options": _options(row["Options"]),
         "schedule_enabled": row["ScheduleEnabled"],
         "next_run": row["NextRun"],
         "schedule_options": _schedule_options(row),
@@ -176,6 +179,14 @@ def _objects(found: Iterable[Row]) -> list[dict[str, Any]]:
 def _schedule_options(row: Row) -> Any:
     options = row["JobScheduleOptions"] or {}
     return options.get("Standart") or options.get("ImmediateCopyMode")
+
+
+def _options(text: str | None) -> dict[str, Any]:
+    """Return the options of a job as its backup server tells them, were it another version, too."""
+    try:
+        return msgspec.json.decode(text or "{}", type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
 
 
 def _guids(given: Any, field: str) -> Any:

@@ -70,6 +70,11 @@ def _schemas() -> dict[str, JsonSchema]:
             "server": _or_null(_TEXT | {"format": "uuid"}),
             "repository": _or_null(_TEXT | {"format": "uuid"}),
             "retention": _or_null(_WHOLE),
+            "retention_days": _or_null(_WHOLE),
+            "options": {
+                "type": "object",
+                "description": "What a job was told, as in `JobOptions`; the rest is as usual.",
+            },
             "schedule_enabled": _or_null(_BOOLEAN),
             "next_run": _or_null(_WHOLE | {"description": "Milliseconds since 1970, UTC."}),
             "schedule_options": _or_null(

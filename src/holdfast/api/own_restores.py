@@ -53,6 +53,7 @@ async def restore(call: Call) -> Response:
         "new_identifiers": wanted.new_identifiers,
         "disks": wanted.disks,
         "format": wanted.format or "",
+        "force": wanted.force,
     }
     return await started(call, "StartVMRestore", server, "restore-machine", uid, arguments)
 

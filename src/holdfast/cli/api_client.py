@@ -51,17 +51,33 @@ class ApiClient:
 
         `on_percent` is told how far it is. Return what there is to be known of it, if anything.
         """
-        task = self.have_done("POST", path, body)
-        [made] = [link for link in task["Links"] if link.get("Type") == "RestoreSession"]
-        session = f"/restoreSessions/{made['Href'].rpartition('/')[2].partition('?')[0]}"
-        wait, longest = _POLL_SECONDS
-        while (found := self.get(f"{session}?format=Entity"))["State"] != "Stopped":
-            on_percent(found.get("Progress") or 0)
-            time.sleep(wait)
-            wait = min(2 * wait, longest)
+        found = self.have_run(path, body, "RestoreSession", "/restoreSessions", on_percent)
         if found["Result"] == "Failed":
             raise Failure(found["FailureMessage"])
         return str(found["FailureMessage"])
+
+    def have_run(
+        self,
+        path: str,
+        body: dict[str, Any],
+        kind: str,
+        collection: str,
+        on_percent: Callable[[int], None],
+    ) -> dict[str, Any]:
+        """Ask for something that is a session of a kind, in a collection; wait for its end.
+
+        `on_percent` is told how far it is. Return the session's document, with its ``uid``.
+        """
+        task = self.have_done("POST", path, body)
+        [made] = [link for link in task["Links"] if link.get("Type") == kind]
+        uid = made["Href"].rpartition("/")[2].partition("?")[0]
+        session = f"{collection}/{uid}?format=Entity"
+        wait, longest = _POLL_SECONDS
+        while (found := self.get(session))["State"] != "Stopped":
+            on_percent(found.get("Progress") or 0)
+            time.sleep(wait)
+            wait = min(2 * wait, longest)
+        return dict(found) | {"uid": uid}
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         return _answered(self._client, method, path, json=body)

@@ -13,6 +13,7 @@ from typer.exceptions import Abort, TyperException
 
 from holdfast import __version__
 from holdfast.cli.commands import (
+    check,
     host,
     instant,
     manager,
@@ -46,6 +47,7 @@ application.add_typer(server.application, name="server")
 application.command("password")(password.password)
 application.command("points")(points.points)
 application.command("restore")(restore.restore)
+application.command("check")(check.check)
 application.add_typer(host.application, name="host")
 application.add_typer(instant.application, name="instant")
 application.command("settings")(settings.settings)

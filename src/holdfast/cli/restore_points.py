@@ -15,7 +15,11 @@ from holdfast.server.database import open_database, sqlite_url
 
 @dataclass(frozen=True)
 class Point:
-    """One machine or directory as it was at one moment. `size` is that of the source, in bytes."""
+    """One machine or directory as it was at one moment. `size` is that of the source, in bytes.
+
+    `damaged` says why it cannot be restored, as the last check found; `kept_for` for which periods
+    (Weekly, Monthly, Yearly) it is kept for long.
+    """
 
     uid: UUID
     created: datetime
@@ -23,6 +27,8 @@ class Point:
     name: str
     kind: str
     size: int
+    damaged: str | None = None
+    kept_for: tuple[str, ...] = ()
 
 
 _KINDS = {"image": "disk image", "machine": "machine"}
@@ -49,4 +55,13 @@ def read_points(directory: DataDirectory) -> list[Point]:
 def _point(row: Row[tuple[object, ...]]) -> Point:
     created = datetime.fromtimestamp(row.created / 1000, UTC)
     kind = _KINDS.get(row.kind, row.kind)
-    return Point(row.uid, created, row.job, row.display_name, kind, row.total_size)
+    return Point(
+        uid=row.uid,
+        created=created,
+        job=row.job,
+        name=row.display_name,
+        kind=kind,
+        size=row.total_size,
+        damaged=row.damaged,
+        kept_for=tuple(row.kept_for.split(",")) if row.kept_for else (),
+    )

@@ -5,7 +5,7 @@ one disk or one machine, oldest first; it may hold several fulls, since a new on
 size change. Whoever wants to delete or merge asks here first.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 
@@ -36,7 +36,19 @@ class Merge:
     next: str
 
 
-RetentionStep = Drop | Merge
+@dataclass(frozen=True, slots=True)
+class Rebase:
+    """Write the file of ``uid`` anew, built on the older point ``parent``, or on none: a full.
+
+    What it restores stays the same, and so does all that is built on it. Nothing is lost at any
+    moment; what it was built on before may have one child less.
+    """
+
+    uid: str
+    parent: str | None
+
+
+RetentionStep = Drop | Merge | Rebase
 
 
 class Chain:
@@ -45,6 +57,10 @@ class Chain:
     def __init__(self, points: Iterable[ChainPoint]) -> None:
         self.points = tuple(points)
         self._by_uid = {point.uid: point for point in self.points}
+        self._children: dict[str, list[str]] = {}
+        for point in self.points:
+            if point.parent is not None:
+                self._children.setdefault(point.parent, []).append(point.uid)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -73,7 +89,11 @@ class Chain:
 
     def children(self, uid: str) -> list[str]:
         """Return the uids of the increments directly on a point, oldest first."""
-        return [point.uid for point in self.points if point.parent == uid]
+        return list(self._children.get(uid, ()))
+
+    def parent(self, uid: str) -> str | None:
+        """Return what a point is an increment on, or None for a full; KeyError if unknown."""
+        return self._by_uid[uid].parent
 
     def dependents(self, uid: str) -> set[str]:
         """Return the *other* points that cannot be restored without this one."""
@@ -111,6 +131,11 @@ class Chain:
         """Return the chain that a retention step leaves."""
         if isinstance(step, Drop):
             return Chain(point for point in self.points if point.uid != step.uid)
+        if isinstance(step, Rebase):
+            return Chain(
+                replace(point, parent=step.parent) if point.uid == step.uid else point
+                for point in self.points
+            )
         return Chain(
             replace(point, parent=None) if point.uid == step.next else point
             for point in self.points
@@ -118,21 +143,69 @@ class Chain:
         )
 
 
-def retention_step(chain: Chain, keep: int) -> RetentionStep | None:
+def next_steps(
+    chain: Chain, surplus: Sequence[Collection[str]], untouchable: Collection[str] = ()
+) -> tuple[RetentionStep, ...]:
+    """Return the next steps towards a chain without the surplus; none when there is nothing to do.
+
+    ``surplus`` are the points that are to go, oldest first. Each is a collection of uids, since a
+    point of several disks has a file for each: they go together or stay together. All others stay
+    restorable at every moment. ``untouchable`` files (those that are damaged) are never merged
+    into, and never written anew: what they are built on waits until they are surplus and gone.
+
+    Several steps are drops and merges of one point, to be taken in any order; or there is one step
+    that prepares others. After them, ask again.
+
+    - A point that nothing is built on is dropped, the newest first.
+    - A full with exactly one child is merged into it (forever forward incremental).
+    - What is to stay and is built on a surplus increment is written anew, on the nearest point
+      before it that stays or is a full. So the surplus between two points that stay gets free.
+
+    A full with several children waits until all but one are gone.
+    """
+    going = {uid for point in surplus for uid in point}
+    for point in reversed(surplus):
+        if point and not any(chain.children(uid) for uid in point):
+            return tuple(Drop(uid) for uid in point)
+    for point in surplus:
+        steps = [_departure(chain, uid, untouchable) for uid in point]
+        if steps and None not in steps:
+            return tuple(step for step in steps if step is not None)
+    for kept in chain:
+        parent = kept.parent
+        if kept.uid in going or kept.uid in untouchable or parent not in going:
+            continue
+        if chain.parent(parent) is not None:
+            return (Rebase(kept.uid, _firm_ground(chain, parent, going)),)
+    return ()
+
+
+def _departure(chain: Chain, uid: str, untouchable: Collection[str]) -> RetentionStep | None:
+    """Return how a file can go at once, or None."""
+    children = chain.children(uid)
+    if not children:
+        return Drop(uid)
+    if chain.parent(uid) is None and len(children) == 1 and children[0] not in untouchable:
+        return Merge(uid, children[0])
+    return None
+
+
+def _firm_ground(chain: Chain, uid: str, going: Collection[str]) -> str:
+    """Return the nearest point, from a surplus one back, that stays or is a full."""
+    while uid in going and (parent := chain.parent(uid)) is not None:
+        uid = parent
+    return uid
+
+
+def retention_step(chain: Chain, keep: int) -> Drop | Merge | None:
     """Given how many points to keep (1 or more), return the next step towards it, or None.
 
     Steps are taken one by one, ``chain = chain.after(step)``, until there is none. The newest
-    ``keep`` points always stay restorable. The surplus points are tried oldest first: one without
-    dependents is dropped; a full with exactly one child is merged with it (forever forward
-    incremental). In a straight chain that always reaches ``keep``. A point with several children
-    waits until they, surplus themselves, are gone, so more than ``keep`` may remain for a time.
+    ``keep`` points always stay restorable. See `next_steps`; in a straight chain that always
+    reaches ``keep``, and nothing is ever written anew.
     """
     if keep < 1:
         raise ValueError("At least one restore point must be kept.")
-    for point in chain.points[: max(len(chain) - keep, 0)]:
-        children = chain.children(point.uid)
-        if not children:
-            return Drop(point.uid)
-        if point.parent is None and len(children) == 1:
-            return Merge(point.uid, children[0])
-    return None
+    surplus = [(point.uid,) for point in chain.points[: max(len(chain) - keep, 0)]]
+    step = next(iter(next_steps(chain, surplus)), None)
+    return None if isinstance(step, Rebase) else step

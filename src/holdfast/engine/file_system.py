@@ -6,11 +6,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from holdfast.engine.disk import DamagedError
 from holdfast.engine.guest_entry import Entry
 
 
 class NotFoundError(Exception):
     """There is no such file or folder, or it is not of the kind that is needed."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A `FileSystem` that is there, but cannot be read, for a reason that people are to see."""
+
+    reason: str
+    root = 0
+    has_letter = False
+
+    def nodes(self, address: int) -> Iterator[Node]:  # noqa: ARG002
+        """Raise DamagedError."""
+        raise DamagedError(self.reason)
+
+    def read(self, address: int, offset: int, length: int) -> bytes:  # noqa: ARG002
+        """Raise DamagedError."""
+        raise DamagedError(self.reason)
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,13 @@ from holdfast.engine.failures import last_words, reading_failure
 from holdfast.engine.process import run
 from holdfast.engine.progress import Progress, ProgressCallback, ignore_progress
 from holdfast.engine.restic import (
+    DAMAGED,
     INCOMPLETE,
     BackupOutput,
     CopyOutput,
     Restic,
     Snapshot,
+    damaged_packs_in,
     parse_snapshots,
 )
 
@@ -311,6 +313,39 @@ class ResticRepository:
             doing=f"Checking {self.folder}",
             otherwise=ChainBroken,
         )
+
+    async def damaged_packs(self) -> tuple[str, ...]:
+        """Read every byte of the repository; return which of its packs are damaged or missing.
+
+        Raise ChainBroken when something else is damaged, such as an index.
+        """
+        found: dict[str, None] = {}
+
+        def read(line: str) -> None:
+            found.update(dict.fromkeys(damaged_packs_in(line)))
+
+        completed = await self._restic.call(
+            "check",
+            "--no-lock",
+            "--read-data",
+            doing=f"Checking {self.folder}",
+            on_line=read,
+            accept=(0, DAMAGED),
+            otherwise=ChainBroken,
+        )
+        if completed.exit_code == DAMAGED and not found:
+            raise ChainBroken(
+                f"The restic repository {self.folder} is damaged: {last_words(completed)}"
+            )
+        return tuple(found)
+
+    async def set_aside(self, packs: Sequence[str]) -> None:
+        """Take damaged packs out of the repository, so that a backup stores anew what they held.
+
+        They are kept in a folder beside it. May be interrupted at any moment, and called again.
+        """
+        await asyncio.to_thread(files_folder.set_aside, self.folder, packs)
+        await self._restic.call("rebuild-index", doing=f"Rebuilding the index of {self.folder}")
 
     async def sweep_temporary(self) -> list[str]:
         """Remove the temporary files that a killed restic left; return their names.

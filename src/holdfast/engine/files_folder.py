@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.engine.durability import synchronise
@@ -128,3 +129,21 @@ def empty(folder: Path) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
             else:
                 entry.unlink()
+
+
+def set_aside(folder: Path, packs: Sequence[str]) -> None:
+    """Move packs of a restic repository into a folder beside it. Blocking; missing ones are fine.
+
+    Raise EngineError.
+    """
+    aside = folder.with_name(f"{folder.name}-damaged")
+    try:
+        for pack in packs:
+            path = folder / "data" / pack[:2] / pack
+            if path.exists():
+                aside.mkdir(mode=0o700, exist_ok=True)
+                path.rename(aside / pack)
+                synchronise(aside)
+                synchronise(path.parent)
+    except OSError as error:
+        raise writing_failure(error, aside) from error

@@ -1,7 +1,7 @@
 """The file systems of a machine's disks: in partitions, in LVM, or on the disks themselves.
 
 Nothing is mounted, so nothing of what a disk holds reaches the kernel: all is read in user space.
-Read are ext2 to ext4, XFS, NTFS, FAT, exFAT, HFS+, UFS and ISO 9660; Btrfs and encrypted disks are
+Read are ext2 to ext4, XFS, btrfs, NTFS, FAT, exFAT, HFS+, UFS and ISO 9660; encrypted disks are
 not. Journals are not replayed. Runs in the reader's process; all functions block.
 """
 
@@ -12,8 +12,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import islice
 
+from holdfast.engine.btrfs import Btrfs, Device, is_btrfs, join_group, read_superblock
 from holdfast.engine.disk import CachedDisk, Disk, Window
-from holdfast.engine.file_system import FileSystem, Node, NotFoundError
+from holdfast.engine.file_system import FileSystem, Node, NotFoundError, Unreadable
 from holdfast.engine.guest_entry import GREATEST_FOLDER, Entry, in_order, match
 from holdfast.engine.lvm import is_physical_volume, logical_volumes
 from holdfast.engine.sleuthkit import SleuthKit, partitions
@@ -88,36 +89,72 @@ def volumes_of(disks: Sequence[Disk]) -> list[Volume]:
 
 
 def _all_systems(disks: Sequence[Disk]) -> list[FileSystem]:
-    """Return the file systems of all disks: of each, those in partitions, then those in LVM."""
+    """Return the file systems of all disks: of each, those in partitions, then in LVM, then btrfs.
+
+    A file system on several disks is one of the last of them.
+    """
     found: list[list[FileSystem]] = [[] for _ in disks]
     regions: list[Disk] = []
+    unknown: list[Disk] = []
     last_disk: dict[int, int] = {}
     for number, disk in enumerate(disks):
-        inside, found[number] = _regions(disk)
+        inside, found[number], left = _regions(disk)
         regions += inside
+        unknown += left
         last_disk |= {id(region): number for region in inside}
     for volume in logical_volumes(regions):
-        number = max(last_disk[id(region)] for region in volume.disks)
-        found[number] += _known_systems([volume])
+        number = last_disk[id(volume)] = max(last_disk[id(region)] for region in volume.disks)
+        systems, left = _known_systems([volume])
+        found[number] += systems
+        unknown += left
+    for system, parts in _btrfs_systems(unknown):
+        found[max(last_disk[id(part)] for part in parts)].append(system)
     return [system for of_disk in found for system in of_disk]
 
 
-def _regions(disk: Disk) -> tuple[list[Disk], list[FileSystem]]:
-    """Given a disk, return its partitions, or itself, and the file systems in them."""
+def _regions(disk: Disk) -> tuple[list[Disk], list[FileSystem], list[Disk]]:
+    """Given a disk, return its partitions, or itself, and as `_known_systems` does."""
     regions: list[Disk] = list(partitions(disk)[:_MOST_VOLUMES])
-    systems = _known_systems(regions)
-    if not systems and not any(map(is_physical_volume, regions)):
+    systems, unknown = _known_systems(regions)
+    if not systems and not any(_is_part(region) for region in unknown):
         # Some file systems without partitions begin with what looks like a table of them.
         regions = [Window(disk, 0, disk.size)]
-        systems = _known_systems(regions)
-    return regions, systems
+        systems, unknown = _known_systems(regions)
+    return regions, systems, unknown
 
 
-def _known_systems(regions: Sequence[Disk]) -> list[FileSystem]:
+def _known_systems(regions: Sequence[Disk]) -> tuple[list[FileSystem], list[Disk]]:
+    """Return the file systems that lie in one place each, and the places without one."""
     found: list[FileSystem] = []
+    unknown: list[Disk] = []
     for region in regions:
         try:
             found.append(Xfs(region) if is_xfs(region) else SleuthKit(region))
         except OSError:
-            continue  # swap, a physical volume of LVM, a file system that is not known
+            unknown.append(region)  # swap, a part of something, what is not known
+    return found, unknown
+
+
+def _is_part(region: Disk) -> bool:
+    """Whether a partition belongs to what may lie on several."""
+    return is_physical_volume(region) or is_btrfs(region)
+
+
+def _btrfs_systems(regions: Sequence[Disk]) -> list[tuple[FileSystem, list[Disk]]]:
+    """Return the btrfs file systems, each with the regions it lies on."""
+    found: list[tuple[FileSystem, list[Disk]]] = []
+    groups: list[list[Device]] = []
+    for region in regions:
+        try:
+            if is_btrfs(region):
+                join_group(Device(region, read_superblock(region)), groups)
+        except OSError as error:
+            found.append((Unreadable(str(error)), [region]))
+    for group in groups:
+        system: FileSystem
+        try:
+            system = Btrfs(group)
+        except OSError as error:
+            system = Unreadable(str(error))
+        found.append((system, [device.disk for device in group]))
     return found

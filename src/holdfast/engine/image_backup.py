@@ -86,7 +86,7 @@ async def back_up_image(
     or ToolFailed; then, and when cancelled, nothing is left in the folder.
     """
     plan = replace(plan, source=absolute(plan.source), target=absolute(plan.target))
-    await asyncio.to_thread(_ensure_writable_name, plan.target)
+    await asyncio.to_thread(ensure_writable_name, plan.target)
     source = await inspect(plan.source, plan.source_format)
     partial = partial_name(plan.target)
     async with discarded_on_exit(partial):
@@ -102,7 +102,7 @@ async def back_up_image(
             if not incremental:
                 await write_full(source, partial, phases, plan.storing)
         # Only here is it sure that the source did not change while it was read.
-        return await _finish(
+        return await finish_image(
             partial,
             plan.target,
             phases.phase(2),
@@ -125,7 +125,7 @@ async def keep_layer(
     it names as its backing file is not looked at, but replaced. Raise as `back_up_image` does.
     """
     layer, parent, target = absolute(layer), absolute(parent), absolute(target)
-    await asyncio.to_thread(_ensure_writable_name, target)
+    await asyncio.to_thread(ensure_writable_name, target)
     virtual_size = (await asyncio.to_thread(read_backup_header, parent)).virtual_size
     phases = Phases(on_progress, _LAYER_WEIGHTS)
     await run_qemu_image(
@@ -136,7 +136,7 @@ async def keep_layer(
     partial = partial_name(target)
     async with discarded_on_exit(partial):
         await _compress_layer(layer, parent, partial, phases.phase(0), layer, storing)
-        return await _finish(
+        return await finish_image(
             partial,
             target,
             phases.phase(1),
@@ -146,7 +146,8 @@ async def keep_layer(
         )
 
 
-def _ensure_writable_name(target: Path) -> None:
+def ensure_writable_name(target: Path) -> None:
+    """Raise EngineError unless a backup file can be made under this name. Blocking."""
     if ":" in target.name:
         raise EngineError(f"The backup file name {target.name} must not contain a colon.")
     if not target.parent.is_dir():
@@ -175,7 +176,7 @@ async def usable_parent(
         files = await asyncio.to_thread(backup_files, parent)
         header = await asyncio.to_thread(read_backup_header, parent)
     except ChainBroken as error:
-        return None, _as_clause(error)
+        return None, as_clause(error)
     if header.virtual_size != virtual_size:
         sizes = f"from {header.virtual_size} to {virtual_size} bytes"
         return None, f"the size of the disk changed {sizes} since the previous point"
@@ -211,7 +212,7 @@ async def write_increment(
                 on_fraction=phases.phase(0),
             )
         except ChainBroken as error:
-            return _as_clause(error)
+            return as_clause(error)
         # What differs was read already, at the speed that is allowed.
         unlimited = replace(storing, rate_limit=None)
         await _compress_layer(difference, parent, partial, phases.phase(1), image, unlimited)
@@ -242,7 +243,8 @@ async def _compress_layer(
     )
 
 
-def _as_clause(error: ChainBroken) -> str:
+def as_clause(error: ChainBroken) -> str:
+    """Return an error's sentence as what follows a "because"."""
     sentence = str(error).rstrip(".")
     return sentence[0].lower() + sentence[1:]
 
@@ -260,7 +262,7 @@ async def write_full(source: ImageInfo, partial: Path, phases: Phases, storing: 
     )
 
 
-async def _finish(
+async def finish_image(
     partial: Path,
     target: Path,
     advance: FractionCallback,
@@ -269,7 +271,7 @@ async def _finish(
     incremental: bool,
     note: str | None,
 ) -> ImageResult:
-    """Hash, synchronise and name the finished file."""
+    """Hash, synchronise and name a finished file; return what it is."""
     try:
         data_size = await stored_data_size(partial)
         file_size = (await asyncio.to_thread(partial.stat)).st_size

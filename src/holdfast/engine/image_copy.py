@@ -1,4 +1,4 @@
-"""Copies a backup file as it is to another repository, and proves on the way that it is whole.
+"""Copies the files of points as they are to another repository, and proves that they are whole.
 
 A backup file is never changed by this: the copy has the same bytes and the same name, so that an
 increment finds the copy of its parent beside it by the name in its own header.
@@ -6,6 +6,7 @@ increment finds the copy of its parent beside it by the name in its own header.
 
 import asyncio
 import hashlib
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from holdfast.engine.image_chain import read_backup_header
 from holdfast.engine.progress import Progress, ProgressCallback, ignore_progress
 
 _CHUNK = 4 * 1024 * 1024
+_FOR_ALL, _FOR_OWNER = 0o666, 0o600  # of which the process takes away what it always does
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,8 @@ class CopyPlan:
     """Which backup file to copy, where to, and what is known of it.
 
     ``target`` has the name of ``source``, in the folder that holds the copy of what the file is
-    built on. ``file_size`` in bytes and ``sha256`` are those that were recorded when the file was
-    written.
+    built on. ``file_size`` in bytes, which tells the progress, and ``sha256`` are those that were
+    recorded when the file was written.
     """
 
     source: Path
@@ -44,9 +46,21 @@ async def copy_image(plan: CopyPlan, on_progress: ProgressCallback = ignore_prog
     written. Then, and when cancelled, nothing of the copy is left.
     """
     await asyncio.to_thread(_ensure_complete, plan)
+    await _copy_whole(plan, on_progress, _FOR_ALL)
+    on_progress(Progress(1.0, plan.file_size, plan.file_size))
+
+
+async def copy_small_file(plan: CopyPlan) -> None:
+    """As `copy_image`, with a file that is no image and that only its owner may read."""
+    if not await asyncio.to_thread(plan.target.parent.is_dir):
+        raise folder_gone(plan.target.parent)
+    await _copy_whole(plan, ignore_progress, _FOR_OWNER)
+
+
+async def _copy_whole(plan: CopyPlan, on_progress: ProgressCallback, mode: int) -> None:
     partial = partial_name(plan.target)
     async with discarded_on_exit(partial):
-        digest = await _copied(plan, partial, on_progress)
+        digest = await _copied(plan, partial, on_progress, mode)
         if digest != plan.sha256:
             raise ChainBroken(
                 f"The backup file {plan.source} is damaged: its SHA-256 is {digest}, and it was "
@@ -56,7 +70,6 @@ async def copy_image(plan: CopyPlan, on_progress: ProgressCallback = ignore_prog
             await publish(partial, plan.target, overwrite=True)
         except OSError as error:
             raise writing_failure(error, plan.target) from error
-    on_progress(Progress(1.0, plan.file_size, plan.file_size))
 
 
 def _ensure_complete(plan: CopyPlan) -> None:
@@ -68,7 +81,7 @@ def _ensure_complete(plan: CopyPlan) -> None:
         read_backup_header(plan.target.with_name(header.backing_name))
 
 
-async def _copied(plan: CopyPlan, partial: Path, on_progress: ProgressCallback) -> str:
+async def _copied(plan: CopyPlan, partial: Path, on_progress: ProgressCallback, mode: int) -> str:
     """Copy the source's bytes to ``partial``; return the SHA-256 of what was read."""
     loop = asyncio.get_running_loop()
     stopped = threading.Event()
@@ -79,7 +92,10 @@ async def _copied(plan: CopyPlan, partial: Path, on_progress: ProgressCallback) 
             on_progress(Progress(fraction, copied, plan.file_size))
 
     def work() -> str:
-        return _copy(plan.source, partial, stopped, lambda n: loop.call_soon_threadsafe(tell, n))
+        def note(copied: int) -> None:
+            loop.call_soon_threadsafe(tell, copied)
+
+        return _copy(plan.source, partial, mode, stopped, note)
 
     copying = loop.run_in_executor(None, work)
     try:
@@ -93,7 +109,11 @@ async def _copied(plan: CopyPlan, partial: Path, on_progress: ProgressCallback) 
 
 
 def _copy(
-    source: Path, partial: Path, stopped: threading.Event, tell: Callable[[int], object]
+    source: Path,
+    partial: Path,
+    mode: int,
+    stopped: threading.Event,
+    tell: Callable[[int], object],
 ) -> str:
     digest = hashlib.sha256()
     copied = 0
@@ -103,7 +123,8 @@ def _copy(
         raise _unreadable(source, error) from error
     with reading:
         try:
-            with partial.open("xb", buffering=0) as writing:
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+            with os.fdopen(descriptor, "wb", buffering=0) as writing:
                 while not stopped.is_set() and (chunk := _read(reading.read, source)):
                     digest.update(chunk)
                     writing.write(chunk)

@@ -31,6 +31,7 @@ from holdfast.engine.image_backup import (
     back_up_image,
     keep_layer,
 )
+from holdfast.engine.image_send import send_image, send_layer
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import MachineDisk, read_definition
 from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung
@@ -55,7 +56,8 @@ class MachineResult:
     """A point whose files are whole and on stable storage.
 
     ``rung`` is the lowest that a disk came to. ``consistency`` is "quiesced" (by the guest agent),
-    "crash-consistent" or "powered off". ``warnings`` and ``notes`` are whole sentences.
+    "crash-consistent" or "powered off". ``warnings`` and ``notes`` are whole sentences. ``sent`` is
+    what a replica took on the wire, in bytes; 0 for a backup.
     """
 
     point: MachinePoint
@@ -63,6 +65,7 @@ class MachineResult:
     consistency: str
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    sent: int = 0
 
 
 async def back_up_machine(
@@ -208,6 +211,7 @@ async def _keep(work: Work) -> MachineResult:
         consistency=work.consistency,
         warnings=tuple(work.warnings),
         notes=tuple(work.notes),
+        sent=work.sent,
     )
 
 
@@ -222,13 +226,15 @@ async def _keep_disk(work: Work, decision: Decision, advance: Callable[[float], 
     result: ImageResult
     # The disk was read at the speed that is allowed; this is about the copy of it.
     storing = replace(work.plan.storing, rate_limit=None)
-    if rung is Rung.CHANGED_BLOCKS and parent is not None:
+    if work.plan.keys is not None:
+        result = await _send_disk(work, decision, parent, tell)
+    elif rung is Rung.CHANGED_BLOCKS and parent is not None:
         result = await keep_layer(pushed, parent, target, tell, storing)
     else:
         parent = parent if rung is Rung.DIFFERENCE else None
         result = await back_up_image(ImagePlan(pushed, target, parent, "qcow2", storing), tell)
-        if result.note is not None:
-            rung, reason = Rung.FULL, f"{reason}; {result.note}"
+    if result.note is not None:
+        rung, reason = Rung.FULL, f"{reason}; {result.note}"
     if reason is not None and not decision.expected:
         work.warnings.append(_fall(decision.target, rung, reason))
     elif reason is not None:
@@ -242,6 +248,22 @@ async def _keep_disk(work: Work, decision: Decision, advance: Callable[[float], 
         rung=rung,
         reason=reason,
     )
+
+
+async def _send_disk(
+    work: Work, decision: Decision, parent: Path | None, tell: ProgressCallback
+) -> ImageResult:
+    """Send what was pushed of a disk of a replica."""
+    target, pushed = work.target(decision.target), work.pushed(decision.target)
+    keys = work.plan.keys
+    assert keys is not None  # noqa: S101 - it is what makes a replica
+    if decision.rung is Rung.CHANGED_BLOCKS and parent is not None:
+        result = await send_layer(pushed, parent, target, keys, tell)
+    else:
+        parent = parent if decision.rung is Rung.DIFFERENCE else None
+        result = await send_image(pushed, parent, target, keys, tell)
+    work.sent += result.sent
+    return result.image
 
 
 def _fall(target: str, rung: Rung, reason: str) -> str:

@@ -36,7 +36,11 @@ Call = Callable[[Any, Any], Result]
 TIME_LIMIT = 60.0
 _KEEPALIVE_SECONDS = 5
 _KEEPALIVE_MISSED = 6
-_BROKEN = re.compile(r"client socket is closed|connection closed due to keepalive", re.IGNORECASE)
+_BROKEN = re.compile(
+    r"client socket is closed|connection closed due to keepalive|end of file while reading data"
+    r"|cannot (?:write|recv) data",
+    re.IGNORECASE,
+)
 _loop_started = threading.Lock()
 _loop: threading.Thread | None = None
 
@@ -85,12 +89,24 @@ class _Worker(threading.Thread):
 class LibvirtConnection:
     """An open connection, made by `connected`. Calls of several tasks wait for one another."""
 
-    def __init__(self, uri: str, library: Any, connect: Any, worker: _Worker) -> None:
+    def __init__(self, uri: str, library: Any, account: Account | None) -> None:
         self.uri = uri
         self._library = library
-        self._connect = connect
-        self._worker = worker
+        self._account = account
+        self._connect: Any = None
+        self._worker = _Worker(f"libvirt {uri}")
         self._hung = False
+
+    async def open(self, time_limit: float = TIME_LIMIT) -> None:
+        """Open it, or open it anew when it was lost; raise HypervisorUnavailable."""
+        try:
+            self._connect = await self.call(
+                lambda library, _before: _open(library, self.uri, self._account),
+                doing="connecting",
+                time_limit=time_limit,
+            )
+        except HypervisorFailed as error:
+            raise HypervisorUnavailable(str(error)) from error
 
     async def call(
         self, function: Call[Result], *, doing: str, time_limit: float = TIME_LIMIT
@@ -115,6 +131,20 @@ class LibvirtConnection:
             ) from error
         except self._library.libvirtError as error:
             raise _failure(self._library, error, f"{self.uri}, {doing}") from error
+
+    async def alive(self) -> bool:
+        """Say whether the other side is there. Raise HypervisorUnavailable when it hangs."""
+        try:
+            return bool(
+                await self.call(
+                    lambda _library, connect: connect.isAlive() and connect.getLibVersion(),
+                    doing="reaching it",
+                )
+            )
+        except HypervisorUnavailable:
+            if self._hung:
+                raise
+            return False
 
     async def close(self) -> None:
         """Close the connection; what does not close in time is left behind."""
@@ -159,19 +189,10 @@ async def connected(
     """
     checked = checked_uri(uri)
     library = await asyncio.to_thread(_library)
-    worker = _Worker(f"libvirt {checked}")
-    connection = LibvirtConnection(checked, library, None, worker)
+    connection = LibvirtConnection(checked, library, account)
     try:
-        connection._connect = await connection.call(
-            lambda library, _none: _open(library, checked, account),
-            doing="connecting",
-            time_limit=time_limit,
-        )
+        await connection.open(time_limit)
         yield connection
-    except HypervisorFailed as error:
-        if connection._connect is None:
-            raise HypervisorUnavailable(str(error)) from error
-        raise
     finally:
         await connection.close()
 

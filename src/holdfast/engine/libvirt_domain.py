@@ -17,6 +17,8 @@ from holdfast.engine.libvirt_xml import METADATA, parse, unparse
 
 # The one format that QEMU can store bitmaps in.
 BITMAP_FORMAT = "qcow2"
+# The namespace of the note in the metadata of a machine that is another's replica.
+REPLICA_MARK = "urn:holdfast:replica"
 _MARK = f"metadata/{{{METADATA}}}session"
 
 
@@ -44,6 +46,7 @@ class Definition:
     """What a domain XML says. ``mark`` is the note that Holdfast left while it ran, or None.
 
     ``tags`` are the texts of elements named ``tag``, of whatever namespace, in its metadata.
+    ``replica`` says that it stands for another machine and is none of its own.
     """
 
     uuid: str
@@ -53,6 +56,7 @@ class Definition:
     has_tpm: bool
     tags: tuple[str, ...]
     mark: str | None
+    replica: bool
 
     @property
     def backed_up(self) -> tuple[MachineDisk, ...]:
@@ -76,7 +80,17 @@ def read_definition(xml: str | bytes) -> Definition:
             if (text := (element.text or "").strip())
         ),
         mark=root.findtext(_MARK),
+        replica=_marked_as_replica(root),
     )
+
+
+def is_replica(xml: str | bytes) -> bool:
+    """Given a domain XML, say whether the machine is another's replica."""
+    return _marked_as_replica(_domain(xml))
+
+
+def _marked_as_replica(root: etree._Element) -> bool:
+    return root.find(f"metadata/{{{REPLICA_MARK}}}replica") is not None
 
 
 def _domain(xml: str | bytes) -> etree._Element:

@@ -40,13 +40,14 @@ class ListedDisk:
 
 @dataclass(frozen=True, slots=True)
 class ListedMachine:
-    """A machine of a host. ``tags`` come from its metadata, see `libvirt_domain.Definition`."""
+    """A machine of a host. ``tags`` and ``replica``: see `libvirt_domain.Definition`."""
 
     uuid: str
     name: str
     state: State
     disks: tuple[ListedDisk, ...]
     tags: tuple[str, ...]
+    replica: bool = False
 
 
 async def probe_host(connection: LibvirtConnection, scratch: Path | None = None) -> HostInfo:
@@ -115,6 +116,7 @@ def _listed(library: Any, domain: Any) -> ListedMachine:
             for disk in definition.disks
         ),
         tags=definition.tags,
+        replica=definition.replica,
     )
 
 

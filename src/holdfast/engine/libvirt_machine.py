@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -20,6 +22,7 @@ Result = TypeVar("Result")
 _POWER_SECONDS = 120.0
 _AGENT_SECONDS = 60
 _NO_JOB = re.compile(r"not have an active block job|[Jj]ob '[^']*' not found", re.IGNORECASE)
+_POLL_SECONDS = 0.2
 _NO_BITMAP = re.compile(r"bitmap '[^']*' not found in backing chain of '([^']*)'")
 
 
@@ -101,6 +104,33 @@ class LibvirtMachine:
                     return
 
         await self._ask(destroy, "powering off", _POWER_SECONDS + TIME_LIMIT)
+
+    async def shut_down(self, seconds: float) -> bool:
+        """Ask the guest to end, by its agent or ACPI; say whether it was off in time."""
+
+        def ask(library: Any, domain: Any) -> None:
+            try:
+                domain.shutdown()
+            except library.libvirtError:
+                if domain.isActive():
+                    raise
+
+        if await self.state() is State.OFF:
+            return True
+        limit = time.monotonic() + seconds
+        with contextlib.suppress(HypervisorFailed):  # a paused machine cannot be asked
+            await self._ask(ask, "shutting down")
+        while await self.state() is not State.OFF:
+            if time.monotonic() > limit:
+                return False
+            await asyncio.sleep(_POLL_SECONDS)
+        return True
+
+    async def define(self, xml: str) -> None:
+        """Give the machine another definition, or the first; it counts from the next start."""
+        await self.connection.call(
+            lambda _library, connect: connect.defineXML(xml), doing=f"defining {self.uuid}"
+        )
 
     async def undefine(self) -> None:
         """Take the definition away, and the records of checkpoints and snapshots; files stay."""

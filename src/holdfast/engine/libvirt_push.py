@@ -11,12 +11,13 @@ from holdfast.engine.errors import (
     CheckpointUnusable,
     EngineError,
     HypervisorFailed,
+    HypervisorUnavailable,
     RepositoryUnavailable,
     ScriptFailed,
 )
 from holdfast.engine.failures import means_no_space, no_space
 from holdfast.engine.image_backup import usable_parent
-from holdfast.engine.libvirt_connection import uninterrupted
+from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
 from holdfast.engine.libvirt_domain import MachineDisk, read_definition
 from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung, decide, fallen
 from holdfast.engine.libvirt_machine import State
@@ -33,6 +34,10 @@ from holdfast.engine.libvirt_xml import backup_xml, checkpoint_xml
 from holdfast.engine.script import Script, run_script
 
 _POLL_SECONDS = (0.05, 1.0)
+_AWAY_SECONDS = 10.0
+# What libvirt calls the bitmap that a job copies by, before the name of the disk.
+_JOB_BITMAP = "backup-"
+_LEFT_BITMAP = f"Bitmap already exists: {_JOB_BITMAP}"
 _LARGEST_NVRAM = 64 * 1024 * 1024
 
 
@@ -124,13 +129,16 @@ def _newest(checkpoints: list[str], prefix: str) -> str | None:
     return next((name for name in reversed(checkpoints) if name.startswith(prefix)), None)
 
 
-async def _remove_lost_bitmaps(work: Work, checkpoint: str) -> None:
-    """Remove the bitmaps of a checkpoint whose record another program has deleted."""
+async def _remove_lost_bitmaps(work: Work, checkpoint: str, bitmaps: str | None = None) -> None:
+    """Remove the bitmaps of a checkpoint whose record another program has deleted.
+
+    Or other bitmaps, by what their names begin with: a checkpoint of theirs is made up.
+    """
     # Without the record libvirt does not know them, and QEMU would keep them up for ever.
     tracked = work.tracked
     untracked = [disk.target for disk in work.definition.disks if disk.target not in tracked]
     with contextlib.suppress(HypervisorFailed):
-        lost = checkpoint_xml(checkpoint, tracked, untracked, created=1)
+        lost = checkpoint_xml(checkpoint, tracked, untracked, created=1, bitmaps=bitmaps)
         await work.machine.adopt_checkpoint(lost)
         await work.machine.delete_checkpoint(checkpoint)
 
@@ -196,6 +204,7 @@ async def _begin_job(work: Work) -> None:
     checkpoint = checkpoint_xml(work.checkpoint, work.tracked, untracked) if work.tracked else None
     targets = {disk.target: work.pushed(disk.target) for disk in work.disks}
     parent = None if work.plan.parent is None else work.plan.parent.checkpoint
+    left = False
     while True:
         bases = {
             decision.target: parent
@@ -209,7 +218,11 @@ async def _begin_job(work: Work) -> None:
                 raise
             work.decisions = fallen(work.decisions, str(error))
         except HypervisorFailed as error:
-            raise _begin_failure(work, error) from error
+            if left or _LEFT_BITMAP not in str(error):
+                raise _begin_failure(work, error) from error
+            # A daemon that was killed while it copied what changed has left it in QEMU.
+            left = True
+            await _remove_lost_bitmaps(work, f"{work.checkpoint}.left", _JOB_BITMAP)
         else:
             break
     await _limit(work)
@@ -290,5 +303,23 @@ async def forget(work: Work) -> None:
 
 
 async def _forget(work: Work) -> None:
+    await _reach(work.machine.connection)
     await abort_own_backup(work.machine, work.plan.folders)
-    await release_checkpoint(work.machine, work.checkpoint)
+    if work.checkpoint in await work.machine.checkpoints():
+        await release_checkpoint(work.machine, work.checkpoint)
+    elif work.decisions:
+        # The daemon may have been killed when QEMU had the bitmaps and it had no record yet.
+        await _remove_lost_bitmaps(work, work.checkpoint)
+
+
+async def _reach(connection: LibvirtConnection) -> None:
+    """Open a lost connection again: a daemon that was killed is soon started again."""
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + _AWAY_SECONDS
+    while not await connection.alive():
+        try:
+            await connection.open(time_limit=_AWAY_SECONDS)
+        except HypervisorUnavailable:
+            if loop.time() > give_up_at:
+                raise
+            await asyncio.sleep(_POLL_SECONDS[1])

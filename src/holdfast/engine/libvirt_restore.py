@@ -84,7 +84,7 @@ async def restore_machine(
     when one of the point's is missing or damaged, NoSpace, HypervisorUnavailable, HypervisorFailed
     or EngineError; then, and when cancelled, neither files nor a definition are left.
     """
-    xml = await _content(plan.folder, plan.point.definition)
+    xml = await stored_content(plan.folder, plan.point.definition)
     definition = read_definition(xml)
     name = plan.name or definition.name
     identity = Identity(name, definition.uuid, False)
@@ -111,7 +111,8 @@ async def restore_machine(
     nvram = None
     if plan.point.nvram is not None:
         nvram = folder / f"{folder_name(name)}_VARS.fd"
-        files.append(FileToBe(nvram, "raw", await _content(plan.folder, plan.point.nvram)))
+        content = await stored_content(plan.folder, plan.point.nvram)
+        files.append(FileToBe(nvram, "raw", content))
     new_xml = rewritten(
         xml, identity=identity, disks=places, nvram=nvram, layers=layers, labels=labels
     )
@@ -146,12 +147,12 @@ async def restore_in_place(
     machine = LibvirtMachine(connection, plan.point.uuid)
     if await machine.state() is not State.OFF:
         raise MachineBusy(f"The machine {plan.point.name} runs; power it off first.")
-    xml = await _content(plan.folder, plan.point.definition)
+    xml = await stored_content(plan.folder, plan.point.definition)
     definition = read_definition(xml)
     files = [_same_file(disk) for disk in _chosen(plan.point, plan.disks)]
     places = {file.target: file.path for file in files}
     if plan.disks is None and plan.point.nvram is not None and definition.nvram is not None:
-        content = await _content(plan.folder, plan.point.nvram)
+        content = await stored_content(plan.folder, plan.point.nvram)
         files.append(FileToBe(Path(definition.nvram), "raw", content))
     async with written(plan.folder, files, on_progress, ledger or NoLedger(), overwrite=True):
         if plan.disks is None:
@@ -172,7 +173,7 @@ async def finish_in_place(
     machine = LibvirtMachine(connection, plan.point.uuid)
     await finish_naming(files)
     if plan.disks is None and await machine.state() is State.OFF:
-        await _redefine(machine, await _content(plan.folder, plan.point.definition))
+        await _redefine(machine, await stored_content(plan.folder, plan.point.definition))
 
 
 async def restore_disks(
@@ -217,7 +218,7 @@ async def _redefine(machine: LibvirtMachine, xml: bytes) -> None:
     )
 
 
-async def _content(folder: Path, file: StoredFile) -> bytes:
+async def stored_content(folder: Path, file: StoredFile) -> bytes:
     """Return a small file of a point; raise ChainBroken unless it is as it was stored."""
     path = folder / file.name
     try:

@@ -23,6 +23,7 @@ MARK_STARTED = "started paused"
 MARK_FROZEN = "frozen"
 _POLL_SECONDS = 0.05
 _ABORT_SECONDS = 60.0
+_LOST_JOB = "backup job data missing"
 _CHAIN = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -71,6 +72,7 @@ async def abort_own_backup(machine: LibvirtMachine, folders: Collection[Path]) -
         return False
     targets = await machine.backup_targets()
     if targets is None:
+        await _ensure_no_lost_job(machine)
         return False
     if not _ours(targets, folders):
         raise MachineBusy(f"Another program is backing up the machine {machine.uuid}.")
@@ -84,6 +86,21 @@ async def abort_own_backup(machine: LibvirtMachine, folders: Collection[Path]) -
             f"The backup job of the machine {machine.uuid} does not stop."
         ) from error
     return True
+
+
+async def _ensure_no_lost_job(machine: LibvirtMachine) -> None:
+    """Raise HypervisorFailed when libvirt takes a backup for running that it knows nothing of."""
+    try:
+        await machine.backup_job()
+    except HypervisorFailed as error:
+        if _LOST_JOB not in str(error):
+            raise
+        # Not even a restart of the daemon alone ends that: it reads it from the machine's state.
+        raise HypervisorFailed(
+            f"libvirt's daemon was killed when it began a backup of the machine {machine.uuid}, "
+            "and allows no other since. Power the machine off, restart the daemon, and power the "
+            "machine on."
+        ) from error
 
 
 async def _has_job(machine: LibvirtMachine) -> bool:

@@ -24,7 +24,8 @@ class MachinePlan:
     a point in the same folder, belongs to. ``staging`` is a folder that QEMU on the host may write
     to, under the same path there and here; None takes ``folder``. ``left_out`` names disks, such
     as vdb, that are no part of the backup. ``why_full`` says why there is no parent, although the
-    chain has points.
+    chain has points. With ``keys``, a folder for the keys of transfers, the files are those of a
+    replica: uncompressed, and sent over NBD with TLS.
     """
 
     uuid: str
@@ -39,6 +40,7 @@ class MachinePlan:
     after: Script | None = None
     storing: Storing = AS_USUAL
     why_full: str | None = None
+    keys: Path | None = None
 
     @property
     def folders(self) -> frozenset[Path]:
@@ -62,6 +64,7 @@ class Work:
     consistency: str = "powered off"
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    sent: int = 0
 
     def target(self, disk: str) -> Path:
         return self.plan.folder / f"{self.plan.point}.{disk}.qcow2"

@@ -77,11 +77,17 @@ def backup_files_in(xml: str) -> list[Path]:
 
 
 def checkpoint_xml(
-    name: str, tracked: Collection[str], untracked: Collection[str], *, created: int | None = None
+    name: str,
+    tracked: Collection[str],
+    untracked: Collection[str],
+    *,
+    created: int | None = None,
+    bitmaps: str | None = None,
 ) -> str:
     """Return the XML of a checkpoint with a bitmap on each of the disks ``tracked``.
 
-    ``created``, in seconds since 1970, is only given for one that exists.
+    ``created``, in seconds since 1970, is only given for one that exists. The bitmaps have the
+    checkpoint's name, or ``bitmaps`` and that of their disk.
     """
     root = etree.Element("domaincheckpoint")
     etree.SubElement(root, "name").text = name
@@ -89,7 +95,9 @@ def checkpoint_xml(
         etree.SubElement(root, "creationTime").text = str(created)
     disks = etree.SubElement(root, "disks")
     for target in tracked:
-        etree.SubElement(disks, "disk", name=target, checkpoint="bitmap")
+        disk = etree.SubElement(disks, "disk", name=target, checkpoint="bitmap")
+        if bitmaps is not None:
+            disk.set("bitmap", f"{bitmaps}{target}")
     for target in untracked:
         etree.SubElement(disks, "disk", name=target, checkpoint="no")
     return unparse(root)

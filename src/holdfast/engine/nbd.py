@@ -1,4 +1,4 @@
-"""A client for a disk that qemu-nbd serves on a socket: just enough to read from it.
+"""A client for a disk that is served by NBD on a socket: just enough to read and write it.
 
 The protocol is NBD's doc/proto.md, fixed newstyle, all numbers big-endian.
 """
@@ -21,11 +21,13 @@ _NO_ZEROES = 2
 _EXPORT_NAME = 1
 _REQUEST_MAGIC = 0x25609513
 _REPLY_MAGIC = 0x67446698
+_READ, _WRITE, _DISCONNECT, _FLUSH, _WRITE_ZEROES = 0, 1, 2, 3, 6
+_CAN_FLUSH, _CAN_WRITE_ZEROES = 1 << 2, 1 << 6
 _LARGEST_READ = 8 * 1024 * 1024
 
 
 class NbdError(OSError):
-    """The disk cannot be read."""
+    """The disk cannot be read or written."""
 
 
 class NbdDisk:
@@ -41,7 +43,7 @@ class NbdDisk:
         self._socket.sendall(
             struct.pack(">I", answer) + _OPTION.pack(_HAVE_OPTION, _EXPORT_NAME, 0)
         )
-        self.size, _flags = _EXPORT.unpack(self._receive(_EXPORT.size))
+        self.size, self._flags = _EXPORT.unpack(self._receive(_EXPORT.size))
         if not flags & _NO_ZEROES:
             self._receive(124)
 
@@ -53,18 +55,45 @@ class NbdDisk:
         parts = []
         while offset < end:
             wanted = min(end - offset, _LARGEST_READ)
-            parts.append(self._read(offset, wanted))
+            self._ask(_READ, offset, wanted)
+            parts.append(self._receive(wanted))
             offset += wanted
         return b"".join(parts)
 
-    def _read(self, offset: int, length: int) -> bytes:
-        self._socket.sendall(_REQUEST.pack(_REQUEST_MAGIC, 0, 0, offset, offset, length))
+    def write(self, offset: int, content: bytes) -> None:
+        """Write bytes, of which none lies behind the end of the disk."""
+        for start in range(0, len(content), _LARGEST_READ):
+            piece = content[start : start + _LARGEST_READ]
+            self._ask(_WRITE, offset + start, len(piece), piece)
+
+    def write_zeroes(self, offset: int, length: int) -> None:
+        """Write zeros: without sending them, where the server can do that."""
+        if self._flags & _CAN_WRITE_ZEROES:
+            self._ask(_WRITE_ZEROES, offset, length)
+        else:
+            self.write(offset, bytes(length))
+
+    def flush(self) -> None:
+        """Bring all that was written to stable storage."""
+        if self._flags & _CAN_FLUSH:
+            self._ask(_FLUSH, 0, 0)
+
+    def close(self) -> None:
+        """Take leave of the server."""
+        try:
+            self._socket.sendall(_REQUEST.pack(_REQUEST_MAGIC, 0, _DISCONNECT, 0, 0, 0))
+        finally:
+            self._socket.close()
+
+    def _ask(self, command: int, offset: int, length: int, content: bytes = b"") -> None:
+        request = _REQUEST.pack(_REQUEST_MAGIC, 0, command, offset, offset, length)
+        self._socket.sendall(request + content)
         magic, error, handle = _REPLY.unpack(self._receive(_REPLY.size))
         if magic != _REPLY_MAGIC or handle != offset:
             raise NbdError("The server of the disk lost its way.")
         if error:
-            raise NbdError(error, f"The disk cannot be read at {offset}.")
-        return self._receive(length)
+            doing = "read" if command == _READ else "written"
+            raise NbdError(error, f"The disk cannot be {doing} at {offset}.")
 
     def _receive(self, length: int) -> bytes:
         received = bytearray()

@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ _DEBIAN_PACKAGES = {
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
     "qemu-nbd": "qemu-utils",
+    "qemu-storage-daemon": "qemu-system-common",
     "restic": "restic",
     "mke2fs": "e2fsprogs",
 }
@@ -56,17 +57,19 @@ async def run(
     on_line: LineCallback | None = None,
     cwd: Path | None = None,
     time_limit: float | None = None,
+    descriptors: Collection[int] = (),
 ) -> Completed:
     """Given an argument list, run the program to its end and return how it ended.
 
     ``environment`` is added to PATH, HOME, TMPDIR and LC_ALL=C. ``on_line`` is given every line
     of both streams, without its end; a carriage return ends a line too, since qemu-img draws its
     progress with it. An exception from ``on_line`` ends the program. ``time_limit`` is in seconds.
+    The program has ``descriptors`` open under the same numbers, such as sockets.
 
     Raise ToolMissing when the program is not installed, ToolFailed when the time limit passes,
     OSError when ``cwd`` cannot be entered. An exit code other than 0 raises nothing.
     """
-    process = await spawn(argv, environment=environment, cwd=cwd)
+    process = await spawn(argv, environment=environment, cwd=cwd, descriptors=descriptors)
     assert process.stdout is not None  # noqa: S101 - both were asked for as pipes
     assert process.stderr is not None  # noqa: S101
     collectors = [
@@ -92,6 +95,7 @@ async def spawn(
     cwd: Path | None = None,
     input_wanted: bool = False,
     unprivileged: bool = False,
+    descriptors: Collection[int] = (),
 ) -> asyncio.subprocess.Process:
     """Start a program as `run` does, and return it with its output as pipes.
 
@@ -112,6 +116,7 @@ async def spawn(
         env=full_environment,
         cwd=cwd,
         start_new_session=True,
+        pass_fds=tuple(descriptors),
     )
 
 

@@ -103,6 +103,11 @@ def create_overlay_arguments(overlay: Path, backing: Path, backing_format: str) 
     return [*arguments, "-b", os.fspath(backing), "-F", backing_format, os.fspath(overlay)]
 
 
+def create_arguments(image: Path, size: int) -> list[str]:
+    """Return the command that makes an empty qcow2 of ``size`` bytes."""
+    return ["qemu-img", "create", "-q", "-f", "qcow2", os.fspath(image), str(size)]
+
+
 def create_limited_overlay_arguments(
     overlay: Path, backing: Path, backing_format: str, size: int
 ) -> list[str]:
@@ -165,7 +170,7 @@ async def run_qemu_image(
     ``doing`` is the phrase that the error begins with, ``writing`` the path written to, and
     ``unreadable`` the error to raise when the image that is read is at fault.
     """
-    on_line = None if on_fraction is None else _progress_reader(on_fraction)
+    on_line = None if on_fraction is None else progress_reader(on_fraction)
     completed = await run(arguments, on_line=on_line)
     if completed.exit_code != 0:
         raise _failure(completed, doing, writing, unreadable)
@@ -183,7 +188,9 @@ def _failure(
     return failure
 
 
-def _progress_reader(on_fraction: FractionCallback) -> Callable[[str], None]:
+def progress_reader(on_fraction: FractionCallback) -> Callable[[str], None]:
+    """Return what reads the lines of a qemu-img that tells its progress."""
+
     def read(line: str) -> None:
         if found := _PROGRESS.search(line):
             on_fraction(float(found[1]) / 100)

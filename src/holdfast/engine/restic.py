@@ -27,9 +27,11 @@ from holdfast.engine.progress import Progress, ProgressCallback
 LOCK_PATIENCE = 120.0
 _LOCK_PAUSE = 1.0
 
+DAMAGED = 1  # exit code of a check that found something
 INCOMPLETE = 3  # exit code of a backup that left out files it could not read
 _REPORTS_PER_SECOND = "4"
 _PACKS_COPIED = re.compile(r"(\d+(?:\.\d+)?)% +\d+ / \d+ packs copied")
+_DAMAGED_PACK = re.compile(r"(?:^pack |[Pp]ack ID does not match, want )([0-9a-f]{64})\b")
 _PIECE = 64 * 1024
 _FAILURES: tuple[tuple[re.Pattern[str], type[EngineError], str], ...] = (
     (
@@ -157,6 +159,11 @@ def _file_error(message: _Error) -> str:
     said = message.error.get("message")
     reason = os.strerror(number) if isinstance(number, int) else str(said or "unreadable")
     return f"{message.item}: {reason}"
+
+
+def damaged_packs_in(line: str) -> list[str]:
+    """Given a line of ``restic check``, return the damaged packs that it names."""
+    return _DAMAGED_PACK.findall(line)
 
 
 def parse_snapshots(output: str) -> list[Snapshot]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.manager.failover_requests import plan_edit, plan_start
 from holdfast.manager.job_documents import job_edit, refuse_guest_processing
 from holdfast.manager.restore_requests import machine_restore
 from holdfast.representation.requests import RequestError
@@ -124,5 +125,9 @@ COMMANDS: dict[tuple[str, str], CommandKind] = {
     ("BackupServer", "quickbackup"): CommandKind("quick-backup", _quick_backup),
     ("BackupServer", "veeamzip"): CommandKind("one-off-backup", _one_off),
     ("VmRestorePoint", "restore"): CommandKind("restore-machine", machine_restore),
+    ("VmReplicaPoint", "failover"): CommandKind("failover-point"),
+    ("FailoverPlan", "start"): CommandKind("start-failover-plan", plan_start),
+    ("FailoverPlan", "undo"): CommandKind("undo-failover-plan"),
+    ("FailoverPlan", "edit"): CommandKind("edit-failover-plan", plan_edit),
     ("BackupJobSession", "stop"): CommandKind("stop-session"),
 }

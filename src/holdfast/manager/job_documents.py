@@ -57,6 +57,8 @@ _READ = frozenset(
         f"{_IMMEDIATE}.OptionsContinuous",
         f"{_BACKUP}.Includes",
         f"{_BACKUP}.SimpleRetentionPolicy.RetainCycles",
+        f"{_BACKUP}.SimpleRetentionPolicy.RetainDaysToKeep",
+        f"{_BACKUP}.SimpleRetentionPolicy.RetainLimitType",
         f"{_COPY}.LinkedJobIncludes",
         f"{_IMMEDIATE_COPY}.LinkedJobIncludes",
         f"{_IMMEDIATE_COPY}.LinkedBackupRepositoryIncludes",
@@ -83,9 +85,8 @@ def job_edit(document: Document, job: Document) -> dict[str, Any]:
             "switches it off."
         )
     changes |= _switch(document, job, changes)
-    retention = _part(document, f"{_BACKUP}.SimpleRetentionPolicy").get("RetainCycles")
-    if retention is not None:
-        changes["retention"] = retention
+    simple = f"{_BACKUP}.SimpleRetentionPolicy"
+    changes |= _retention(_part(document, simple), _part(job, simple), f"Job.{simple}")
     info, present_info = _part(document, _BACKUP), _part(job, _BACKUP)
     if "Includes" in info:
         wanted = info["Includes"].get("ObjectInJob") or ()
@@ -96,6 +97,25 @@ def job_edit(document: Document, job: Document) -> dict[str, Any]:
     edit = checked(lambda: JobEdit(**changes), "Job")
     arguments: dict[str, Any] = msgspec.to_builtins(edit)
     return arguments
+
+
+def _retention(wanted: Document, present: Document, at: str) -> dict[str, Any]:
+    """Return what changes in how many points are kept, or for how many days."""
+    changes: dict[str, Any] = {}
+    if wanted.get("RetainCycles") is not None:
+        changes["retention"] = wanted["RetainCycles"]
+    before = {name: present.get(name) for name in ("RetainLimitType", "RetainDaysToKeep")}
+    after = before | {name: wanted[name] for name in before if wanted.get(name) is not None}
+    if after == before:
+        return changes
+    days = after["RetainDaysToKeep"] or 0
+    if after["RetainLimitType"] == "Cycles":
+        if "RetainDaysToKeep" in wanted and days and days != before["RetainDaysToKeep"]:
+            raise RequestError(f"Element {at}.RetainDaysToKeep: expected 0 with Cycles, or Days.")
+        return changes | {"retention_days": None}
+    if days < 1:
+        raise RequestError(f"Element {at}.RetainDaysToKeep: expected 1 or more with Days.")
+    return changes | {"retention_days": days}
 
 
 def _switch(document: Document, job: Document, changes: Document) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp
 
+from holdfast.engine.transfer_keys import sweep_transfer_keys
 from holdfast.sealing import Seal
 from holdfast.server import identity
 from holdfast.server.catalog_service import catalog_routes
@@ -23,6 +24,12 @@ from holdfast.server.clock import Clock, SystemClock
 from holdfast.server.commands import Commands
 from holdfast.server.database import sqlite_url
 from holdfast.server.expiry import Expiry
+from holdfast.server.failover import Failovers
+from holdfast.server.failover_commands import STOP, FailoverCommands
+from holdfast.server.failover_plan_runner import FailoverPlanRunner
+from holdfast.server.failover_plans import end_interrupted as end_interrupted_plans
+from holdfast.server.failover_runner import FailoverRunner
+from holdfast.server.failover_runner import end_interrupted as end_interrupted_failovers
 from holdfast.server.guest_catalog import GuestCatalog
 from holdfast.server.hosted_restore import HostedRestore
 from holdfast.server.hosts import Hosts
@@ -38,6 +45,8 @@ from holdfast.server.operations import OPERATIONS
 from holdfast.server.platform import Platform
 from holdfast.server.point_restore import PointRestore
 from holdfast.server.recovery import recover
+from holdfast.server.replica_jobs import ReplicaJobs
+from holdfast.server.replica_runs import ReplicaRuns
 from holdfast.server.repositories import Repositories
 from holdfast.server.restore import Restore
 from holdfast.server.restore_commands import RestoreCommands
@@ -124,6 +133,8 @@ class BackupServer:
         self.hosts.stop()
         await self._commands.close()
         await self.mounts.release_all()
+        await self._plans.stop_all(SHUT_DOWN)
+        await self._failovers.stop_all(SHUT_DOWN)
         await self._restores.stop_all(SHUT_DOWN)
         await self._runner.stop_all(SHUT_DOWN)
         await self._resources.aclose()
@@ -152,6 +163,8 @@ class BackupServer:
         await self._settled_once.wait()
         await self._runner.wait_until_idle()
         await self._restores.wait_until_idle()
+        await self._plans.wait_until_idle()
+        await self._failovers.wait_until_idle()
 
     async def _assemble(self, keys: Keys, seal: Seal) -> None:
         """Put the parts together, what was interrupted being put right before any of them runs."""
@@ -159,10 +172,14 @@ class BackupServer:
         self.repositories = Repositories(store, keys)
         settlement = Settlement(store, self.repositories, locks)
         await end_interrupted(store, self._clock)
+        await end_interrupted_failovers(store, self._clock)
+        await store.write(end_interrupted_plans)
         await recover(store, self._clock, self.repositories)
         self.secrets = SecretsAtRest(seal)
         self.hosts = Hosts(store, self._clock, self._platform, self.secrets)
         CheckpointRelease(store, self.hosts)
+        transfers = self._directory / "transfers"
+        await asyncio.to_thread(sweep_transfer_keys, transfers)
         self._runner = JobRunner(
             store,
             self._clock,
@@ -171,6 +188,7 @@ class BackupServer:
             settlement,
             self.hosts,
             self._concurrency,
+            transfers,
         )
         scheduler = Scheduler(store, self._clock, self._runner)
         expiry = Expiry(store, self._clock, self.repositories, locks, settlement)
@@ -187,13 +205,26 @@ class BackupServer:
         await self.mounts.prepare()
         self.catalog = GuestCatalog(store, self.repositories, locks, self._directory / "catalog")
         restoring = RestoreCommands(self._restores, self.mounts, self.catalog, point_restore)
+        replicate = ReplicaRuns(store, self._clock, self._runner).replicate
+        failovers = Failovers(store, self.hosts, locks, settlement, replicate)
+        self._failovers = FailoverRunner(store, self._clock, failovers)
+        self._plans = FailoverPlanRunner(store, self._clock, self._failovers)
+        stop = restoring.preparations[STOP]
+        failing_over = FailoverCommands(self._failovers, self._plans, stop)
         operations = {
             **OPERATIONS,
             **self.secrets.operations,
             **self.hosts.operations,
             **restoring.operations,
+            **failing_over.operations,
         }
-        prepared = {**restoring.preparations, **self.hosts.preparations}
+        replica_jobs = ReplicaJobs(store, self.repositories)
+        prepared = {
+            **restoring.preparations,
+            **self.hosts.preparations,
+            **replica_jobs.preparations,
+            **failing_over.preparations,
+        }
         wakers = (scheduler.wake, expiry.wake)
         self._commands = Commands(store, self._clock, self._runner, wakers, operations, prepared)
         looking = [
@@ -204,6 +235,7 @@ class BackupServer:
         self.app = make_service(store, self._commands, self.token, looking)
         self._settled_once = asyncio.Event()
         self._in_background(self._settle(settlement), "settlement of the journal")
+        self._in_background(self._failovers.keep_settling(), "settlement of failovers")
         self._in_background(scheduler.run(), "scheduler")
         self._in_background(expiry.run(), "expiry of backups")
         self._in_background(self._refresh(), "repository space")

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, or_, select, updat
 
 from holdfast.server import tables
 from holdfast.server.job_lookup import job_in_use
-from holdfast.server.job_specification import IMMEDIATE_COPY, Linked, is_copy
+from holdfast.server.job_specification import IMMEDIATE_COPY, REPLICA, Linked, is_copy
 from holdfast.server.publish import row_of, withdraw
 from holdfast.server.refusal import RefusedError
 
@@ -103,7 +103,7 @@ def resource_of(link: Row[Any]) -> str:
 def copiers_of(connection: Connection, job: Row[Any]) -> list[Row[Any]]:
     """Return the copy jobs that copy what a job makes, by a link to it or to its repository."""
     link, copier = tables.job_link, tables.job
-    if is_copy(job.kind):
+    if is_copy(job.kind) or job.kind == REPLICA:
         return []
     of_it = or_(
         link.c.linked_job_uid == job.uid, link.c.linked_repository_uid == job.repository_uid
@@ -179,6 +179,8 @@ def _job_name(connection: Connection, job: Row[Any], target: UUID) -> str:
         raise RefusedError(
             f'Job "{linked.name}" is a copy job itself. Link the jobs that it copies from.'
         )
+    if linked.kind == REPLICA:
+        raise RefusedError(f'Job "{linked.name}" makes replicas, which are not copied.')
     _expect_elsewhere(job, linked)
     return f'job "{linked.name}"'
 

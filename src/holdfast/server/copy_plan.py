@@ -8,15 +8,16 @@ is not copied again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, Row, ScalarSelect, func, insert, or_, select, update
 
 from holdfast.server import points, tables
 from holdfast.server.copy_links import links_of
-from holdfast.server.job_specification import COPY_KINDS, is_copy
+from holdfast.server.job_specification import COPY_KINDS, REPLICA
 
 Point = Row[Any]
 
@@ -33,7 +34,7 @@ def source_backups(connection: Connection, job: Row[Any]) -> list[UUID]:
         .where(
             or_(backup.c.job_uid.in_(jobs), backup.c.repository_uid.in_(repositories)),
             backup.c.repository_uid != job.repository_uid,
-            maker.c.kind.not_in(COPY_KINDS),
+            maker.c.kind.not_in((*COPY_KINDS, REPLICA)),
         )
         .order_by(backup.c.repository_uid, backup.c.uid)
     )
@@ -43,14 +44,25 @@ def source_backups(connection: Connection, job: Row[Any]) -> list[UUID]:
 def points_to_copy(connection: Connection, job: Row[Any], reference: str) -> list[Point]:
     """Return the points of one machine to copy, each after what it is built on.
 
-    A point has its own columns, those of its backup file, and ``restore_point_created``. What an
-    increment is built on may have no point any more, because a merge is about to take it away:
-    then it is not in the list, and the increment cannot be copied before that merge is done.
+    A point has its own columns, those of its backup file, ``stored_size`` of all its files, and
+    ``restore_point_created``. What an increment is built on may have no point any more, because a
+    merge is about to take it away: then it is not in the list, and the increment cannot be copied
+    before that merge is done. Points that are known to be damaged are left out.
     """
     backup = points.backup_of_job(connection, job.uid)
     there = _points(connection, [backup], reference)
     offered = _points(connection, source_backups(connection, job), reference)
-    return _missing(there, offered, job.retention)
+    files = _files(connection, offered)
+    left_over = _names_without_point(connection, backup)
+    offered = [
+        row
+        for row in offered
+        # A damaged one would be found so again, each time, and what comes after it not be copied.
+        if row.damaged is None
+        # Of a machine that has lost a disk here, later points may need another: it is not replaced.
+        and left_over.isdisjoint(files.names[row.uid])
+    ]
+    return _missing(there, offered, job.retention, files)
 
 
 def machines_to_copy(connection: Connection, job: Row[Any]) -> Iterator[Point]:
@@ -59,30 +71,13 @@ def machines_to_copy(connection: Connection, job: Row[Any]) -> Iterator[Point]:
     sources = source_backups(connection, job)
     references = connection.scalars(
         select(point.c.reference)
-        # A copy has one file for each point; those of machines of hosts have several.
-        .where(point.c.backup_uid.in_(sources), point.c.kind != "machine")
+        .where(point.c.backup_uid.in_(sources))
         .distinct()
         .order_by(point.c.reference)
     ).all()
     for reference in references:
         if found := points_to_copy(connection, job, reference):
             yield max(found, key=lambda row: row.created)
-
-
-def not_copied(connection: Connection, job: Row[Any]) -> list[str]:
-    """Return, in words, what a copy job leaves out of what is linked; nothing for other jobs."""
-    if not is_copy(job.kind):
-        return []
-    point = tables.machine_point
-    names = connection.scalars(
-        select(point.c.display_name)
-        .where(point.c.backup_uid.in_(source_backups(connection, job)), point.c.kind == "machine")
-        .distinct()
-        .order_by(point.c.display_name)
-    ).all()
-    if not names:
-        return []
-    return [f"Machines of hosts are not copied: {', '.join(names)}."]
 
 
 def has_points_to_copy(connection: Connection, job: Row[Any]) -> bool:
@@ -159,6 +154,7 @@ def _points(connection: Connection, backups: Sequence[UUID], reference: str) -> 
             file.c.virtual_size,
             file.c.sha256,
             whole.c.created.label("restore_point_created"),
+            func.coalesce(_size_of_disks(), file.c.file_size).label("stored_size"),
         )
         .join(whole, whole.c.uid == point.c.restore_point_uid)
         .outerjoin(file, file.c.uid == point.c.backup_file_uid)
@@ -168,12 +164,66 @@ def _points(connection: Connection, backups: Sequence[UUID], reference: str) -> 
     return list(connection.execute(query))
 
 
-def _missing(there: Sequence[Point], offered: Sequence[Point], keep: int) -> list[Point]:
+def _size_of_disks() -> ScalarSelect[Any]:
+    """Return the size of all files of the disks of a machine of a host; NULL of other points."""
+    disk, file = tables.machine_disk, tables.backup_file.alias()
+    return (
+        select(func.sum(file.c.file_size))
+        .join(disk, disk.c.backup_file_uid == file.c.uid)
+        .where(disk.c.point_uid == tables.machine_point.c.uid)
+        .scalar_subquery()
+    )
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The backup files of points: of each point their names, and the files they are built on."""
+
+    names: dict[UUID, set[str]]
+    built_on: dict[UUID, list[UUID]]
+    points: dict[UUID, UUID]  # which one a file is of
+
+
+def _files(connection: Connection, rows: Sequence[Point]) -> _Files:
+    found = _Files({row.uid: set() for row in rows}, {row.uid: [] for row in rows}, {})
+    disk, file = tables.machine_disk, tables.backup_file
+    of_disks = connection.execute(
+        select(disk.c.point_uid, file.c.uid, file.c.path, file.c.parent_uid)
+        .join(disk, disk.c.backup_file_uid == file.c.uid)
+        .where(disk.c.point_uid.in_([row.uid for row in rows if row.detail is not None]))
+    )
+    images = [
+        (row.uid, row.backup_file_uid, row.path, row.parent_uid)
+        for row in rows
+        if row.detail is None and row.backup_file_uid is not None
+    ]
+    for point, uid, path, parent in (*of_disks, *images):
+        found.names[point].add(PurePosixPath(path).name)
+        found.points[uid] = point
+        if parent is not None:
+            found.built_on[point].append(parent)
+    return found
+
+
+def _names_without_point(connection: Connection, backup: UUID) -> set[str]:
+    """Return the names of the files in a backup that no point has, but others may be built on."""
+    file, point, disk = tables.backup_file, tables.machine_point, tables.machine_disk
+    held = select(point.c.uid).where(point.c.backup_file_uid == file.c.uid)
+    of_disk = select(disk.c.point_uid).where(disk.c.backup_file_uid == file.c.uid)
+    paths = connection.scalars(
+        select(file.c.path).where(file.c.backup_uid == backup, ~held.exists(), ~of_disk.exists())
+    )
+    return {PurePosixPath(path).name for path in paths}
+
+
+def _missing(
+    there: Sequence[Point], offered: Sequence[Point], keep: int, files: _Files
+) -> list[Point]:
     copied = {row.copied_from for row in there}
     new = [row for row in offered if row.uid not in copied]
     newest = sorted([*there, *new], key=lambda row: (row.created, row.uid))[-keep:]
     wanted = {row.uid for row in newest} & {row.uid for row in new}
-    by_file = {row.backup_file_uid: row for row in offered if row.backup_file_uid is not None}
+    by_uid = {row.uid: row for row in offered}
     found: dict[UUID, Point] = {}
     for row in new:
         if row.uid not in wanted:
@@ -182,6 +232,8 @@ def _missing(there: Sequence[Point], offered: Sequence[Point], keep: int) -> lis
         step: Point | None = row
         while step is not None and step.uid not in copied and step.uid not in found:
             line.append(step)
-            step = by_file.get(step.parent_uid) if step.parent_uid is not None else None
+            # All disks of a machine are built on those of the point before, or on nothing.
+            before = (files.points.get(each) for each in files.built_on[step.uid])
+            step = next((by_uid[uid] for uid in before if uid in by_uid), None)
         found |= {each.uid: each for each in reversed(line)}
     return list(found.values())

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row
 
 from holdfast.server import points, tables
 from holdfast.server.clock import moment_of
@@ -55,9 +55,3 @@ def why_full(
     if full_is_due(connection, backup, reference, days, now):
         return "the job has one made on this day", False
     return None
-
-
-def point_of_file(connection: Connection, file: UUID) -> Row[Any] | None:
-    """Return the row of the point that holds a backup file, if one does."""
-    point = tables.machine_point
-    return connection.execute(select(point).where(points.holds(file))).first()

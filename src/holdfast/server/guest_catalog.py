@@ -27,6 +27,7 @@ from holdfast.engine.guest_snapshot import GuestSnapshot, whole_snapshot
 from holdfast.server import outbox, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.hosted_points import disk_paths
+from holdfast.server.job_specification import REPLICA
 from holdfast.server.journal import ChainKey
 from holdfast.server.names import restore_point_name
 from holdfast.server.outbox import Resource, publish, withdraw
@@ -172,6 +173,8 @@ def _without_index(connection: Connection) -> list[Row[Any]]:
             .join(session, session.c.uid == restore_point.c.job_session_uid)
             .outerjoin(known, known.c.point_uid == point.c.uid)
             .where(known.c.point_uid.is_(None), session.c.state == JobSessionState.STOPPED)
+            # Points of replicas have no place in the catalog.
+            .where(session.c.job_kind != REPLICA)
             .order_by(point.c.created)
         )
     )

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from holdfast.server import tables
 from holdfast.server.hierarchy import publish_item
 from holdfast.server.job_roles import FOUND
+from holdfast.server.job_specification import COPY_KINDS
 from holdfast.server.libvirt_references import (
     host_reference,
     machine_reference,
@@ -166,6 +167,7 @@ def remove_host(connection: Connection, uid: UUID | None) -> str:
             f'The machine "{running}" on host "{host.name}" runs from its backup. Move it to its '
             "own storage or discard it first."
         )
+    _refuse_with_replicas(connection, host)
     references = [row.reference for row in _machines_of(connection, host.uid)]
     references += [tag_reference(host.uid, tag) for tag in _tags_of(connection, host.uid)]
     machine = tables.host_machine
@@ -235,14 +237,27 @@ def source_path(host: str, machine: str) -> str:
     return f"{host}/{machine}"
 
 
+def _refuse_with_replicas(connection: Connection, host: Row[Any]) -> None:
+    """Refuse to forget a host that has replicas, or is to have them."""
+    target, job, replica = tables.replica_target, tables.job, tables.replica
+    making = select(job.c.name).join(target, target.c.job_uid == job.c.uid)
+    making = making.where(target.c.host_uid == host.uid, ~job.c.deleted).order_by(job.c.name)
+    if (name := connection.scalar(making.limit(1))) is not None:
+        raise RefusedError(f'Job "{name}" makes replicas on host "{host.name}". Delete it first.')
+    there = select(replica.c.machine_name).where(replica.c.host_uid == host.uid)
+    if (name := connection.scalar(there.limit(1))) is not None:
+        raise RefusedError(f'Host "{host.name}" has replicas, such as "{name}".')
+    connection.execute(delete(target).where(target.c.host_uid == host.uid))
+
+
 def _job_with(connection: Connection, uid: UUID) -> str | None:
-    """Return the name of a job that has anything of a host; None without one."""
+    """Return the name of a job that backs up anything of a host; None without one."""
     table, job = tables.job_object, tables.job
     rows = connection.execute(
         select(table.c.reference, job.c.name)
         .join(job, job.c.uid == table.c.job_uid)
         .where(~table.c.removed, ~job.c.deleted, table.c.role != FOUND)
-        .where(table.c.kind.in_(("machine", "host", "tag")))
+        .where(table.c.kind.in_(("machine", "host", "tag")), job.c.kind.not_in(COPY_KINDS))
         .order_by(job.c.name)
     )
     for row in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -47,18 +48,15 @@ class HostedBackup(MachineBackup):
         hosts: Hosts,
         plan: SessionPlan,
         machine: Machine,
+        remarks: Sequence[str] = (),
     ) -> None:
-        super().__init__(store, clock, settlement, plan, machine)
+        super().__init__(store, clock, settlement, plan, machine, remarks)
         self._hosts = hosts
 
     async def _make_point(
         self, parent: Parent, created: int, on_progress: ProgressCallback
     ) -> None:
-        where = await self._store.read(lambda c: locate(c, self._machine.reference))
-        if where is None:
-            raise MachineMissing(
-                f'The machine "{self._machine.name}" is on none of the hosts any more.'
-            )
+        where = await self._located()
         folder = await asyncio.to_thread(self._place.folder)
         known = None
         if (before := parent.point) is not None and self._why_full is None:
@@ -75,19 +73,21 @@ class HostedBackup(MachineBackup):
                 access = await self._hosts.access(where.host_uid)
             except RefusedError as error:
                 raise MachineMissing(str(error)) from error
-            plan = MachinePlan(
-                uuid=where.uuid,
-                folder=folder,
-                point=name,
-                chain=str(self._place.backup),
-                parent=known,
-                staging=staging,
-                left_out=self._left_out(where),
-                quiesce=self._plan.options.quiesce,
-                before=script_of(self._plan.options.before),
-                after=script_of(self._plan.options.after),
-                storing=self._plan.storing,
-                why_full=self._why_full,
+            plan = self._adapted(
+                MachinePlan(
+                    uuid=where.uuid,
+                    folder=folder,
+                    point=name,
+                    chain=str(self._place.backup),
+                    parent=known,
+                    staging=staging,
+                    left_out=self._left_out(where),
+                    quiesce=self._plan.options.quiesce,
+                    before=script_of(self._plan.options.before),
+                    after=script_of(self._plan.options.after),
+                    storing=self._plan.storing,
+                    why_full=self._why_full,
+                )
             )
             result = await self._hosts.platform.back_up(access, plan, seen)
             await self._write_manifests(folder, created, result.point, known)
@@ -103,6 +103,19 @@ class HostedBackup(MachineBackup):
     def _left_out(self, where: Row[Any]) -> frozenset[str]:
         references = (self._machine.reference, where.reference)
         return self._plan.options.disks_left_out(references)
+
+    async def _located(self) -> Row[Any]:
+        """Return the row of the machine where it is now; raise MachineMissing."""
+        where = await self._store.read(lambda c: locate(c, self._machine.reference))
+        if where is None:
+            raise MachineMissing(
+                f'The machine "{self._machine.name}" is on none of the hosts any more.'
+            )
+        return where
+
+    def _adapted(self, plan: MachinePlan) -> MachinePlan:
+        """Return the plan as the kind of job wants it."""
+        return plan
 
     async def _staging(self, machine: Row[Any]) -> Path | None:
         folder = await self._hosts.staging(machine.host_uid)
@@ -140,6 +153,21 @@ class HostedBackup(MachineBackup):
         result: MachineResult,
         parent: UUID | None,
     ) -> None:
+        self._record_point(connection, created, folder, result, parent)
+        size = hosted_points.total_size(result.point.disks)
+        bad = self._remarks or result.warnings
+        outcome = Result.WARNING if bad else Result.SUCCESS
+        reason = " ".join((*self._remarks, told(result)))
+        self._end_task(connection, intent, size, outcome, reason)
+
+    def _record_point(
+        self,
+        connection: Connection,
+        created: int,
+        folder: PurePosixPath,
+        result: MachineResult,
+        parent: UUID | None,
+    ) -> None:
         backup = self._place.backup
         hosted_points.record_machine(
             connection,
@@ -150,16 +178,11 @@ class HostedBackup(MachineBackup):
             created=created,
             folder=folder,
             point=result.point,
-            parent=parent,
+            built_on=hosted_points.parent_files(connection, result.point, parent),
         )
-        size = hosted_points.total_size(result.point.disks)
-        bad = self._remarks or result.warnings
-        outcome = Result.WARNING if bad else Result.SUCCESS
-        told = " ".join((*self._remarks, _told(result)))
-        self._end_task(connection, intent, size, outcome, told)
 
 
-def _told(result: MachineResult) -> str:
+def told(result: MachineResult) -> str:
     """Return how a machine was backed up: the rung it came to, how consistent, what to know."""
     how = f"{str(result.rung).capitalize()}, {result.consistency}."
     return " ".join((how, *result.warnings, *result.notes))

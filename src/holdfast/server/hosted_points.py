@@ -6,7 +6,7 @@ machine's definition and its NVRAM. Its first disk is the one that stands in its
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -83,6 +83,15 @@ def small_files_of(detail: str, disk: str) -> list[str]:
     return [str(folder / each.name) for each in (known.definition, known.nvram) if each is not None]
 
 
+def parent_files(
+    connection: Connection, point: MachinePoint, parent: UUID | None
+) -> dict[str, UUID]:
+    """Given a new point and the one before it, return `built_on` as `record_machine` wants it."""
+    before = {} if parent is None else {row.target: row.uid for row in disks_of(connection, parent)}
+    targets = (disk.state.target for disk in point.disks if disk.incremental)
+    return {target: before[target] for target in targets}
+
+
 def record_machine(
     connection: Connection,
     *,
@@ -93,20 +102,22 @@ def record_machine(
     created: int,
     folder: PurePosixPath,
     point: MachinePoint,
-    parent: UUID | None,
+    built_on: Mapping[str, UUID],
+    copied_from: UUID | None = None,
 ) -> None:
-    """Record a machine's point, whose files lie in `folder`; `parent` is the point before it."""
-    before = {} if parent is None else {row.target: row for row in disks_of(connection, parent)}
+    """Record a machine's point, whose files lie in `folder`.
+
+    `built_on` has, by its target, the file that that of a disk is built on; none for a full.
+    """
     files = []
     for disk in point.disks:
         file_uid = uuid4()
-        built_on = before[disk.state.target].uid if disk.incremental else None
         connection.execute(
             insert(tables.backup_file).values(
                 uid=file_uid,
                 backup_uid=backup,
                 restore_point_uid=restore_point,
-                parent_uid=built_on,
+                parent_uid=built_on.get(disk.state.target),
                 path=str(folder / disk.file.name),
                 created=created,
                 file_size=disk.file_size,
@@ -130,6 +141,7 @@ def record_machine(
             total_size=total_size(point.disks),
             backup_file_uid=files[0],
             detail=encoded(point),
+            copied_from=copied_from,
         )
     )
     for position, (disk, file_uid) in enumerate(zip(point.disks, files, strict=True)):

@@ -109,11 +109,11 @@ class HostedRestore:
         wanted = [disk for disk in known.disks if _is_wanted(plan, disk.state.target)]
         images = [folder / disk.file.name for disk in wanted]
         instant = plan.instant if isinstance(plan, RestoreHosted) else None
-        if instant is None:
-            await verify(self._store, place, images, phases.phase(0))
-        else:
+        if instant is not None:
             # To read all of it would take longer than the machine may stand still.
             await verify_sizes(self._store, place, images)
+        elif not plan.force:
+            await verify(self._store, place, images, phases.phase(0))
         written = phases.phase(1)
 
         def advance(progress: Progress) -> None:

@@ -86,10 +86,16 @@ def take(connection: Connection, uid: UUID | None, state: InstantState) -> Row[A
 def origin(connection: Connection, row: Row[Any]) -> Row[Any]:
     """Given a row, return what a restore session tells of its point, which may be gone by now."""
     table = tables.restore_session
-    told = [table.c[name] for name in ("job_uid", "job_name", "display_name", "reference")]
-    query: Select[Any] = select(*told, table.c.machine_point_uid.label("uid"))
-    query = query.where(table.c.machine_point_uid == row.machine_point_uid)
-    return connection.execute(query.limit(1)).one()
+    query: Select[Any] = select(
+        table.c.machine_point_uid.label("uid"),
+        table.c.job_uid,
+        table.c.job_name,
+        table.c.display_name,
+        table.c.reference,
+    )
+    at_point = query.where(table.c.machine_point_uid == row.machine_point_uid)
+    found: Row[Any] = connection.execute(at_point.limit(1)).one()
+    return found
 
 
 def set_state(connection: Connection, uid: UUID, state: InstantState) -> None:

@@ -27,6 +27,7 @@ from holdfast.server.hosted_objects import HOSTED, Hosted
 from holdfast.server.job_roles import EXCLUDED, INCLUDED
 from holdfast.server.job_specification import (
     COPY_KINDS,
+    REPLICA,
     Included,
     Source,
     is_copy,
@@ -35,7 +36,8 @@ from holdfast.server.job_specification import (
 from holdfast.server.names import directory_reference, image_reference
 from holdfast.server.refusal import RefusedError
 
-_KINDS = {"Backup": ("image", *HOSTED), "NasBackup": ("directory",)}
+_KINDS = {"Backup": ("image", *HOSTED), "NasBackup": ("directory",), REPLICA: HOSTED}
+_TAKEN = {"NasBackup": "directories", REPLICA: "machines of hosts"}
 _SOURCES = {"Backup": "image", "NasBackup": "directory"}
 _WORDS = {"image": "machine", "tag": "tag of machines"}
 
@@ -137,7 +139,7 @@ def add(connection: Connection, job_uid: UUID, found: Found, role: str = INCLUDE
     if found.kind not in _KINDS[row.kind]:
         raise RefusedError(
             f'"{found.name}" is a {_WORDS.get(found.kind, found.kind)}; job "{row.name}" takes '
-            f"{'machines' if row.kind == 'Backup' else 'directories'}."
+            f"{_TAKEN.get(row.kind, 'machines')}."
         )
     if role == EXCLUDED and found.kind not in HOSTED:
         raise RefusedError(

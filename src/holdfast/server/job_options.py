@@ -12,7 +12,7 @@ from calendar import monthrange
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -25,6 +25,9 @@ LEAST_BANDWIDTH = 64 * 1024
 GREATEST_BANDWIDTH = 2**40
 LONGEST_SCRIPT = 24 * 3600
 MOST_PERIODS = 999
+
+#: The kinds of jobs that back up, and have options.
+BACKUP_KINDS = ("Backup", "NasBackup")
 _DISK = re.compile(r"[a-z0-9]{1,32}")
 
 
@@ -180,7 +183,7 @@ def check_options(options: JobOptions, kind: str) -> None:
     """Raise ValueError, naming the field, unless a job of this kind may have these options."""
     if options == JobOptions():
         return
-    if kind not in ("Backup", "NasBackup"):
+    if kind not in BACKUP_KINDS:
         raise ValueError(f"options: a job of kind {kind} has none")
     if kind == "Backup" and options.compression == "max":
         raise ValueError(
@@ -218,7 +221,20 @@ def check_scripts(options: JobOptions) -> None:
 
 def encode_options(options: JobOptions) -> str | None:
     """Given options, return them as JSON text; None when nothing is out of the ordinary."""
-    return None if options == JobOptions() else msgspec.json.encode(options).decode()
+    if options == JobOptions():
+        return None
+    given = {name: value for name, value in _told(options).items() if value is not None}
+    return msgspec.json.encode(given).decode()
+
+
+def _told(options: JobOptions) -> dict[str, Any]:
+    """Return the options that are not as usual, by name."""
+    usual = JobOptions()
+    return {
+        name: value
+        for name, value in msgspec.structs.asdict(options).items()
+        if value != getattr(usual, name)
+    }
 
 
 def decode_options(text: str | None) -> JobOptions:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -17,21 +18,24 @@ from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.server import job_schedules, points, sessions, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
-from holdfast.server.copy_plan import not_copied
+from holdfast.server.health import Findings, HealthCheck
+from holdfast.server.health_schedule import check_is_due, newest_is_damaged, note_check
 from holdfast.server.hosted_backup import HostedBackup
+from holdfast.server.hosted_copy import HostedCopy
 from holdfast.server.hosted_objects import MACHINE, locate
 from holdfast.server.hosts import Hosts
 from holdfast.server.job_options import decode_options
-from holdfast.server.job_specification import is_copy
+from holdfast.server.job_specification import REPLICA, is_copy
 from holdfast.server.journal import ChainKey
 from holdfast.server.machine_backup import MachineBackup, SessionPlan
 from holdfast.server.machine_copy import MachineCopy
 from holdfast.server.part_backup import one_off_ended
 from holdfast.server.publish import row_of
+from holdfast.server.replication import HostedReplication
 from holdfast.server.repositories import Repositories
 from holdfast.server.retention import Retention
 from holdfast.server.session_machines import find_machines
-from holdfast.server.session_state import JobSessionState
+from holdfast.server.session_state import Cause, JobSessionState, Result
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
 from holdfast.server.slots import Concurrency, Slots
@@ -55,14 +59,18 @@ class JobRunner:
         settlement: Settlement,
         hosts: Hosts,
         concurrency: Concurrency,
+        keys: Path,
     ) -> None:
+        """`keys` is a folder for the keys of transfers."""
         self._store = store
         self._clock = clock
         self._repositories = repositories
         self._locks = locks
         self._settlement = settlement
         self._hosts = hosts
+        self._keys = keys
         self._retention = Retention(store, clock, locks, settlement)
+        self._health = HealthCheck(store, repositories, locks, settlement)
         self._slots = Slots(concurrency)
         self._work: dict[UUID, asyncio.Task[list[str]]] = {}
         self._supervisors: dict[UUID, asyncio.Task[None]] = {}
@@ -84,6 +92,11 @@ class JobRunner:
         # One that is not launched yet finds in its row that it was stopped.
         if (work := self._work.pop(session, None)) is not None:
             work.cancel()
+
+    async def ended(self, session: UUID) -> None:
+        """Return when a session that was launched has ended."""
+        if (supervisor := self._supervisors.get(session)) is not None:
+            await asyncio.wait({supervisor})
 
     async def wait_until_idle(self) -> None:
         """Return when no session runs."""
@@ -162,7 +175,6 @@ class JobRunner:
         plan = await self._store.write(lambda c: self._plan(c, session))
         if plan is None:
             return []
-        problems += await self._store.read(lambda c: not_copied(c, row_of(c, tables.job, plan.job)))
         progress = _SessionProgress(self._store, session, len(plan.machines))
         publishing = asyncio.create_task(progress.keep_publishing())
         try:
@@ -178,17 +190,22 @@ class JobRunner:
             if isinstance(outcome, BaseException):
                 _LOGGER.error("Unexpected, with machine %s", machine.name, exc_info=outcome)
                 await self._fail(machine, UNEXPECTED)
+        if plan.checking and plan.all_checked:
+            await self._store.write(lambda c: note_check(c, plan.job, plan.begun))
         if not await self._store.read(lambda c: _has_new_points(c, session)):
             return problems
-        keep = plan.retention
-        return problems + await self._retention.apply(plan.place.backup, plan.machines, keep)
+        backup, machines = plan.place.backup, plan.machines
+        return problems + await self._retention.apply(backup, machines, plan.rules)
 
     def _plan(self, connection: Connection, session: UUID) -> SessionPlan | None:
         machines = sessions.start_working(connection, session)
         if machines is None:
             return None
-        job_uid = row_of(connection, tables.job_session, session).job_uid
+        begun = row_of(connection, tables.job_session, session)
+        job_uid = begun.job_uid
         job = row_of(connection, tables.job, job_uid)
+        options, now = decode_options(job.options), self._clock.now()
+        only_checking = begun.cause == Cause.CHECK
         backup = points.backup_of_job(connection, job_uid)
         return SessionPlan(
             session=session,
@@ -199,9 +216,12 @@ class JobRunner:
             job_kind=job.kind,
             retention=job.retention,
             retention_days=job.retention_days,
-            options=decode_options(job.options),
+            options=options,
             place=self._repositories.place_in(connection, backup),
             machines=tuple(machines),
+            begun=milliseconds(now),
+            checking=only_checking or check_is_due(job, begun, options.health_check, now),
+            only_checking=only_checking,
         )
 
     async def _process(
@@ -226,18 +246,64 @@ class JobRunner:
                 # The limit is the job's: its machines share it by taking turns.
                 await held.enter_async_context(plan.turns)
             await held.enter_async_context(self._slots.taken(plan.place.repository_uid, host))
-            await self._backup_of(plan, machine).run(on_progress)
+            findings: Findings | None = None
+            problems: Sequence[str] = ()
+            try:
+                findings = await self._findings(plan, machine)
+            except EngineError as error:
+                # That is no reason to make no backup.
+                if plan.only_checking:
+                    raise
+                problems = (f"What was backed up before could not be checked: {error}",)
+            if findings is not None:
+                problems = findings.problems.get(machine.reference, ())
+            if plan.only_checking and not await self._store.read(
+                lambda c: newest_is_damaged(c, plan.place.backup, machine.reference)
+            ):
+                await self._note_findings(machine, findings, problems)
+                return
+            await self._backup_of(plan, machine, problems).run(on_progress)
 
-    def _backup_of(self, plan: SessionPlan, machine: Machine) -> MachineBackup:
+    async def _findings(self, plan: SessionPlan, machine: Machine) -> Findings | None:
+        """Check a machine's backup, if the session is to do so; of directories, all at once."""
+        key = ChainKey.of(plan.place.backup, machine.kind, machine.reference)
+        if not plan.checking or key in plan.findings:
+            return plan.findings.get(key)
+        task = machine.task_session
+        await self._store.write(lambda c: sessions.ensure_started(c, task))
+        plan.findings[key] = await self._health.check(key)
+        return plan.findings[key]
+
+    async def _note_findings(
+        self, machine: Machine, findings: Findings | None, problems: Sequence[str]
+    ) -> None:
+        """End a task session that was about a check alone."""
+        count = 0 if findings is None else findings.files
+        result = Result.WARNING if problems else Result.SUCCESS
+        reason = " ".join(problems) or f"All {count} files are as they were written."
+        now = milliseconds(self._clock.now())
+        await self._store.write(
+            lambda c: sessions.complete_task(c, machine.task_session, now, result, reason)
+        )
+
+    def _backup_of(
+        self, plan: SessionPlan, machine: Machine, remarks: Sequence[str]
+    ) -> MachineBackup:
         """Return what backs up a source of this kind."""
+        store, clock, settlement = self._store, self._clock, self._settlement
         if machine.kind != MACHINE:
-            return MachineBackup(self._store, self._clock, self._settlement, plan, machine)
-        return HostedBackup(self._store, self._clock, self._settlement, self._hosts, plan, machine)
+            return MachineBackup(store, clock, settlement, plan, machine, remarks)
+        if plan.job_kind == REPLICA:
+            return HostedReplication(
+                store, clock, settlement, self._hosts, plan, machine, self._keys, remarks
+            )
+        return HostedBackup(store, clock, settlement, self._hosts, plan, machine, remarks)
 
     async def _copy(
         self, plan: SessionPlan, machine: Machine, on_progress: ProgressCallback
     ) -> None:
-        copying = MachineCopy(
+        kind = HostedCopy if machine.kind == MACHINE else MachineCopy
+        copying = kind(
             self._store,
             self._clock,
             self._repositories,

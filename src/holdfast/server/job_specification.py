@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from holdfast.server.hours import Hours
-from holdfast.server.job_options import JobOptions, check_options
+from holdfast.server.job_options import BACKUP_KINDS, JobOptions, check_options
 from holdfast.server.schedule import Continuously, Schedule
 
 LONGEST_NAME = 255
@@ -280,7 +280,7 @@ def check_retention_days(days: int | None, kind: str) -> None:
     """Raise ValueError unless a job of this kind may keep its points for so many days."""
     if days is None:
         return
-    if is_copy(kind):
-        raise ValueError("retention_days: a copy job keeps a number of points: retention")
+    if kind not in BACKUP_KINDS:
+        raise ValueError(f"retention_days: a job of kind {kind} keeps a number of points")
     if not 1 <= days <= GREATEST_RETENTION:
         raise ValueError(f"retention_days: expected between 1 and {GREATEST_RETENTION}")

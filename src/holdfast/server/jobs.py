@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, insert, select, update
 
 from holdfast.engine.repository import folder_name
-from holdfast.server import copy_links, job_schedules, tables
+from holdfast.server import copy_links, job_schedules, replicas, tables
 from holdfast.server.clock import milliseconds
 from holdfast.server.job_lookup import is_free, job_in_use, running_session
 from holdfast.server.job_objects import (
@@ -36,8 +36,17 @@ from holdfast.server.refusal import RefusedError
 from holdfast.server.schedule import Continuously, encode_hours, encode_schedule
 
 
-def create_job(connection: Connection, specification: JobSpecification, now: datetime) -> UUID:
-    """Make a job; return its UID. Refuse a name in use, an unknown repository or linked job."""
+def create_job(
+    connection: Connection,
+    specification: JobSpecification,
+    now: datetime,
+    *,
+    place: UUID | None = None,
+) -> UUID:
+    """Make a job; return its UID. Refuse a name in use, an unknown repository or linked job.
+
+    `place` is the repository in the folder of the target of a job of kind Replica.
+    """
     uid = uuid4()
     schedule = specification.schedule
     if schedule is None and specification.kind == IMMEDIATE_COPY:
@@ -50,7 +59,7 @@ def create_job(connection: Connection, specification: JobSpecification, now: dat
             "name": specification.name.strip(),
             "kind": specification.kind,
             "description": specification.description,
-            "repository_uid": specification.repository,
+            "repository_uid": specification.repository or place,
             "retention": specification.retention,
             "schedule": encode_schedule(schedule),
             "schedule_enabled": schedule is not None and specification.schedule_enabled,
@@ -62,6 +71,8 @@ def create_job(connection: Connection, specification: JobSpecification, now: dat
         },
         now,
     )
+    if specification.target is not None:
+        replicas.record_target(connection, uid, specification.target)
     job_schedules.check_chain(connection, uid, schedule)
     for source in specification.sources:
         add_source(connection, uid, specification.kind, source)

@@ -76,6 +76,16 @@ class MergeImages(msgspec.Struct, frozen=True, tag=True):
     increment: UUID
 
 
+class RebuildImage(msgspec.Struct, frozen=True, tag=True):
+    """A backup file is being written anew, built on `onto`, or as a full.
+
+    Undone, unless the new file has taken the place of the old one: then that is recorded.
+    """
+
+    file: UUID
+    onto: UUID | None
+
+
 class ForgetSnapshots(msgspec.Struct, frozen=True, tag=True):
     """Snapshots without points are being forgotten. Carried on until they are gone."""
 
@@ -89,12 +99,13 @@ Work = (
     | RemoveImage
     | RemoveFiles
     | MergeImages
+    | RebuildImage
     | ForgetSnapshots
 )
 
 
 #: What changes or removes files of points that exist or existed.
-_CHANGING = RemoveImage | RemoveFiles | MergeImages
+_CHANGING = RemoveImage | RemoveFiles | MergeImages | RebuildImage
 
 
 @dataclass(frozen=True)

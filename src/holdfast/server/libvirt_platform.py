@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +16,12 @@ from holdfast.engine.libvirt_instant import (
     discard_machine,
     move_to_own_storage,
     stop_moving,
+)
+from holdfast.engine.libvirt_replica import (
+    Standby,
+    define_standby,
+    ensure_free,
+    remove_standby,
 )
 from holdfast.engine.libvirt_restore import (
     RestorePlan,
@@ -47,10 +54,14 @@ class LibvirtPlatform:
                 return await _facts(connection, Path(scratch))
 
     async def machines(self, access: HostAccess) -> Sequence[HostMachine]:
-        """Return all machines of a host, running or not."""
+        """Return all machines of a host, running or not, but for replicas."""
         async with connected(access.uri, account=_account(access)) as connection:
             found = await list_machines(connection)
-        return [HostMachine(each.uuid.lower(), each.name, each.tags) for each in found]
+        return [
+            HostMachine(each.uuid.lower(), each.name, each.tags)
+            for each in found
+            if not each.replica
+        ]
 
     async def back_up(
         self, access: HostAccess, plan: MachinePlan, on_progress: ProgressCallback
@@ -58,6 +69,21 @@ class LibvirtPlatform:
         """Make a restore point of a machine."""
         async with connected(access.uri, account=_account(access)) as connection:
             return await back_up_machine(connection, plan, on_progress)
+
+    async def ensure_free(self, access: HostAccess, name: str, uuid: str) -> None:
+        """Raise MachineBusy when another machine has the name or the UUID."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            await ensure_free(connection, name, uuid)
+
+    async def define_standby(self, access: HostAccess, standby: Standby) -> None:
+        """Define the machine of a replica."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            await define_standby(connection, standby)
+
+    async def remove_standby(self, access: HostAccess, uuid: str) -> None:
+        """Take the machine of a replica off its host."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            await remove_standby(connection, uuid)
 
     async def release(self, access: HostAccess, uuid: str, chain: str) -> None:
         """Delete all checkpoints of a chain on a machine."""
@@ -123,6 +149,10 @@ class LibvirtPlatform:
         """Take a machine away that runs from its point."""
         async with connected(access.uri, account=_account(access)) as connection:
             await discard_machine(connection, uuid, files, token)
+
+    def connected(self, access: HostAccess) -> AbstractAsyncContextManager[LibvirtConnection]:
+        """Open a connection to a host for the time of a block."""
+        return connected(access.uri, account=_account(access))
 
 
 def _account(access: HostAccess) -> Account | None:

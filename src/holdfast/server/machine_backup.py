@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
-from holdfast.engine.files import FilesPlan, FilesResult
+from holdfast.engine.files import FilesPlan, FilesResult, ResticRepository
 from holdfast.engine.image import ImagePlan, ImageResult, back_up_image, inspect
 from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.engine.qemu_image import Storing
@@ -19,11 +20,14 @@ from holdfast.engine.repository import folder_name
 from holdfast.engine.script import Script, around
 from holdfast.server import fulls, journal, points, sessions
 from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.health import Findings
 from holdfast.server.job_options import JobOptions, ScriptOption
 from holdfast.server.journal import ChainKey, Intent, MakeImage, MakeSnapshot, Work
+from holdfast.server.keeping import Policy
 from holdfast.server.manifest import Manifest, write_manifest
 from holdfast.server.names import image_file_name
 from holdfast.server.repositories import BackupPlace
+from holdfast.server.retention import Rules
 from holdfast.server.session_state import Result
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
@@ -47,8 +51,28 @@ class SessionPlan:
     options: JobOptions
     place: BackupPlace
     machines: tuple[Machine, ...]
+    #: Whether the backup is checked first, and whether that is all there is to do.
+    begun: int = 0
+    checking: bool = False
+    only_checking: bool = False
+    findings: dict[ChainKey, Findings] = field(default_factory=dict)
     #: For machines that must not be backed up at the same time.
     turns: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def all_checked(self) -> bool:
+        """Whether the backup of every machine was checked, whatever was found."""
+        keys = {
+            ChainKey.of(self.place.backup, machine.kind, machine.reference)
+            for machine in self.machines
+        }
+        return keys == self.findings.keys()
+
+    @property
+    def rules(self) -> Rules:
+        """What is kept of the machines, and how."""
+        policy = Policy(self.retention, self.retention_days, self.options.gfs)
+        return Rules(policy, self.options.synthetic_full, self.storing)
 
     @property
     def storing(self) -> Storing:
@@ -80,6 +104,7 @@ class MachineBackup:
         settlement: Settlement,
         plan: SessionPlan,
         machine: Machine,
+        remarks: Sequence[str] = (),
     ) -> None:
         self._store = store
         self._clock = clock
@@ -90,12 +115,12 @@ class MachineBackup:
         self._key = ChainKey.of(plan.place.backup, machine.kind, machine.reference)
         self._point = uuid4()
         #: Bad news from before the backup: they make the result a warning.
-        self._remarks: list[str] = []
+        self._remarks = list(remarks)
         self._why_full: str | None = None
 
     async def run(self, on_progress: ProgressCallback) -> None:
         """Back the machine up. Raise EngineError with the reason if that fails."""
-        await self._store.write(lambda c: sessions.start_task(c, self._machine.task_session))
+        await self._store.write(lambda c: sessions.ensure_started(c, self._machine.task_session))
         # What cannot be settled now does not stand in the way of a backup: it is settled later.
         await self._settlement.settle_chain(self._key)
         parent = await self._newest_point()
@@ -175,6 +200,7 @@ class MachineBackup:
         await asyncio.to_thread(place.folder)
         files = place.files()
         await files.ensure()
+        read_all = await self._healed(files)
         plan = FilesPlan(
             source=Path(self._machine.path),
             tag=str(self._point),
@@ -182,7 +208,7 @@ class MachineBackup:
             parent=parent.snapshot,
             compression=_RESTIC_COMPRESSION[self._plan.options.compression],
             rate_limit=self._plan.options.bandwidth,
-            read_all=self._why_full is not None,
+            read_all=read_all,
         )
         seen = LargestTotal(on_progress)
         intent = await self._declare(MakeSnapshot(self._point))
@@ -194,6 +220,19 @@ class MachineBackup:
             if seen.total:
                 await self._note_size(seen.total)
             await self._settlement.try_settle(intent)
+
+    async def _healed(self, files: ResticRepository) -> bool:
+        """Take damaged data out of a restic repository; say whether there may have been any."""
+        findings = self._plan.findings.get(self._key)
+        if findings is not None and findings.problems:
+            packs = findings.packs
+        elif self._why_full is not None:
+            packs = await files.damaged_packs()
+        else:
+            return False
+        # What is damaged must not be taken for there: it would be missing in this point, too.
+        await files.set_aside(packs)
+        return True
 
     def _record_image(
         self,

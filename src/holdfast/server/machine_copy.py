@@ -10,9 +10,10 @@ import asyncio
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.image import CopyPlan, ImageResult, copy_image
@@ -26,7 +27,7 @@ from holdfast.server.machine_backup import SessionPlan
 from holdfast.server.manifest import Manifest, check_manifest, write_manifest
 from holdfast.server.publish import row_of
 from holdfast.server.repositories import Repositories
-from holdfast.server.session_state import Result, TaskSessionState
+from holdfast.server.session_state import Result
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
 from holdfast.server.slots import Slots
@@ -85,8 +86,7 @@ class MachineCopy:
     def _begin(self, size: int, connection: Connection) -> None:
         """Let the task session begin, unless it has, and note the size of the machine."""
         task = self._machine.task_session
-        if row_of(connection, tables.task_session, task).state == TaskSessionState.PENDING:
-            sessions.start_task(connection, task)
+        sessions.ensure_started(connection, task)
         sessions.set_total_size(connection, task, size)
 
     def _left(self, connection: Connection) -> list[Point]:
@@ -130,7 +130,7 @@ class MachineCopy:
         try:
             plan = CopyPlan(image, target, point.file_size, point.sha256)
             await copy_image(plan, on_progress)
-            await write_manifest(target, self._manifest(point, uid, parent_name))
+            await write_manifest(target, self._manifest(point, uid, point, parent_name))
             result = ImageResult(
                 path=target,
                 file_size=point.file_size,
@@ -192,17 +192,20 @@ class MachineCopy:
         self._note_newest(point, uid)
 
     def _parent(
-        self, connection: Connection, point: Point, path: str
+        self, connection: Connection, file: Row[Any], path: str
     ) -> tuple[str | None, UUID | None]:
-        """Return name and UID of the file beside the copy that it is built on; None for a full."""
-        name = copy_plan.parent_name(connection, point.parent_uid)
+        """Return name and UID of the file beside the copy that it is built on; None for a full.
+
+        `file` has the columns of the backup file that is copied to `path`.
+        """
+        name = copy_plan.parent_name(connection, file.parent_uid)
         if name is None:
             return None, None
         beside = str(PurePosixPath(path).with_name(name))
         parent = copy_plan.copied_file(connection, self._place.backup, beside)
         if parent is None:
             raise ChainBroken(
-                f"The restore point in {point.path} is built on {name}, which is no restore point "
+                f"The restore point in {file.path} is built on {name}, which is no restore point "
                 "any more. It can be copied when that has been merged into it."
             )
         return name, parent
@@ -215,7 +218,10 @@ class MachineCopy:
     def _as_it_was(self, point: Point) -> Machine:
         return replace(self._machine, name=point.display_name, path=point.source_path)
 
-    def _manifest(self, point: Point, uid: UUID, parent: str | None) -> Manifest:
+    def _manifest(
+        self, point: Point, uid: UUID, file: Row[Any], parent: str | None, **more: Any
+    ) -> Manifest:
+        """Return the manifest of the copy of a point's `file`, which has the columns of one."""
         backup = self._place.backup
         return Manifest(
             server=self._plan.server,
@@ -229,11 +235,12 @@ class MachineCopy:
             reference=point.reference,
             created=point.created,
             parent=parent,
-            file_size=point.file_size,
-            data_size=point.data_size,
-            virtual_size=point.virtual_size,
-            sha256=point.sha256,
+            file_size=file.file_size,
+            data_size=file.data_size,
+            virtual_size=file.virtual_size,
+            sha256=file.sha256,
             copied_from=point.uid,
+            **more,
         )
 
     def _note_newest(self, point: Point, uid: UUID) -> None:
@@ -278,7 +285,7 @@ class _CopyProgress:
 
 
 def _weight(point: Point) -> int:
-    size: int = point.total_size if point.file_size is None else point.file_size
+    size: int = point.total_size if point.stored_size is None else point.stored_size
     return max(size, 1)
 
 

@@ -43,6 +43,11 @@ from uuid import UUID
 import msgspec
 
 from holdfast.engine.guest_entry import Entry, Listing
+from holdfast.server.failover_specification import (
+    FailoverOptions,
+    FailoverPlanEdit,
+    FailoverPlanSpecification,
+)
 from holdfast.server.host_specification import HostEdit, HostSpecification
 from holdfast.server.hours import DAYS, Hours
 from holdfast.server.job_specification import (
@@ -71,6 +76,9 @@ __all__ = [
     "Continuously",
     "Daily",
     "Entry",
+    "FailoverOptions",
+    "FailoverPlanEdit",
+    "FailoverPlanSpecification",
     "HostEdit",
     "HostSpecification",
     "Hours",
@@ -141,6 +149,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     stop-job                 job
     retry-job                job
     sync-job                 copy job
+    check-job                job             (every file in its backup is read)
     clone-job                job             name, description, repository (UUID); all optional
     toggle-schedule          job
     delete-job               job
@@ -176,6 +185,19 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     start-instant-recovery   machine point   host, new_name, folder, new_identifiers; all optional
     migrate-instant-recovery instant recovery
     discard-instant-recovery instant recovery
+    failover-point           replica point
+    failover                 replica         (to its newest point)
+    planned-failover         replica         seconds for the guest to shut down; force
+    undo-failover            replica
+    permanent-failover       replica
+    failback                 replica         seconds for the guest to shut down; force
+    commit-failback          replica
+    undo-failback            replica         force: though the source's host does not answer
+    create-failover-plan     -               a `FailoverPlanSpecification` as JSON
+    edit-failover-plan       failover plan   a `FailoverPlanEdit` as JSON
+    delete-failover-plan     failover plan
+    start-failover-plan      failover plan   until: no point later than that, in milliseconds
+    undo-failover-plan       failover plan
     ======================== =============== =======================================================
 
     `asked_by` is the account, for the records and for reasons shown to people.

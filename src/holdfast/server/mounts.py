@@ -28,7 +28,7 @@ from holdfast.server.hosted_points import disk_paths
 from holdfast.server.journal import ChainKey
 from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import Repositories
-from holdfast.server.restore_plan import point_row
+from holdfast.server.restore_plan import point_row, refuse_damaged
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -101,6 +101,7 @@ class Mounts:
                 f"{limits.greatest} restore points are mounted already. Release one first."
             )
         row = await self._store.read(lambda c: point_row(c, point))
+        refuse_damaged(row)
         if len(self.of(row.uid)) >= limits.greatest_per_point:
             raise RefusedError(
                 f"This restore point is mounted {limits.greatest_per_point} times already. "

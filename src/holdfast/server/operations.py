@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 from holdfast.server import copy_links, job_edit, jobs, sessions, tables
 from holdfast.server.clock import milliseconds
 from holdfast.server.job_lookup import job_in_use, running_session
+from holdfast.server.job_options import BACKUP_KINDS
 from holdfast.server.job_schedules import toggle_schedule
 from holdfast.server.job_specification import (
     CloneSpecification,
@@ -25,10 +26,10 @@ from holdfast.server.job_specification import (
 from holdfast.server.messages import Command, Made
 from holdfast.server.names import session_name
 from holdfast.server.part_backup import OneOffSpecification, begin_one_off, begin_quick_backup
-from holdfast.server.publish import row_of
+from holdfast.server.publish import job_session_type, row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.session_start import begin_retry, begin_session
-from holdfast.server.session_state import JobSessionState
+from holdfast.server.session_state import Cause, JobSessionState
 
 T = TypeVar("T")
 
@@ -80,6 +81,17 @@ def _sync_job(connection: Connection, command: Command, now: datetime) -> Done:
     return _start_job(connection, command, now)
 
 
+def _check_job(connection: Connection, command: Command, now: datetime) -> Done:
+    job = job_in_use(connection, command.target)
+    if job.kind not in BACKUP_KINDS:
+        raise RefusedError(
+            f'Job "{job.name}" is of kind {job.kind}. What can be checked are the backups of jobs '
+            f"of kind {' and '.join(BACKUP_KINDS)}."
+        )
+    session = begin_session(connection, command.target, milliseconds(now), Cause.CHECK)
+    return _launched(connection, session)
+
+
 def _retry_job(connection: Connection, command: Command, now: datetime) -> Done:
     return _launched(connection, begin_retry(connection, command.target, milliseconds(now)))
 
@@ -97,7 +109,7 @@ def _one_off_backup(connection: Connection, command: Command, now: datetime) -> 
 def _launched(connection: Connection, uid: UUID) -> Done:
     row = row_of(connection, tables.job_session, uid)
     name = session_name(row.job_name, row.created)
-    return Done(made=Made(type="BackupJobSession", uid=uid, name=name), launch=uid)
+    return Done(made=Made(type=job_session_type(row.job_kind), uid=uid, name=name), launch=uid)
 
 
 def _stop_job(connection: Connection, command: Command, _now: datetime) -> Done:
@@ -199,6 +211,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "start-job": _start_job,
     "stop-job": _stop_job,
     "retry-job": _retry_job,
+    "check-job": _check_job,
     "clone-job": _clone_job,
     "toggle-schedule": _toggle_schedule,
     "delete-job": _delete_job,

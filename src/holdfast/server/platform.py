@@ -6,6 +6,7 @@ The engine answers it over libvirt; nothing else here knows how a host is reache
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -13,6 +14,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from holdfast.engine.libvirt_backup import MachineResult
+from holdfast.engine.libvirt_connection import LibvirtConnection
+from holdfast.engine.libvirt_replica import Standby
 from holdfast.engine.libvirt_restore import RestorePlan
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
@@ -61,12 +64,21 @@ class Platform(Protocol):
         """Return what a host is. May take seconds: a small guest is booted."""
 
     async def machines(self, access: HostAccess) -> Sequence[HostMachine]:
-        """Return all machines of a host, running or not."""
+        """Return all machines of a host, running or not; those that are replicas are left out."""
 
     async def back_up(
         self, access: HostAccess, plan: MachinePlan, on_progress: ProgressCallback
     ) -> MachineResult:
         """Make a restore point of a machine; see `libvirt_backup.back_up_machine`."""
+
+    async def ensure_free(self, access: HostAccess, name: str, uuid: str) -> None:
+        """Raise MachineBusy when a replica cannot have this name and UUID on a host."""
+
+    async def define_standby(self, access: HostAccess, standby: Standby) -> None:
+        """Define the machine of a replica, or bring it up to date. It is not started."""
+
+    async def remove_standby(self, access: HostAccess, uuid: str) -> None:
+        """Take the machine of a replica off its host; its files stay. A missing one is fine."""
 
     async def release(self, access: HostAccess, uuid: str, chain: str) -> None:
         """Delete all checkpoints of a chain on a machine, since the chain has ended."""
@@ -116,3 +128,6 @@ class Platform(Protocol):
         self, access: HostAccess, uuid: str, files: Sequence[Path], token: str
     ) -> None:
         """Take a machine away that runs from its point; see `libvirt_instant.discard_machine`."""
+
+    def connected(self, access: HostAccess) -> AbstractAsyncContextManager[LibvirtConnection]:
+        """Open a connection to a host for the time of a block; see `libvirt_connection`."""

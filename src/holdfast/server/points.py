@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, u
 
 from holdfast.engine.chain import Chain, ChainPoint
 from holdfast.engine.image import ImageResult, MergeResult
+from holdfast.engine.image_rebuild import Rebuilt
 from holdfast.server import tables
 from holdfast.server.publish import (
     publish_backup,
@@ -22,6 +23,7 @@ from holdfast.server.publish import (
     publish_restore_point,
     row_of,
     withdraw,
+    withdraw_machine_point,
 )
 from holdfast.server.sessions import Machine
 
@@ -219,7 +221,7 @@ def withdraw_point(connection: Connection, uid: UUID) -> None:
     connection.execute(delete(disk).where(disk.c.point_uid == uid))
     connection.execute(delete(point).where(point.c.uid == uid))
     if row.backup_file_uid is not None:
-        withdraw(connection, "VmRestorePoint", uid)
+        withdraw_machine_point(connection, row)
     others = select(point.c.uid).where(point.c.restore_point_uid == row.restore_point_uid)
     if connection.execute(others.limit(1)).first() is None:
         table = tables.restore_point
@@ -252,6 +254,30 @@ def record_merge(connection: Connection, full: UUID, increment: UUID, result: Me
     point = tables.machine_point
     for uid in connection.scalars(select(point.c.uid).where(holds(increment))).all():
         publish_machine_point(connection, uid)
+
+
+def record_rebuilt(connection: Connection, uid: UUID, onto: UUID | None, result: Rebuilt) -> None:
+    """Record that a backup file was written anew, on another file or as a full."""
+    file = tables.backup_file
+    connection.execute(
+        update(file)
+        .where(file.c.uid == uid)
+        .values(
+            parent_uid=onto,
+            file_size=result.file_size,
+            data_size=result.data_size,
+            sha256=result.sha256,
+        )
+    )
+    publish_backup_file(connection, uid)
+    point = tables.machine_point
+    for holder in connection.scalars(select(point.c.uid).where(holds(uid))).all():
+        publish_machine_point(connection, holder)
+
+
+def show_point(connection: Connection, uid: UUID) -> None:
+    """Show a machine's point again, since something about it has changed."""
+    publish_machine_point(connection, uid)
 
 
 def merged_data_size(full: Row[Any], increment: Row[Any]) -> int:

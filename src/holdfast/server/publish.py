@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Connection, Row, Table, select
 
 from holdfast.server import tables
+from holdfast.server.job_specification import REPLICA
 from holdfast.server.names import restore_point_name, session_name
 from holdfast.server.outbox import Resource, publish, withdraw
 
@@ -22,11 +24,13 @@ __all__ = [
     "publish_job_session",
     "publish_machine_point",
     "publish_managed_server",
+    "publish_replica",
     "publish_repository",
     "publish_restore_point",
     "publish_task_session",
     "row_of",
     "withdraw",
+    "withdraw_machine_point",
 ]
 
 
@@ -66,16 +70,25 @@ def publish_job_session(connection: Connection, uid: UUID) -> None:
         "FailureMessage": row.failure_message,
         "IsRetry": row.is_retry,
     }
+    relations = {"job": row.job_uid, "restore_point": row.restore_point_uid}
+    if row.job_kind == REPLICA:
+        # What it made are points of replicas; they are shown with these.
+        del relations["restore_point"]
     publish(
         connection,
         Resource(
-            "BackupJobSession",
+            job_session_type(row.job_kind),
             uid,
             session_name(row.job_name, row.created),
             _present(values),
-            _present({"job": row.job_uid, "restore_point": row.restore_point_uid}),
+            _present(relations),
         ),
     )
+
+
+def job_session_type(job_kind: str) -> str:
+    """Given the kind of a job, return the type that its sessions are shown as."""
+    return "ReplicaJobSession" if job_kind == REPLICA else "BackupJobSession"
 
 
 def publish_task_session(connection: Connection, uid: UUID) -> None:
@@ -92,6 +105,9 @@ def publish_task_session(connection: Connection, uid: UUID) -> None:
         "TotalSize": row.total_size,
         "VmUid": row.reference,
     }
+    kind = row_of(connection, tables.job_session, row.job_session_uid).job_kind
+    if kind == REPLICA:
+        del values["VmUid"]
     relations = {
         "job_session": row.job_session_uid,
         "job": row.job_uid,
@@ -100,7 +116,7 @@ def publish_task_session(connection: Connection, uid: UUID) -> None:
     publish(
         connection,
         Resource(
-            "BackupTaskSession",
+            "ReplicaTaskSession" if kind == REPLICA else "BackupTaskSession",
             uid,
             session_name(row.display_name, row.created),
             _present(values),
@@ -110,16 +126,20 @@ def publish_task_session(connection: Connection, uid: UUID) -> None:
 
 
 def publish_backup(connection: Connection, uid: UUID) -> None:
-    """Show a backup."""
+    """Show a backup. What a job of kind Replica keeps is none: its replicas are shown."""
     row = row_of(connection, tables.backup, uid)
+    if is_replicated(connection, uid):
+        return
     values = {"Platform": "CustomPlatform", "BackupType": "Standard"}
     relations = {"repository": row.repository_uid, "job": row.job_uid}
     publish(connection, Resource("Backup", uid, row.name, values, relations))
 
 
 def publish_restore_point(connection: Connection, uid: UUID) -> None:
-    """Show a restore point."""
+    """Show a restore point. Of replicas only the points of the single machines are shown."""
     row = row_of(connection, tables.restore_point, uid)
+    if is_replicated(connection, row.backup_uid):
+        return
     publish(
         connection,
         Resource(
@@ -133,7 +153,7 @@ def publish_restore_point(connection: Connection, uid: UUID) -> None:
 
 
 def publish_backup_file(connection: Connection, uid: UUID) -> None:
-    """Show a backup file."""
+    """Show a backup file. Those of replicas are not shown."""
     file, backup, repository = tables.backup_file, tables.backup, tables.repository
     row = connection.execute(
         select(file, repository.c.path.label("repository_path"))
@@ -141,6 +161,8 @@ def publish_backup_file(connection: Connection, uid: UUID) -> None:
         .join(repository, repository.c.uid == backup.c.repository_uid)
         .where(file.c.uid == uid)
     ).one()
+    if is_replicated(connection, row.backup_uid):
+        return
     values = {
         "FilePath": str(Path(row.repository_path) / row.path),
         "BackupSize": row.file_size,
@@ -173,17 +195,74 @@ def publish_machine_point(connection: Connection, uid: UUID) -> None:
         "Algorithm": "Full" if full else "Incremental",
         "PointType": "Full" if full else "Increment",
         "HierarchyObjRef": row.reference,
+        "Damaged": row.damaged,
+        "KeptFor": row.kept_for,
     }
+    if (replica := _replica_with(connection, row)) is not None:
+        del values["HierarchyObjRef"]
+        name = session_name(row.display_name, row.created)
+        relations = {"replica": replica}
+        publish(connection, Resource("VmReplicaPoint", uid, name, values, relations))
+        return
     publish(
         connection,
         Resource(
             "VmRestorePoint",
             uid,
             session_name(row.display_name, row.created),
-            values,
+            _present(values),
             {"restore_point": row.restore_point_uid, "backup_file": row.backup_file_uid},
         ),
     )
+
+
+def withdraw_machine_point(connection: Connection, row: Row[Any]) -> None:
+    """Show the point of a machine, which is about to go, no more."""
+    replica = _replica_with(connection, row)
+    withdraw(connection, "VmRestorePoint" if replica is None else "VmReplicaPoint", row.uid)
+
+
+def publish_replica(connection: Connection, uid: UUID) -> None:
+    """Show a replica, under the name of the machine that stands by; one that stays is none."""
+    row = row_of(connection, tables.replica, uid)
+    if row.state == "PermanentFailover":
+        withdraw(connection, "Replica", uid)
+        return
+    backup = row_of(connection, tables.backup, row.backup_uid)
+    record = msgspec.json.decode(row.failover or "{}", type=_FailoverRecord)
+    values = {
+        "State": row.state,
+        "Doing": record.doing or "",
+        "SourceName": row.name,
+        "HostUid": row.host_uid,
+        "PointUid": record.point,
+        "Failback": record.brought,
+    }
+    relations = {"repository": backup.repository_uid, "job": backup.job_uid}
+    publish(connection, Resource("Replica", uid, row.machine_name, _present(values), relations))
+
+
+class _FailoverRecord(msgspec.Struct, frozen=True):
+    """What is shown of a `failover_record.Failover`."""
+
+    doing: str | None = None
+    point: UUID | None = None
+    brought: str = ""
+
+
+def is_replicated(connection: Connection, backup: UUID) -> bool:
+    """Say whether a backup is what a job of kind Replica made."""
+    job, table = tables.job, tables.backup
+    query = select(job.c.kind).join(table, table.c.job_uid == job.c.uid)
+    return connection.scalar(query.where(table.c.uid == backup)) == REPLICA
+
+
+def _replica_with(connection: Connection, point: Row[Any]) -> UUID | None:
+    """Given the row of a machine's point, return the replica that has it, or None."""
+    table = tables.replica
+    same = (table.c.backup_uid == point.backup_uid) & (table.c.reference == point.reference)
+    found: UUID | None = connection.scalar(select(table.c.uid).where(same))
+    return found
 
 
 def compress_ratio(data_size: int, file_size: int) -> float:

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Row, select
 from holdfast.server import tables
 from holdfast.server.copy_links import JOBS, REPOSITORIES, RESOURCES, links_of, resource_of
 from holdfast.server.hierarchy import publish_item
+from holdfast.server.job_options import Gfs, decode_options
 from holdfast.server.job_roles import EXCLUDED, FOUND, INCLUDED
-from holdfast.server.job_specification import IMMEDIATE_COPY, is_copy
+from holdfast.server.job_specification import IMMEDIATE_COPY, REPLICA, is_copy
 from holdfast.server.outbox import Resource, publish, withdraw
 from holdfast.server.publish import row_of
 from holdfast.server.publish_schedule import immediate_options, schedule_options
@@ -39,7 +40,8 @@ def publish_job(connection: Connection, uid: UUID) -> None:
     if job.deleted:
         withdraw(connection, "Job", uid)
         return
-    values = _job_values(job) | {"JobInfo": _backup_info(job, objects)}
+    info = _replica_info if job.kind == REPLICA else _backup_info
+    values = _job_values(job) | {"JobInfo": info(job, objects)}
     excluded = [_object_values(row) for row in shown if row.role == EXCLUDED]
     if excluded:
         values["Excludes"] = {"ObjectInJob": excluded}
@@ -81,28 +83,68 @@ def _job_values(job: Row[Any]) -> dict[str, Any]:
         "RepositoryUid": job.repository_uid,
         "RetainedPoints": job.retention,
     }
+    if job.retention_days is not None:
+        values["RetainedDays"] = job.retention_days
+    if job.options is not None:
+        values["Options"] = job.options
     if job.next_run is not None:
         values["NextRun"] = job.next_run
     return values
 
 
+def _includes(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:
+    return {
+        "ObjectInJob": [
+            {
+                "Type": "ObjectInJob",
+                "Href": f"/jobs/{job.uid}/includes/{row.uid}",
+                **_object_values(row),
+            }
+            for row in objects
+        ]
+    }
+
+
+def _replica_info(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:
+    return {"ReplicaJobInfo": {"Includes": _includes(job, objects)}}
+
+
 def _backup_info(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:
     return {
         "BackupJobInfo": {
-            "Includes": {
-                "ObjectInJob": [
-                    {
-                        "Type": "ObjectInJob",
-                        "Href": f"/jobs/{job.uid}/includes/{row.uid}",
-                        **_object_values(row),
-                    }
-                    for row in objects
-                ]
-            },
+            "Includes": _includes(job, objects),
             "SimpleRetentionPolicy": {
                 "RetainCycles": job.retention,
-                "RetainDaysToKeep": 0,
-                "RetainLimitType": "Cycles",
+                "RetainDaysToKeep": job.retention_days or 0,
+                "RetainLimitType": "Cycles" if job.retention_days is None else "Days",
+            },
+            **_long_retention(decode_options(job.options).gfs),
+        }
+    }
+
+
+def _long_retention(gfs: Gfs | None) -> dict[str, Any]:
+    """Return what is kept for weeks, months and years, as the API shows it; nothing for nothing."""
+    if gfs is None:
+        return {}
+    weekly, monthly, yearly = gfs.weekly, gfs.monthly, gfs.yearly
+    return {
+        "GfsRetentionPolicy": {
+            "Enabled": True,
+            "Weekly": {
+                "Enabled": weekly is not None,
+                "RetentionPeriod": weekly.keep if weekly else 0,
+                "SelectedDay": weekly.day if weekly else "Sunday",
+            },
+            "Monthly": {
+                "Enabled": monthly is not None,
+                "RetentionPeriod": monthly.keep if monthly else 0,
+                "SelectedWeek": monthly.week if monthly else "First",
+            },
+            "Yearly": {
+                "Enabled": yearly is not None,
+                "RetentionPeriod": yearly.keep if yearly else 0,
+                "SelectedMonth": yearly.month if yearly else "January",
             },
         }
     }

@@ -17,7 +17,15 @@ from sqlalchemy import Connection, Row, delete, func, select
 
 from holdfast.engine.errors import EngineError
 from holdfast.engine.files_folder import snapshot_names
-from holdfast.server import hosted_points, job_schedules, journal, points, sessions, tables
+from holdfast.server import (
+    hosted_points,
+    job_schedules,
+    journal,
+    points,
+    replicas,
+    sessions,
+    tables,
+)
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.journal import ChainKey
 from holdfast.server.part_backup import one_off_ended
@@ -40,6 +48,7 @@ async def recover(store: Store, clock: Clock, repositories: Repositories) -> Non
     await store.write(lambda connection: job_schedules.resume(connection, clock.now()))
     await store.write(lambda connection: _end_sessions(connection, clock.now()))
     await store.write(lambda connection: _forget_old_commands(connection, clock.now()))
+    await store.write(replicas.end_processing)
     await store.write(_show_jobs)
     backups = await store.read(lambda c: c.scalars(select(tables.backup.c.uid)).all())
     for backup in backups:

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.server import hosted_points, points, tables
-from holdfast.server.job_specification import REPLICA, ReplicaTarget
-from holdfast.server.publish import row_of
+from holdfast.server.job_specification import ReplicaTarget
+from holdfast.server.publish import publish_replica, row_of
 from holdfast.server.refusal import RefusedError
 
 
@@ -34,6 +34,7 @@ class ReplicaState(StrEnum):
     PROCESSING = "Processing"
     FAILOVER = "Failover"
     FAILBACK = "Failback"
+    PERMANENT = "PermanentFailover"
 
 
 #: The states in which the job of a replica may go on with it.
@@ -72,12 +73,6 @@ def record_target(connection: Connection, job: UUID, target: ReplicaTarget) -> N
             networks=msgspec.json.encode(target.networks).decode(),
         )
     )
-
-
-def is_replicated(connection: Connection, backup: UUID) -> bool:
-    """Say whether a backup is what a job of kind Replica made."""
-    job = row_of(connection, tables.backup, backup).job_uid
-    return bool(row_of(connection, tables.job, job).kind == REPLICA)
 
 
 def find_replica(connection: Connection, uid: UUID | None) -> Row[Any]:
@@ -166,6 +161,7 @@ def ensure_replica(
     else:
         uid = known.uid
         connection.execute(update(table).where(table.c.uid == uid).values(values))
+    publish_replica(connection, uid)
     return row_of(connection, table, uid)
 
 
@@ -175,14 +171,15 @@ def change_state(
     """Let a replica go from one of the states `before` to another; say whether it was in one."""
     table = tables.replica
     same = (table.c.uid == uid) & table.c.state.in_([str(state) for state in before])
-    return bool(connection.execute(update(table).where(same).values(state=after)).rowcount)
+    if not connection.execute(update(table).where(same).values(state=after)).rowcount:
+        return False
+    publish_replica(connection, uid)
+    return True
 
 
 def end_processing(connection: Connection) -> None:
     """Let replicas whose session a crash has ended be ready again."""
     table = tables.replica
-    connection.execute(
-        update(table)
-        .where(table.c.state == ReplicaState.PROCESSING)
-        .values(state=ReplicaState.READY)
-    )
+    query = select(table.c.uid).where(table.c.state == ReplicaState.PROCESSING)
+    for uid in connection.scalars(query).all():
+        change_state(connection, uid, ReplicaState.READY, before={ReplicaState.PROCESSING})

@@ -23,6 +23,7 @@ from holdfast.server.journal import ChainKey
 from holdfast.server.keys import Keys
 from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import BackupPlace, Repositories
+from holdfast.server.restore_plan import refuse_damaged
 from holdfast.server.store import Store
 
 
@@ -48,6 +49,7 @@ class Restore:
         target: Path,
         *,
         image_format: str = "raw",
+        force: bool = False,
         disks: Collection[str] = (),
         on_progress: ProgressCallback = ignore_progress,
     ) -> list[Restored]:
@@ -56,10 +58,13 @@ class Restore:
         With the point of one machine, `target` is the file, or the directory, to be made. With a
         restore point, it is a folder that gets one of them for each machine. Nothing that exists
         is overwritten. Of a machine of a host, `disks` are those wanted; without any, all are, and
-        its definition. Raise RefusedError for an unknown point, EngineError when a file of it is
+        its definition. Raise RefusedError for an unknown point, or one that is known to be damaged
+        without `force`; EngineError when a file of it is
         missing or damaged, or the target cannot be written.
         """
         rows = await self._store.read(lambda connection: _machine_points(connection, uid))
+        for row in rows:
+            refuse_damaged(row, force=force)
         if len(rows) == 1 and rows[0].uid == uid:
             return [await self._one(rows[0], target, image_format, on_progress, disks)]
         if disks:
@@ -158,6 +163,7 @@ async def restore_point(
     target: Path,
     *,
     image_format: str = "raw",
+    force: bool = False,
     disks: Collection[str] = (),
     on_progress: ProgressCallback = ignore_progress,
 ) -> list[Restored]:
@@ -167,7 +173,12 @@ async def restore_point(
     try:
         restore = Restore(store, Repositories(store, keys), ChainLocks())
         return await restore.point(
-            uid, target, image_format=image_format, disks=disks, on_progress=on_progress
+            uid,
+            target,
+            image_format=image_format,
+            force=force,
+            disks=disks,
+            on_progress=on_progress,
         )
     finally:
         await store.close()

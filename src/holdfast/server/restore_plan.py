@@ -29,6 +29,7 @@ class RestoreMachine(msgspec.Struct, frozen=True, tag=True):
     format: str | None
     overwrite: bool
     note: str = ""
+    force: bool = False
 
 
 class RestoreFiles(msgspec.Struct, frozen=True, tag=True):
@@ -58,6 +59,7 @@ class RestoreHosted(msgspec.Struct, frozen=True, tag=True):
     disks: tuple[str, ...] | None = None
     power_on: bool = False
     instant: UUID | None = None
+    force: bool = False
 
 
 class RestoreDisks(msgspec.Struct, frozen=True, tag=True):
@@ -68,6 +70,7 @@ class RestoreDisks(msgspec.Struct, frozen=True, tag=True):
     folder: str
     format: str
     disks: tuple[str, ...] | None = None
+    force: bool = False
 
 
 class MigrateInstant(msgspec.Struct, frozen=True, tag=True):
@@ -96,6 +99,7 @@ class MachineRestoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_un
 
     The rest is for machines of hosts: the `host` to restore to, the `folder` for the disks there,
     new identifiers, which `disks`, and the `format` of plain files, when it is to come as these.
+    `force` restores a point, too, that is known to be damaged: what can still be read of it.
     """
 
     new_name: str = ""
@@ -106,6 +110,7 @@ class MachineRestoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     new_identifiers: bool = False
     disks: tuple[str, ...] | None = None
     format: str = ""
+    force: bool = False
 
 
 def point_row(connection: Connection, uid: UUID | None) -> Row[Any]:
@@ -133,6 +138,7 @@ def plan_machine(
             f'"{point.display_name}" is a disk image, not a machine of a host: it is restored '
             "where it was, whole, under its own or a new name."
         )
+    refuse_damaged(point, force=options.force and (bool(options.new_name) or not options.overwrite))
     source = PurePosixPath(point.source_path)
     target = source
     if options.new_name:
@@ -153,7 +159,18 @@ def plan_machine(
         format=declared,
         overwrite=options.overwrite and not options.new_name,
         note=note,
+        force=options.force,
     )
+
+
+def refuse_damaged(point: Row[Any], *, force: bool = False) -> None:
+    """Refuse a point that the last check found damaged, unless it is wanted all the same."""
+    if point.damaged is not None and not force:
+        raise RefusedError(
+            f'The restore point of "{point.display_name}" is damaged. {point.damaged} '
+            "Choose another point. What can still be read of this one is only restored with force, "
+            "and never over the original."
+        )
 
 
 def plan_files(point: Row[Any], names: tuple[str, ...], *, overwrite: bool) -> RestoreFiles:
@@ -163,6 +180,7 @@ def plan_files(point: Row[Any], names: tuple[str, ...], *, overwrite: bool) -> R
             f'"{point.display_name}" is a machine; there is no way into it from here. '
             "Its files can be downloaded, or the whole machine restored."
         )
+    refuse_damaged(point)
     if not names:
         raise RefusedError("The whole directory cannot be put back at once; choose a folder in it.")
     if any(name in ("", ".", "..") or "/" in name or "\0" in name for name in names):

@@ -19,7 +19,7 @@ class RestoreSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     default), with `new_identifiers` as another machine than the original, its disks in `folder`
     (the original's by default). `in_place`: over the original, which must be off. With a `format`:
     as plain files in `folder`. `disks` are those wanted by their names in the guest, such as vda;
-    by default all.
+    by default all. `force` restores a point, too, that is known to be damaged; never in place.
     """
 
     host: UUID | None = None
@@ -30,6 +30,7 @@ class RestoreSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     disks: tuple[str, ...] | None = None
     power_on: bool = False
     format: Literal["raw", "qcow2", "vmdk"] | None = None
+    force: bool = False
 
     def __post_init__(self) -> None:
         if self.folder and not PurePosixPath(self.folder).is_absolute():
@@ -38,6 +39,8 @@ class RestoreSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
             raise ValueError("folder: expected the folder for the files")
         if self.format is not None and (self.in_place or self.power_on or self.host):
             raise ValueError("format: plain files are no machine of a host, and not in place")
+        if self.in_place and self.force:
+            raise ValueError("force: a damaged point does not take the place of what is there")
         if self.in_place and (self.name or self.new_identifiers or self.folder):
             raise ValueError("in_place: the machine keeps its name, its identifiers and its folder")
 

@@ -1,41 +1,77 @@
-"""Retention: of each machine, the newest N points stay; older ones are dropped or merged.
+"""Retention: what a job keeps stays; older points are dropped, merged, or cut out of their chain.
 
 First the catalog stops showing the point that goes and the journal says what is to be done, in
-one transaction; then the files change, by settling the journal.
+one transaction; then the files change, by settling the journal. A file that is to be written anew
+(a synthetic full; what stays and is built on what goes) is written beside the old one, and every
+point can be restored meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, select, update
 
-from holdfast.engine.chain import Drop, retention_step
-from holdfast.server import journal, points, tables
+from holdfast.engine.chain import Chain, ChainPoint, Drop, Merge, RetentionStep, next_steps
+from holdfast.engine.errors import EngineError
+from holdfast.engine.qemu_image import AS_USUAL, Storing
+from holdfast.server import journal, points, replicas, tables
 from holdfast.server.chain_locks import ChainLocks
-from holdfast.server.clock import Clock, milliseconds
-from holdfast.server.hosted_points import disks_of, small_files
+from holdfast.server.clock import Clock, milliseconds, moment_of
+from holdfast.server.fulls import files_of, full_is_due
+from holdfast.server.hosted_points import small_files
+from holdfast.server.job_options import Days
 from holdfast.server.journal import (
     FILES_CHAIN,
     ChainKey,
     ForgetSnapshots,
     Intent,
     MergeImages,
+    RebuildImage,
     RemoveFiles,
     RemoveImage,
-    Work,
 )
+from holdfast.server.keeping import Policy, keeping
 from holdfast.server.refusal import RefusedError
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
 
+#: Declares the next step, given the files that could not be made fulls; None when there is none.
+_Next = Callable[[Container[UUID], Connection], Intent | None]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a job keeps, on which days it makes a full of what it has, and how it stores it."""
+
+    policy: Policy
+    synthetic: Days | None = None
+    storing: Storing = AS_USUAL
+
+
+@dataclass(frozen=True)
+class _Point:
+    """The row of a point, as `keeping` wants to see it."""
+
+    row: Row[Any]
+
+    @property
+    def created(self) -> datetime:
+        return moment_of(self.row.created)
+
+    @property
+    def is_good(self) -> bool:
+        return self.row.damaged is None
+
 
 class Retention:
-    """Keeps to what a job says about how many points to keep."""
+    """Keeps to what a job says about which points to keep."""
 
     def __init__(
         self, store: Store, clock: Clock, locks: ChainLocks, settlement: Settlement
@@ -45,94 +81,177 @@ class Retention:
         self._locks = locks
         self._settlement = settlement
 
-    async def apply(self, backup: UUID, machines: Sequence[Machine], keep: int) -> list[str]:
-        """Bring each machine's points down to `keep`; return why that was not possible, if so."""
+    async def apply(self, backup: UUID, machines: Sequence[Machine], rules: Rules) -> list[str]:
+        """Let go what is not to be kept of these machines; return why that failed, if so."""
         problems: list[str] = []
         for machine in machines:
             if machine.kind == "directory":
                 continue
             key = ChainKey(backup, machine.reference)
-            step = self._next_step if machine.kind == "image" else self._oldest_machine
-            problems += await self._follow(key, partial(step, key, keep))
+            problems += await self._follow(key, partial(self._next, key, rules), rules.storing)
         directories = [each.reference for each in machines if each.kind == "directory"]
         if directories:
             key = ChainKey(backup, FILES_CHAIN)
-            surplus = partial(self._surplus_snapshots, key, directories, keep)
-            problems += await self._follow(key, surplus)
-        return [f"Old restore points could not be removed: {problem}" for problem in problems]
+            surplus = partial(self._surplus_snapshots, key, directories, rules.policy)
+            problems += await self._follow(key, surplus, rules.storing)
+        return problems
 
-    async def _follow(
-        self, key: ChainKey, next_intent: Callable[[Connection], Intent | None]
-    ) -> list[str]:
+    async def _follow(self, key: ChainKey, declare_next: _Next, storing: Storing) -> list[str]:
         """Declare and settle one step after the other, until there is none; return problems."""
+        # Fulls that could not be made are no reason to keep everything else, too.
+        given_up: dict[UUID, str] = {}
         async with self._locks.work.hold(key):
             # What stands from before comes first: the chain is not what the catalog says until
             # it is settled.
             problems = await self._settlement.settle_chain(key)
-            try:
-                while not problems and await self._store.write(next_intent) is not None:
-                    problems = await self._settlement.settle_chain(key)
-            except RefusedError as error:
-                # A machine runs from the chain; later, it does not.
-                problems = [str(error)]
-        return problems
+            while not problems:
+                try:
+                    intent = await self._store.write(partial(declare_next, given_up))
+                except RefusedError as error:
+                    # A machine runs from the chain; later, it does not.
+                    problems.append(str(error))
+                    break
+                if intent is None:
+                    break
+                if isinstance(intent.work, RebuildImage):
+                    problem = await self._rebuild(intent, storing)
+                    if problem is not None and intent.work.onto is None:
+                        given_up[intent.work.file] = f"A full could not be made: {problem}"
+                    elif problem is not None:
+                        problems.append(problem)
+                problems += await self._settlement.settle_chain(key)
+            told = [f"Old restore points could not be removed: {problem}" for problem in problems]
+            return [*given_up.values(), *told]
 
-    def _next_step(self, key: ChainKey, keep: int, connection: Connection) -> Intent | None:
-        step = retention_step(points.image_chain(connection, key.backup, key.chain), keep)
-        if step is None:
-            return None
-        work: Work
-        if isinstance(step, Drop):
-            going = UUID(step.uid)
-            work = RemoveImage(going)
-        else:
-            going = UUID(step.oldest)
-            work = MergeImages(full=going, increment=UUID(step.next))
-        point = tables.machine_point
-        shown = select(point.c.uid).where(point.c.backup_file_uid == going)
-        points.withdraw_point(connection, connection.scalars(shown).one())
-        return journal.declare(connection, key, work, self._now())
-
-    def _oldest_machine(self, key: ChainKey, keep: int, connection: Connection) -> Intent | None:
-        """Let the oldest point of a machine go, if it is surplus: each disk for itself."""
-        surplus = points.points_of(connection, key.backup, key.chain)[:-keep]
-        for row in surplus:
-            works = [_step(connection, disk) for disk in disks_of(connection, row.uid)]
-            if None in works:
-                continue
-            small = RemoveFiles(tuple(small_files(connection, row.uid)))
-            points.withdraw_point(connection, row.uid)
-            for work in works:
-                if work is not None:
-                    journal.declare(connection, key, work, self._now())
-            return journal.declare(connection, key, small, self._now())
+    async def _rebuild(self, intent: Intent, storing: Storing) -> str | None:
+        """Write a file anew; return why that could not be, or None."""
+        try:
+            await self._settlement.rebuild(intent, storing)
+        except EngineError as error:
+            return str(error)
+        finally:
+            # Once it is recorded the entry no longer stands, and this does nothing.
+            await self._settlement.try_settle(intent)
         return None
 
-    def _surplus_snapshots(
-        self, key: ChainKey, references: Sequence[str], keep: int, connection: Connection
+    def _next(
+        self,
+        key: ChainKey,
+        rules: Rules,
+        given_up: Container[UUID],
+        connection: Connection,
     ) -> Intent | None:
-        surplus = [
-            row
-            for reference in references
-            for row in points.points_of(connection, key.backup, reference)[:-keep]
-        ]
+        """Declare the next step with a machine's chain; return what was declared last."""
+        if replicas.in_use(connection, key.backup, key.chain):
+            return None  # a failover builds on these files
+        rows = points.points_of(connection, key.backup, key.chain)
+        found = keeping([_Point(row) for row in rows], rules.policy, self._clock.now())
+        kept_for = {point.row.uid: ",".join(why) for point, why in found.kept_for}
+        _note_kept_for(connection, rows, kept_for)
+        for full in self._wanted_fulls(connection, key, rules, rows, kept_for):
+            if full not in given_up:
+                return self._declare(connection, key, RebuildImage(full, None))
+        surplus = {
+            point.row.uid: [str(file.uid) for file in files_of(connection, point.row)]
+            for point in found.surplus
+        }
+        damaged = {
+            str(file.uid)
+            for row in rows
+            if row.damaged is not None
+            for file in files_of(connection, row)
+        }
+        steps = next_steps(_files_in(connection, key.backup), list(surplus.values()), damaged)
+        leaving = {_leaves(step) for step in steps}
+        small: tuple[str, ...] = ()
+        for uid, files in surplus.items():
+            if not leaving.isdisjoint(files):
+                [row] = [row for row in rows if row.uid == uid]
+                small = () if row.detail is None else tuple(small_files(connection, uid))
+                points.withdraw_point(connection, uid)
+        declared = None
+        for step in steps:
+            declared = self._declare(connection, key, _work_of(step))
+        if small:
+            declared = self._declare(connection, key, RemoveFiles(small))
+        return declared
+
+    def _wanted_fulls(
+        self,
+        connection: Connection,
+        key: ChainKey,
+        rules: Rules,
+        rows: Sequence[Row[Any]],
+        kept_for: dict[UUID, str],
+    ) -> list[UUID]:
+        """Return the files that are increments and are to be fulls."""
+        wanted = [row for row in rows if row.uid in kept_for]
+        now = self._clock.now()
+        due = full_is_due(connection, key.backup, key.chain, rules.synthetic, now)
+        if due and rows[-1].damaged is None:
+            wanted.append(rows[-1])
+        files = [file for row in wanted for file in files_of(connection, row)]
+        return [file.uid for file in files if file.parent_uid is not None]
+
+    def _surplus_snapshots(
+        self,
+        key: ChainKey,
+        references: Sequence[str],
+        policy: Policy,
+        _given_up: Container[UUID],
+        connection: Connection,
+    ) -> Intent | None:
+        surplus: list[Row[Any]] = []
+        for reference in references:
+            rows = points.points_of(connection, key.backup, reference)
+            found = keeping([_Point(row) for row in rows], policy, self._clock.now())
+            kept_for = {point.row.uid: ",".join(why) for point, why in found.kept_for}
+            _note_kept_for(connection, rows, kept_for)
+            surplus += [point.row for point in found.surplus]
         if not surplus:
             return None
         for row in surplus:
             points.withdraw_point(connection, row.uid)
         work = ForgetSnapshots(tuple(row.snapshot_id for row in surplus))
-        return journal.declare(connection, key, work, self._now())
+        return self._declare(connection, key, work)
 
-    def _now(self) -> int:
-        return milliseconds(self._clock.now())
+    def _declare(self, connection: Connection, key: ChainKey, work: journal.Work) -> Intent:
+        return journal.declare(connection, key, work, milliseconds(self._clock.now()))
 
 
-def _step(connection: Connection, disk: Row[Any]) -> Work | None:
-    """Given a disk's file whose point goes, return what becomes of it; None if it must stay."""
+def _leaves(step: RetentionStep) -> str | None:
+    """Return the file that a step takes away, if any."""
+    if isinstance(step, Drop):
+        return step.uid
+    return step.oldest if isinstance(step, Merge) else None
+
+
+def _work_of(step: RetentionStep) -> journal.Work:
+    if isinstance(step, Drop):
+        return RemoveImage(UUID(step.uid))
+    if isinstance(step, Merge):
+        return MergeImages(full=UUID(step.oldest), increment=UUID(step.next))
+    return RebuildImage(UUID(step.uid), None if step.parent is None else UUID(step.parent))
+
+
+def _files_in(connection: Connection, backup: UUID) -> Chain:
+    """Return what depends on what among the files of a backup, those without points, too."""
     file = tables.backup_file
-    built_on = connection.scalars(select(file.c.uid).where(file.c.parent_uid == disk.uid)).all()
-    if not built_on:
-        return RemoveImage(disk.uid)
-    if disk.parent_uid is None and len(built_on) == 1:
-        return MergeImages(full=disk.uid, increment=built_on[0])
-    return None
+    rows = connection.execute(
+        select(file.c.uid, file.c.parent_uid)
+        .where(file.c.backup_uid == backup)
+        .order_by(file.c.created, file.c.uid)
+    )
+    return Chain(ChainPoint(str(row.uid), row.parent_uid and str(row.parent_uid)) for row in rows)
+
+
+def _note_kept_for(
+    connection: Connection, rows: Sequence[Row[Any]], kept_for: dict[UUID, str]
+) -> None:
+    table = tables.machine_point
+    for row in rows:
+        if row.kept_for != kept_for.get(row.uid):
+            connection.execute(
+                update(table).where(table.c.uid == row.uid).values(kept_for=kept_for.get(row.uid))
+            )
+            points.show_point(connection, row.uid)

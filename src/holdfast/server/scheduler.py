@@ -20,7 +20,7 @@ from holdfast.server.job_specification import IMMEDIATE_COPY
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.session_start import begin_retry, begin_session
-from holdfast.server.session_state import Cause, JobSessionState
+from holdfast.server.session_state import ASIDE, Cause, JobSessionState
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Scheduler:
         begun = []
         for job in job_schedules.due_jobs(connection, now):
             running = running_session(connection, job.uid)
-            if running is not None and (running.cause == Cause.PART or job.kind == IMMEDIATE_COPY):
+            if running is not None and (running.cause in ASIDE or job.kind == IMMEDIATE_COPY):
                 # A backup of one machine must not cost the others their night, and a point that
                 # was made during the copying of others must not be forgotten.
                 job_schedules.put_off(connection, job.uid, now)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, select
 from holdfast.engine.errors import HypervisorUnavailable
 from holdfast.server import hosted_objects, tables
 from holdfast.server.hosts import Hosts
+from holdfast.server.job_specification import is_copy
 from holdfast.server.publish import row_of
 from holdfast.server.session_start import add_machines
 from holdfast.server.session_state import Cause, JobSessionState
@@ -47,6 +48,8 @@ async def find_machines(store: Store, hosts: Hosts, session: UUID) -> list[str]:
 def _hosts_to_ask(connection: Connection, session: UUID) -> set[UUID] | None:
     """Return the hosts that tell what a session is about; None when that is known already."""
     row = row_of(connection, tables.job_session, session)
+    if is_copy(row.job_kind):
+        return None  # what there is to copy does not hang on what hosts have now
     if row.cause == Cause.PART or (row.is_retry and _has_tasks(connection, session)):
         return None
     objects = hosted_objects.hosted_in(connection, row.job_uid)

@@ -18,7 +18,7 @@ from holdfast.server.job_objects import machines_of, objects_of
 from holdfast.server.job_specification import is_copy
 from holdfast.server.publish import publish_job_session, publish_task_session, row_of
 from holdfast.server.refusal import RefusedError
-from holdfast.server.session_state import Cause, JobSessionState, Result, TaskSessionState
+from holdfast.server.session_state import ASIDE, Cause, JobSessionState, Result, TaskSessionState
 
 
 def begin_session(
@@ -45,7 +45,8 @@ def begin_retry(
     last = _last_session(connection, job.uid)
     if last is None:
         raise RefusedError(f'Job "{job.name}" has not run yet, so there is nothing to retry.')
-    failed = [row for row in machines_of(connection, job.uid) if _has_failed(connection, row.uid)]
+    machines = objects_of if is_copy(job.kind) else machines_of
+    failed = [row for row in machines(connection, job.uid) if _has_failed(connection, row.uid)]
     whole = not failed and _failed_without_machines(connection, last)
     if not (failed or whole):
         raise RefusedError(
@@ -92,7 +93,7 @@ def open_session(
     publish_job_session(connection, uid)
     for job_object in objects:
         _insert_task_session(connection, uid, job_object, created)
-    if cause is not Cause.PART:
+    if cause not in ASIDE:
         # Whatever was to be tried again is tried now; this session's end says what comes next.
         table = tables.job
         connection.execute(update(table).where(table.c.uid == job.uid).values(retry_at=None))
@@ -123,7 +124,7 @@ def _last_session(connection: Connection, job_uid: UUID) -> Row[Any] | None:
     session = tables.job_session
     return connection.execute(
         select(session)
-        .where(session.c.job_uid == job_uid, session.c.cause != Cause.PART)
+        .where(session.c.job_uid == job_uid, session.c.cause.not_in(ASIDE))
         .order_by(session.c.created.desc())
         .limit(1)
     ).first()

@@ -35,13 +35,19 @@ class Result(StrEnum):
 class Cause(StrEnum):
     """Who or what began a job session.
 
-    `PART` is a backup of single machines of the job, asked for by a person.
+    `PART` is a backup of single machines of the job, asked for by a person; `CHECK` a check of
+    what the job has backed up, asked for by a person.
     """
 
     PERSON = "Person"
     PART = "Part"
     SCHEDULE = "Schedule"
     RETRY = "Retry"
+    CHECK = "Check"
+
+
+#: Sessions that are not the job's own work: they decide nothing about what it does next.
+ASIDE = frozenset({Cause.PART, Cause.CHECK})
 
 
 JOB_SESSION_TRANSITIONS: Mapping[JobSessionState, frozenset[JobSessionState]] = {

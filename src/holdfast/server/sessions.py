@@ -76,11 +76,23 @@ def start_task(connection: Connection, uid: UUID) -> None:
     )
 
 
+def ensure_started(connection: Connection, uid: UUID) -> None:
+    """Let a task session begin, unless it has."""
+    if row_of(connection, tables.task_session, uid).state == TaskSessionState.PENDING:
+        start_task(connection, uid)
+
+
 def set_total_size(connection: Connection, uid: UUID, total_size: int) -> None:
     """Note the size of a machine's disks, or of a directory's tree, in bytes, while it runs."""
     row = row_of(connection, tables.task_session, uid)
     if row.state == TaskSessionState.IN_PROGRESS:
         _set_task_session(connection, row, total_size=total_size)
+
+
+def note_point(connection: Connection, uid: UUID, point: UUID) -> None:
+    """Note which point a task session has made, before it ends."""
+    row = row_of(connection, tables.task_session, uid)
+    _set_task_session(connection, row, machine_point_uid=point)
 
 
 def complete_task(

@@ -18,7 +18,17 @@ from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.durability import PARTIAL_SUFFIX
 from holdfast.engine.errors import EngineError
+from holdfast.engine.file_check import check_file
 from holdfast.engine.image import merge_into_parent, remove_image
+from holdfast.engine.image_rebuild import (
+    discard_rebuilt,
+    is_built_on,
+    measured,
+    rebuild_image,
+    take_place,
+)
+from holdfast.engine.progress import ProgressCallback, ignore_progress
+from holdfast.engine.qemu_image import Storing
 from holdfast.server import journal, points, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.journal import (
@@ -29,6 +39,7 @@ from holdfast.server.journal import (
     MakeMachine,
     MakeSnapshot,
     MergeImages,
+    RebuildImage,
     RemoveFiles,
     RemoveImage,
 )
@@ -76,6 +87,8 @@ class Settlement:
             case MergeImages():
                 async with self._locks.files.hold(intent.key):
                     await self._merge_images(intent, intent.work, place)
+            case RebuildImage():
+                await self._settle_rebuilding(intent, intent.work, place)
             case ForgetSnapshots():
                 async with self._locks.files.hold(intent.key):
                     await self._forget_snapshots(intent, intent.work, place)
@@ -122,10 +135,18 @@ class Settlement:
         await self._strike(intent)
 
     async def _undo_machine(self, intent: Intent, work: MakeMachine, place: BackupPlace) -> None:
-        point = tables.machine_point
+        point, file = tables.machine_point, tables.backup_file
         recorded = await self._store.read(
             lambda connection: connection.execute(
-                select(point.c.uid).where(point.c.uid == work.point)
+                # Of a copy, the files are named as those it is a copy of, which others may need.
+                select(point.c.uid)
+                .where(point.c.uid == work.point)
+                .union(
+                    select(file.c.uid).where(
+                        file.c.backup_uid == intent.key.backup,
+                        file.c.path.startswith(f"{work.path}.", autoescape=True),
+                    )
+                )
             ).first()
         )
         if recorded is not None:
@@ -195,6 +216,70 @@ class Settlement:
 
         await self._store.write(record)
 
+    async def rebuild(
+        self, intent: Intent, storing: Storing, on_progress: ProgressCallback = ignore_progress
+    ) -> None:
+        """Carry out what a `RebuildImage` says. Raise EngineError; then `settle` undoes it.
+
+        Readers of the chain are only waited for at the end, when the new file takes its place.
+        """
+        assert isinstance(intent.work, RebuildImage)  # noqa: S101 - nothing else is rebuilt
+        work = intent.work
+        place = await self._repositories.place_of(intent.key.backup)
+        file, onto = await self._rebuilding(work, place)
+        line = await self._store.read(lambda connection: _line(connection, work))
+        for row in line:
+            # What is made of damaged files would look whole for ever after.
+            await check_file(place.path(row.path), row.sha256)
+        await rebuild_image(file, onto, storing, on_progress)
+        async with self._locks.files.hold(intent.key):
+            await take_place(file)
+            await self._record_rebuilt(intent, work, file, onto)
+
+    async def _settle_rebuilding(
+        self, intent: Intent, work: RebuildImage, place: BackupPlace
+    ) -> None:
+        file, onto = await self._rebuilding(work, place)
+        await discard_rebuilt(file)
+        # A file that has gone meanwhile was not written anew, either.
+        if await asyncio.to_thread(file.exists) and await is_built_on(file, onto):
+            async with self._locks.files.hold(intent.key):
+                await self._record_rebuilt(intent, work, file, onto)
+        else:
+            await self._strike(intent)
+
+    async def _rebuilding(self, work: RebuildImage, place: BackupPlace) -> tuple[Path, Path | None]:
+        """Return the file that is written anew, and the one that it is to be built on."""
+
+        def path(connection: Connection, uid: UUID) -> Path:
+            return place.path(row_of(connection, tables.backup_file, uid).path)
+
+        def paths(connection: Connection) -> tuple[Path, Path | None]:
+            onto = None if work.onto is None else path(connection, work.onto)
+            return path(connection, work.file), onto
+
+        return await self._store.read(paths)
+
+    async def _record_rebuilt(
+        self, intent: Intent, work: RebuildImage, file: Path, onto: Path | None
+    ) -> None:
+        result = await measured(file)
+        recorded = await self._store.read(lambda c: recorded_manifest(c, work.file))
+        manifest = msgspec.structs.replace(
+            recorded,
+            parent=None if onto is None else onto.name,
+            file_size=result.file_size,
+            data_size=result.data_size,
+            sha256=result.sha256,
+        )
+        await write_manifest(file, manifest)
+
+        def record(connection: Connection) -> None:
+            points.record_rebuilt(connection, work.file, work.onto, result)
+            journal.strike(connection, intent)
+
+        await self._store.write(record)
+
     async def _forget_snapshots(
         self, intent: Intent, work: ForgetSnapshots, place: BackupPlace
     ) -> None:
@@ -236,6 +321,16 @@ def _unneeded_file(connection: Connection, uid: UUID) -> Row[Any]:
     if connection.execute(needed.union(built_on)).first() is not None:
         raise JournalError(f"{row.path} is noted to be removed, and yet it is needed.")
     return row
+
+
+def _line(connection: Connection, work: RebuildImage) -> list[Row[Any]]:
+    """Return the files that are read to write one anew: from itself back to what it will be on."""
+    table, line = tables.backup_file, list[Row[Any]]()
+    uid: UUID | None = work.file
+    while uid is not None and uid != work.onto:
+        line.append(row_of(connection, table, uid))
+        uid = line[-1].parent_uid
+    return line
 
 
 def _mergeable(connection: Connection, work: MergeImages) -> tuple[Row[Any], Row[Any]]:

@@ -334,6 +334,62 @@ replica = Table(
     UniqueConstraint("host_uid", "machine_uuid"),
 )
 
+#: An operation on a replica: a failover, or what follows one. `operation` is a
+#: `failover_record.Operation`, `options` what was asked for, as JSON. `point_uid` names the point
+#: that it is about, also after that is gone.
+failover_session = Table(
+    "failover_session",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("replica_uid", ForeignKey("replica.uid"), nullable=False),
+    Column("operation", String, nullable=False),
+    Column("options", Text, nullable=False),
+    Column("point_uid", Uuid),
+    Column("job_uid", ForeignKey("job.uid"), nullable=False),
+    Column("job_name", String, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("ended", BigInteger),
+    Column("state", String, nullable=False),
+    Column("result", String, nullable=False),
+    Column("progress", Integer, nullable=False),
+    Column("failure_message", Text, nullable=False),
+    # Nothing is done to a replica twice at once.
+    Index(
+        "ix_failover_session_running",
+        "replica_uid",
+        unique=True,
+        sqlite_where=text("state <> 'Stopped'"),
+        postgresql_where=text("state <> 'Stopped'"),
+    ),
+)
+
+#: Which replicas take over together. `doing` is "start" or "undo" while that goes on, or NULL;
+#: `outcome` tells in words how the last one ended.
+failover_plan = Table(
+    "failover_plan",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("description", String, nullable=False),
+    Column("doing", String),
+    Column("outcome", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+#: A machine of a failover plan; `delay` is how many seconds to wait after it before the next one.
+#: `started` says that this plan has failed it over and not undone that.
+failover_plan_machine = Table(
+    "failover_plan_machine",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("plan_uid", ForeignKey("failover_plan.uid"), nullable=False),
+    Column("replica_uid", ForeignKey("replica.uid"), nullable=False, index=True),
+    Column("position", Integer, nullable=False),
+    Column("delay", Integer, nullable=False),
+    Column("started", Boolean, nullable=False),
+    UniqueConstraint("plan_uid", "replica_uid"),
+)
+
 #: The journal: what is about to be done to a repository, written before it is done.
 intent = Table(
     "intent",

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import libvirt
 import pytest
@@ -66,7 +67,7 @@ def make_guest(host: Host, tmp_path: Path) -> Iterator[Callable[..., Guest]]:
         *,
         targets: tuple[str, ...] = ("vda", "vdb"),
         started: bool = True,
-        **more: str,
+        **more: Any,
     ) -> Guest:
         guest = Guest(host, f"web{next(_numbers)}", disks, direct, **more)
         made.append(guest)

@@ -7,11 +7,13 @@ this works anywhere.
 
 # ruff: noqa: ASYNC240 - a test has the event loop for itself
 
+import json
 import os
 import pwd
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -34,64 +36,91 @@ DISK_SIZE = 8 * MIB
 _HMP = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
 
 
-@dataclass(frozen=True)
+def as_user() -> list[str]:
+    """Return the prefix of a command that is to take this account for a user's, not for root.
+
+    For root, libvirt's daemon is always that of the whole machine. So root is another user there:
+    one that every machine has, for libvirt asks for the name.
+    """
+    if os.geteuid() != 0:
+        return []
+    nobody = pwd.getpwnam("nobody")
+    return ["unshare", "--user", f"--map-user={nobody.pw_uid}", f"--map-group={nobody.pw_gid}"]
+
+
 class Host:
     """A libvirt daemon of the kind a user runs for himself, in folders of its own."""
 
-    uri: str
-    folder: Path
     process: subprocess.Popen[bytes]
+
+    def __init__(self, *arguments: str, settings: str = "") -> None:
+        self._arguments = arguments
+        # Not pytest's folder: the names of Unix sockets may have 107 characters at most.
+        self.folder = Path(tempfile.mkdtemp(prefix="hf-"))
+        for name in ("run", "config/libvirt", "cache", "data"):
+            (self.folder / name).mkdir(parents=True)
+        # Without it, a second daemon would be needed for the logs of machines.
+        (self.folder / "config/libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
+        (self.folder / "config/libvirt/libvirtd.conf").write_text(settings)
+        self._socket = self.folder / "run/libvirt/libvirt-sock"
+        self.uri = f"qemu+unix:///session?socket={self._socket}"
+
+    def start(self) -> None:
+        """Start the daemon; machines that a killed one has left on, it finds again."""
+        environment = {
+            **os.environ,
+            "HOME": str(self.folder),
+            "XDG_RUNTIME_DIR": str(self.folder / "run"),
+            "XDG_CONFIG_HOME": str(self.folder / "config"),
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+            "XDG_DATA_HOME": str(self.folder / "data"),
+            "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
+        }
+        log = self.folder / "log"
+        self._socket.unlink(missing_ok=True)
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [*as_user(), "libvirtd", *self._arguments],
+                env=environment,
+                stdout=output,
+                stderr=output,
+            )
+        wait_until(lambda: self._answers() or self.process.poll() is not None, seconds=30)
+        assert self.process.poll() is None, log.read_text()
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as line:
+            try:
+                line.connect(str(self._socket))
+            except OSError:
+                return False
+        return True
+
+    def kill(self) -> None:
+        """SIGKILL the daemon. Its machines go on."""
+        self.process.kill()
+        self.process.wait()
+
+    def discard(self) -> None:
+        """End the daemon and its machines, and remove its folders."""
+        self.process.send_signal(signal.SIGCONT)
+        self.process.terminate()
+        self.process.wait(timeout=30)
+        for file in (self.folder / "run/libvirt/qemu/run").glob("*.pid"):
+            with suppress(ProcessLookupError):
+                os.kill(int(file.read_text()), signal.SIGKILL)
+        shutil.rmtree(self.folder)
 
 
 @contextmanager
 def libvirt_daemon(*arguments: str, settings: str = "") -> Iterator[Host]:
     """Run a daemon with arguments and with settings of its `libvirtd.conf`."""
-    # Not pytest's folder: the names of Unix sockets may have 107 characters at most.
-    folder = Path(tempfile.mkdtemp(prefix="hf-"))
-    for name in ("run", "config/libvirt", "cache", "data"):
-        (folder / name).mkdir(parents=True)
-    # Without it, a second daemon would be needed for the logs of machines.
-    (folder / "config/libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
-    (folder / "config/libvirt/libvirtd.conf").write_text(settings)
-    environment = {
-        **os.environ,
-        "HOME": str(folder),
-        "XDG_RUNTIME_DIR": str(folder / "run"),
-        "XDG_CONFIG_HOME": str(folder / "config"),
-        "XDG_CACHE_HOME": str(folder / "cache"),
-        "XDG_DATA_HOME": str(folder / "data"),
-        "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
-    }
-    # For root, libvirt's daemon is always that of the whole machine. So root is another user here:
-    # one that every machine has, for libvirt asks for the name.
-    nobody = pwd.getpwnam("nobody")
-    as_user = [
-        "unshare",
-        "--user",
-        f"--map-user={nobody.pw_uid}",
-        f"--map-group={nobody.pw_gid}",
-    ]
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*(as_user if os.geteuid() == 0 else []), "libvirtd", *arguments],
-            env=environment,
-            stdout=output,
-            stderr=output,
-        )
-    socket = folder / "run/libvirt/libvirt-sock"
+    host = Host(*arguments, settings=settings)
+    host.start()
     try:
-        wait_until(lambda: socket.exists() or process.poll() is not None, seconds=30)
-        assert process.poll() is None, log.read_text()
-        yield Host(f"qemu+unix:///session?socket={socket}", folder, process)
+        yield host
     finally:
-        process.send_signal(signal.SIGCONT)
-        process.terminate()
-        process.wait(timeout=30)
-        for file in (folder / "run/libvirt/qemu/run").glob("*.pid"):
-            with suppress(ProcessLookupError):
-                os.kill(int(file.read_text()), signal.SIGKILL)
-        shutil.rmtree(folder)
+        host.discard()
 
 
 def pid_of(host: Host, name: str) -> int:
@@ -131,6 +160,7 @@ class Guest:
     extra: str = ""
     firmware: str = ""
     metadata: str = ""
+    memory: int = 32
 
     @property
     def domain(self) -> Any:
@@ -157,7 +187,8 @@ class Guest:
             identity = f"<uuid>{self.domain.UUIDString()}</uuid>"
         self.connection.defineXML(
             f"<domain type='qemu'><name>{self.name}</name>{identity}{self.metadata}"
-            "<memory unit='MiB'>32</memory><vcpu>1</vcpu><os><type arch='x86_64' machine='pc'>hvm"
+            f"<memory unit='MiB'>{self.memory}</memory><vcpu>1</vcpu>"
+            "<os><type arch='x86_64' machine='pc'>hvm"
             f"</type>{self.firmware}</os><features><acpi/></features><devices>{disks}{self.extra}"
             "<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"
         )
@@ -207,6 +238,18 @@ class Guest:
         path = self.disks[target].path
         said = subprocess.run(["qemu-img", "info", path], check=True, capture_output=True).stdout
         return re.findall(r"^ +name: (\S+)$", said.decode(), re.MULTILINE)
+
+    def ask_qemu(self, command: str) -> Any:
+        """Ask QEMU itself, while the machine is on; return what it answers."""
+        text = json.dumps({"execute": command})
+        return json.loads(libvirt_qemu.qemuMonitorCommand(self.domain, text, 0))["return"]
+
+    def bitmaps_in_use(self) -> dict[str, set[str]]:
+        """The bitmaps that QEMU keeps up for each disk, while the machine is on."""
+        found = {}
+        for disk, device in zip(self.disks, self.ask_qemu("query-block"), strict=True):
+            found[disk] = {each["name"] for each in device["inserted"].get("dirty-bitmaps", ())}
+        return found
 
     def contents(self) -> dict[str, bytes]:
         return {target: bytes(disk.content) for target, disk in self.disks.items()}

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,12 +27,13 @@ from holdfast.engine.errors import (
 from holdfast.engine.libvirt_backup import back_up_machine
 from holdfast.engine.libvirt_connection import LibvirtConnection, connected
 from holdfast.engine.libvirt_ladder import Rung
+from holdfast.engine.libvirt_machine import LibvirtMachine
 from holdfast.engine.libvirt_tidy import end_interrupted_backup, release_checkpoints
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import Progress
 from holdfast.engine.script import Script
 
-from .lab import Guest, Host, back_up, restored_disks
+from .lab import Guest, Host, back_up, libvirt_daemon, restored_disks
 
 pytestmark = pytest.mark.vm
 
@@ -341,3 +343,54 @@ def test_missing_library_is_named_with_what_installs_it(
             print(error)
     """)
     assert 'pip install "holdfast[libvirt]"' in finished.output
+
+
+async def test_backup_is_taken_back_when_the_daemon_was_killed_and_is_there_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = LibvirtMachine.begin_backup
+    with libvirt_daemon() as host:
+        guest = Guest(host, "web", tmp_path, libvirt.open(host.uri))
+        guest.add_disk("vda")
+        guest.define()
+        guest.start()
+        guest.write_something(0)
+        async with connected(host.uri) as connection:
+            full = await back_up(connection, guest, folder, "p0")
+
+        async def killed(machine: LibvirtMachine, backup: str, checkpoint: str | None) -> None:
+            await begin(machine, backup, checkpoint)
+            host.kill()
+            threading.Timer(1.0, host.start).start()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LibvirtMachine, "begin_backup", killed)
+            async with connected(host.uri) as connection:
+                with pytest.raises(HypervisorUnavailable):
+                    await back_up(connection, guest, folder, "p1", full)
+        guest.connection = libvirt.open(host.uri)
+        assert guest.checkpoints() == ["holdfast.c1.p0"]
+        assert [path for path in folder.iterdir() if "p1" in path.name] == []
+        guest.write_something(1)
+        async with connected(host.uri) as connection:
+            second = await back_up(connection, guest, folder, "p2", full)
+        assert second.rung is Rung.CHANGED_BLOCKS
+        assert guest.bitmaps_in_use() == {"vda": {"holdfast.c1.p0", "holdfast.c1.p2"}}
+        assert await restored_disks(second, folder, tmp_path / "out") == guest.contents()
+
+
+async def test_what_to_do_is_told_when_libvirt_has_lost_track_of_a_backup(
+    connection: LibvirtConnection,
+    guest: Guest,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def lost(_machine: LibvirtMachine) -> None:
+        raise HypervisorFailed("internal error: backup job data missing.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LibvirtMachine, "backup_job", lost)
+        with pytest.raises(HypervisorFailed, match="Power the machine off, restart the daemon"):
+            await back_up(connection, guest, folder, "p0")
+    assert list(folder.iterdir()) == []
+    await back_up(connection, guest, folder, "p0")

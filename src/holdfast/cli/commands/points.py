@@ -41,14 +41,27 @@ def _json(point: Point) -> dict[str, Any]:
     return asdict(point) | {"uid": str(point.uid), "created": created}
 
 
+def _state(point: Point) -> str:
+    if point.damaged is not None:
+        return f"damaged: {point.damaged}"
+    return f"good, kept: {', '.join(point.kept_for)}" if point.kept_for else "good"
+
+
 def _table(found: list[Point]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for heading in ("Point", "Created (local time)", "Job", "Name", "Kind"):
         table.add_column(heading, no_wrap=heading == "Point")
     table.add_column("Size", justify="right")
+    table.add_column("State")
     for point in found:
         created = f"{point.created.astimezone():%Y-%m-%d %H:%M:%S}"
         table.add_row(
-            str(point.uid), created, point.job, point.name, point.kind, decimal(point.size)
+            str(point.uid),
+            created,
+            point.job,
+            point.name,
+            point.kind,
+            decimal(point.size),
+            _state(point),
         )
     return table

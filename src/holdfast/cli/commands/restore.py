@@ -42,6 +42,9 @@ def restore(
     image_format: Annotated[
         Literal["raw", "qcow2", "vmdk"], typer.Option("--format", help="Format of a disk image.")
     ] = "raw",
+    force: Annotated[
+        bool, typer.Option("--force", help="Restore a damaged point, too: what can be read of it.")
+    ] = False,
     disks: Annotated[
         list[str] | None,
         typer.Option("--disk", metavar="NAME", help="Disk of a host's machine, such as vda."),
@@ -86,7 +89,7 @@ def restore(
         ):
             if given:
                 raise BadInput(f"{option}: this is for a machine on a host; give --to-host, too")
-        _to_files(data, uid, target, image_format, disks or [])
+        _to_files(data, uid, target, image_format, disks or [], force)
         return
     if target is not None:
         raise BadInput("TARGET: a machine on a host has its disks in --folder")
@@ -97,6 +100,7 @@ def restore(
         "new_identifiers": new_identifiers,
         "power_on": power_on,
         "disks": disks or None,
+        "force": force,
     }
     with logged_on(settings_of(context), user) as api, shown_progress("Restoring") as advance:
         if to_host is not None:
@@ -137,17 +141,22 @@ def shown_progress(doing: str) -> Iterator[Callable[[float], None]]:
 
 
 def _to_files(
-    data: Path | None, uid: UUID, target: Path, image_format: str, disks: list[str]
+    data: Path | None, uid: UUID, target: Path, image_format: str, disks: list[str], force: bool
 ) -> None:
     directory = DataDirectory.at(load({"data": data}).data)
     directory.expect_server()
     place = target.expanduser().absolute()
-    for one in asyncio.run(_restore(directory, uid, place, image_format, disks)):
+    for one in asyncio.run(_restore(directory, uid, place, image_format, disks, force)):
         typer.echo(f"{one.machine} restored to {one.path}")
 
 
 async def _restore(
-    directory: DataDirectory, uid: UUID, target: Path, image_format: str, disks: list[str]
+    directory: DataDirectory,
+    uid: UUID,
+    target: Path,
+    image_format: str,
+    disks: list[str],
+    force: bool,
 ) -> list[Restored]:
     with shown_progress("Restoring") as show:
 
@@ -160,5 +169,6 @@ async def _restore(
             target,
             image_format=image_format,
             disks=disks,
+            force=force,
             on_progress=advance,
         )

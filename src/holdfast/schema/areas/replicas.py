@@ -5,9 +5,9 @@ from __future__ import annotations
 REPLICA = """
 GET    /failoverPlans                                              failover
 GET    /failoverPlans/{id}                                         failover
-POST   /failoverPlans/{id}?action=start                            failover  unbuilt
-POST   /failoverPlans/{id}?action=undo                             failover  unbuilt
-PUT    /failoverPlans/{id}                                         administrator  unbuilt
+POST   /failoverPlans/{id}?action=start                            failover
+POST   /failoverPlans/{id}?action=undo                             failover
+PUT    /failoverPlans/{id}                                         administrator
 GET    /replicas                                                   restorers
 GET    /replicas/{id}                                              restorers
 GET    /replicas/{id}/vmReplicaPoints                              restorers
@@ -16,7 +16,7 @@ GET    /vAppReplicaPoints/{id}                                     restorers
 POST   /vAppReplicaPoints/{id}?action=failover                     restorers  unbuilt
 GET    /vmReplicaPoints                                            restorers
 GET    /vmReplicaPoints/{id}                                       restorers
-POST   /vmReplicaPoints/{id}?action=failover                       restorers  unbuilt
+POST   /vmReplicaPoints/{id}?action=failover                       restorers
 GET    /vmReplicaPoints/{id}/mounts                                file-restorers
 POST   /vmReplicaPoints/{id}/mounts                                file-restorers  unbuilt
 GET    /vmReplicaPoints/{id}/mounts/{item}                         file-restorers

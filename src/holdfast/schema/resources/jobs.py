@@ -168,6 +168,8 @@ JOB = ResourceType(
     stored=(
         Element("RepositoryUid", Uid("Repository"), optional=True),
         Element("RetainedPoints", INTEGER, optional=True),
+        Element("RetainedDays", INTEGER, optional=True),
+        Element("Options", STRING, optional=True),
         Element("Excludes", EXCLUDES, optional=True),
     ),
     fields=through("server", "BackupServer"),

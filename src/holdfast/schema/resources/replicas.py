@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from holdfast.schema.resource import Link, Relation, ResourceType, SubCollection, through
+from holdfast.schema.resource import (
+    Action,
+    Link,
+    Relation,
+    ResourceType,
+    SubCollection,
+    through,
+)
 from holdfast.schema.resources.links import UP_TO_SERVER, down, to_entity, to_reference, up
 from holdfast.schema.resources.restore_points import ALGORITHM
 from holdfast.schema.roles import RESTORERS
-from holdfast.schema.types import DATE_TIME, STRING, Element, Enumeration
+from holdfast.schema.types import DATE_TIME, STRING, Element, Enumeration, Uid
 
 _POINTS = down("VmReplicaPointReferenceList", "/vmReplicaPoints")
 _UP_TO_REPLICA = up("replica")
@@ -24,6 +31,19 @@ REPLICA = ResourceType(
         Relation("job", "Job"),
     ),
     elements=(Element("Platform", Enumeration(("VMware", "Hyperv", "vCloud")), optional=True),),
+    stored=(
+        Element(
+            "State",
+            Enumeration(("Ready", "Processing", "Failover", "Failback", "PermanentFailover")),
+            optional=True,
+        ),
+        # What is under way, or waits for a host to be settled; empty for nothing.
+        Element("Doing", STRING, optional=True),
+        Element("SourceName", STRING, optional=True),
+        Element("HostUid", Uid("ManagedServer"), optional=True),
+        Element("PointUid", Uid("VmReplicaPoint"), optional=True),
+        Element("Failback", STRING, optional=True),
+    ),
     fields=(
         *through("job", "Job"),
         *through("repository", "Repository"),
@@ -49,7 +69,13 @@ VM_REPLICA_POINT = ResourceType(
         Element("PointType", REPLICA_POINT_TYPE, field="Type"),
     ),
     fields=(*through("replica", "Replica"), *through("server", "BackupServer")),
-    links=(UP_TO_SERVER, _UP_TO_REPLICA, to_reference("VmReplicaPoint")),
+    links=(
+        Link("Failover", path="?action=failover"),
+        UP_TO_SERVER,
+        _UP_TO_REPLICA,
+        to_reference("VmReplicaPoint"),
+    ),
+    actions=(Action("failover", "StartReplicaFailover", RESTORERS),),
     reference_links=(UP_TO_SERVER, _UP_TO_REPLICA, to_entity("VmReplicaPoint")),
     indexes=(("creation_time_utc",), ("replica_uid",)),
     default_sort="CreationTime",

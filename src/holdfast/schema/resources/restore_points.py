@@ -230,6 +230,10 @@ VM_RESTORE_POINT = ResourceType(
         Element("HierarchyObjRef", HIERARCHY_REF, optional=True),
         Element("SqlInfo", _SQL_INFO, optional=True),
     ),
+    stored=(
+        Element("Damaged", STRING, optional=True),
+        Element("KeptFor", STRING, optional=True),
+    ),
     fields=(
         Field("RestorePointId", "restore_point.UID"),
         *through("restore_point", "RestorePoint"),

@@ -1,0 +1,1 @@
+"""How fast backups and restores of a machine are, beside other ways to the same result."""

@@ -1,0 +1,135 @@
+"""Lets a replica take over, and takes that back.
+
+Each function brings the replica from wherever it is to where it is to be: it can be killed at any
+moment and called again. Nothing here writes to the files of a point.
+
+    Ready      ──fail_over──▶     Failover     the machine runs on layers of its own
+    Failover   ──take_back──▶     Ready        the layers are gone
+    Failover   ──(nothing)──▶     permanent    the layers stay: the machine needs them
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from holdfast.engine.errors import MachineBusy, MachineMissing
+from holdfast.engine.libvirt_connection import LibvirtConnection
+from holdfast.engine.libvirt_domain import REPLICA_MARK
+from holdfast.engine.libvirt_machine import LibvirtMachine, State
+from holdfast.engine.libvirt_overlay import (
+    FailoverPlan,
+    layered_definition,
+    make_layers,
+    remove_layers,
+)
+
+
+async def fail_over(connection: LibvirtConnection, plan: FailoverPlan) -> None:
+    """Make the layers, define the replica on them, and start it.
+
+    Once the replica is defined on its layers they are never made anew, since it may have run. Raise
+    MachineBusy when it runs on anything else, ChainBroken naming the file when one of the point's
+    is missing or damaged, NoSpace, RepositoryUnavailable, HypervisorUnavailable or
+    HypervisorFailed. What is then left is ended by `take_back`, or by calling this again.
+    """
+    machine = LibvirtMachine(connection, plan.identity.uuid)
+    if not await is_failed_over(connection, plan):
+        if await _state(machine) is not State.OFF:
+            raise MachineBusy(f"The replica {plan.identity.name} runs already; power it off first.")
+        await make_layers(plan)
+        await machine.define(await layered_definition(connection, plan))
+    if await machine.state() is State.OFF:
+        await machine.start()
+
+
+async def is_failed_over(connection: LibvirtConnection, plan: FailoverPlan) -> bool:
+    """Say whether the replica is defined on its layers: then it may have run on them."""
+    machine = LibvirtMachine(connection, plan.identity.uuid)
+    try:
+        return plan.stands_in(await machine.definition(live=False))
+    except MachineMissing:
+        return False
+
+
+async def take_back(connection: LibvirtConnection, plan: FailoverPlan) -> None:
+    """Power the replica off, define it as it is while Ready, and remove its layers.
+
+    Whatever it has written since it took over is gone. It never touches a machine that runs on
+    anything but these layers. Raise MachineBusy, HypervisorUnavailable, HypervisorFailed or
+    RepositoryUnavailable; then it is to be called again.
+    """
+    machine = LibvirtMachine(connection, plan.identity.uuid)
+    state = await _state(machine)
+    if state is not State.OFF:
+        if not plan.stands_in(await machine.definition(live=True)):
+            raise MachineBusy(f"The replica {plan.identity.name} runs on other disks than its own.")
+        await machine.destroy()
+    await machine.define(plan.ready)
+    await remove_layers(plan)
+
+
+async def start(connection: LibvirtConnection, uuid: str) -> None:
+    """Power a machine on, unless it is."""
+    machine = LibvirtMachine(connection, uuid)
+    if await machine.state() is State.OFF:
+        await machine.start()
+
+
+async def is_on(connection: LibvirtConnection, uuid: str) -> bool:
+    """Say whether a machine is powered on; raise MachineMissing."""
+    return await LibvirtMachine(connection, uuid).state() is not State.OFF
+
+
+async def power_off(connection: LibvirtConnection, uuid: str) -> None:
+    """Power a machine off at once, unless it is."""
+    machine = LibvirtMachine(connection, uuid)
+    if await machine.state() is not State.OFF:
+        await machine.destroy()
+
+
+async def make_permanent(connection: LibvirtConnection, uuid: str) -> None:
+    """Take away what marks a machine as a replica; it goes on running on its layers."""
+
+    def unmark(library: Any, connect: Any) -> None:
+        domain = connect.lookupByUUIDString(uuid)
+        places = library.VIR_DOMAIN_AFFECT_CONFIG
+        if domain.isActive():
+            places |= library.VIR_DOMAIN_AFFECT_LIVE
+        element = library.VIR_DOMAIN_METADATA_ELEMENT
+        with contextlib.suppress(library.libvirtError):  # it has none any more
+            domain.setMetadata(element, None, None, REPLICA_MARK, places)
+
+    await connection.call(unmark, doing=f"making {uuid} an ordinary machine")
+
+
+async def shut_down(
+    connection: LibvirtConnection, uuid: str, seconds: float, *, force: bool
+) -> str | None:
+    """Have the guest shut down; return a sentence when it had to be powered off, or None.
+
+    Raise MachineBusy when it is not off after that many seconds and ``force`` is not set.
+    """
+    machine = LibvirtMachine(connection, uuid)
+    if await machine.shut_down(seconds):
+        return None
+    took = f"did not shut down within {seconds:g} s"
+    if not force:
+        raise MachineBusy(
+            f"The machine {uuid} {took}. Shut it down by hand, give it more time, or let it be "
+            "powered off."
+        )
+    await machine.destroy()
+    return f"The machine {uuid} {took} and was powered off: its guest did not end cleanly."
+
+
+async def ready_definition(connection: LibvirtConnection, uuid: str) -> str:
+    """Return the definition that a replica has while it is not failed over."""
+    return await LibvirtMachine(connection, uuid).definition(live=False)
+
+
+async def _state(machine: LibvirtMachine) -> State:
+    try:
+        return await machine.state()
+    except MachineMissing:
+        return State.OFF

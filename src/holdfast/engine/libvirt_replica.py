@@ -1,0 +1,134 @@
+"""The machine that stands for another on the host its replica is for. It is never started here.
+
+Its disks are the files of the newest point, and they are transient: whoever starts it by hand, to
+have a look, gets a machine that forgets what it writes, and the files stay as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lxml import etree
+
+from holdfast.engine.errors import ChainBroken, HypervisorFailed, MachineBusy, MachineMissing
+from holdfast.engine.libvirt_connection import LibvirtConnection
+from holdfast.engine.libvirt_domain import REPLICA_MARK, Identity, is_replica, rewritten
+from holdfast.engine.libvirt_machine import LibvirtMachine, State
+from holdfast.engine.libvirt_point import MachinePoint
+from holdfast.engine.libvirt_xml import parse, unparse
+
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """A machine that stands for another: its identity, and the point it stands for.
+
+    The point's files lie in ``folder``, which the host sees under the same path. ``networks`` gives
+    the host's network, or bridge, for those of the original that it is to take the place of.
+    """
+
+    name: str
+    uuid: str
+    folder: Path
+    point: MachinePoint
+    networks: Mapping[str, str] = field(default_factory=dict)
+
+
+async def ensure_free(connection: LibvirtConnection, name: str, uuid: str) -> None:
+    """Raise MachineBusy when another machine of the host has the name or the UUID."""
+
+    def look(_library: Any, connect: Any) -> list[tuple[str, str, bool]]:
+        return [
+            (domain.name(), domain.UUIDString(), is_replica(domain.XMLDesc(0)))
+            for domain in connect.listAllDomains()
+        ]
+
+    found = await connection.call(look, doing=f"looking for a machine named {name}")
+    for other, other_uuid, replica in found:
+        if other == name and other_uuid != uuid:
+            raise MachineBusy(f"{connection.uri} has another machine named {name} already.")
+        if other_uuid == uuid and not replica:
+            raise MachineBusy(f"The machine {other} of {connection.uri} is no replica any more.")
+
+
+async def define_standby(connection: LibvirtConnection, standby: Standby) -> None:
+    """Define the machine that stands for another, or bring it up to date.
+
+    Raise MachineBusy, HypervisorUnavailable, HypervisorFailed, or ChainBroken when the point's
+    definition is not there.
+    """
+    await ensure_free(connection, standby.name, standby.uuid)
+    path = standby.folder / standby.point.definition.name
+    try:
+        original = await asyncio.to_thread(path.read_bytes)
+    except OSError as error:
+        raise ChainBroken(f"{path} cannot be read: {error.strerror}.") from error
+    xml = standby_definition(original, standby)
+    await connection.call(
+        lambda _library, connect: connect.defineXML(xml),
+        doing=f"defining the replica {standby.name}",
+    )
+
+
+async def remove_standby(connection: LibvirtConnection, uuid: str) -> None:
+    """Take the definition of a replica away; the files of its points stay. A missing one is fine.
+
+    Raise MachineBusy when it runs or is no replica any more, and what `LibvirtConnection` raises.
+    """
+    machine = LibvirtMachine(connection, uuid)
+    try:
+        if not is_replica(await machine.definition(live=False)):
+            raise MachineBusy(f"The machine {uuid} of {connection.uri} is no replica any more.")
+        if await machine.state() is not State.OFF:
+            raise MachineBusy(f"The replica {uuid} on {connection.uri} is running.")
+        await machine.undefine()
+    except MachineMissing:
+        return
+    except HypervisorFailed as error:
+        raise HypervisorFailed(f"The replica {uuid} cannot be removed: {error}") from error
+
+
+def standby_definition(original: str | bytes, standby: Standby) -> str:
+    """Given the domain XML of a point, return that of the machine that stands for it. Pure."""
+    files = {
+        disk.state.target: (standby.folder / disk.file.name, "qcow2")
+        for disk in standby.point.disks
+    }
+    identity = Identity(standby.name, standby.uuid, new_addresses=False)
+    root = parse(rewritten(original, identity=identity, disks=files, nvram=None), "The definition")
+    for disk in root.findall("devices/disk"):
+        target = disk.find("target")
+        if target is not None and target.get("dev") in files:
+            etree.SubElement(disk, "transient")
+    for interface in root.findall("devices/interface"):
+        _connect(interface, standby)
+    metadata = root.find("metadata")
+    if metadata is None:
+        metadata = etree.SubElement(root, "metadata")
+    for element in metadata.findall(f"{{{REPLICA_MARK}}}replica"):
+        metadata.remove(element)
+    mark = etree.SubElement(metadata, f"{{{REPLICA_MARK}}}replica", nsmap={"replica": REPLICA_MARK})
+    etree.SubElement(
+        mark, f"{{{REPLICA_MARK}}}source", uuid=standby.point.uuid
+    ).text = standby.point.name
+    return unparse(root)
+
+
+def _connect(interface: etree._Element, standby: Standby) -> None:
+    """Give a network card its network, and an address of its own that stays the same."""
+    source = interface.find("source")
+    for attribute in ("network", "bridge"):
+        if source is not None and (name := source.get(attribute)) in standby.networks:
+            source.set(attribute, standby.networks[name or ""])
+    # The names of ports and devices of the original's host.
+    for stale in interface.findall("target"):
+        interface.remove(stale)
+    mac = interface.find("mac")
+    if mac is not None:
+        digest = hashlib.sha256(f"{standby.uuid} {mac.get('address')}".encode()).hexdigest()
+        # The prefix is that of QEMU and KVM.
+        mac.set("address", f"52:54:00:{digest[:2]}:{digest[2:4]}:{digest[4:6]}")

@@ -1,0 +1,48 @@
+"""What the bodies of requests about failover plans ask a backup server to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from holdfast.representation.requests import RequestError
+
+Body = Mapping[str, Any]
+
+
+def plan_start(body: Body, _row: Body) -> dict[str, Any]:
+    """Given a FailoverPlanManagementSpec, return the arguments of ``start-failover-plan``.
+
+    Machines take over from their newest points, or, with a StartDate, from the newest of then.
+    Raises RequestError.
+    """
+    now, date = body.get("StartNow"), body.get("StartDate")
+    if now is False and date is None:
+        raise RequestError(
+            "Element FailoverPlanManagementSpec: expected StartNow true, or a StartDate."
+        )
+    if now and date is not None:
+        raise RequestError(
+            "Element FailoverPlanManagementSpec: expected one of StartNow true and StartDate."
+        )
+    return {} if date is None else {"until": date}
+
+
+def plan_edit(body: Body, row: Body) -> dict[str, Any]:
+    """Given a FailoverPlan, return the arguments of ``edit-failover-plan``. Raises RequestError.
+
+    The name and the description can be changed; what else is given has to be as it is.
+    """
+    given = ((body.get("FailoverPlanInfo") or {}).get("Includes") or {}).get("FailoveredVm")
+    known = ((row.get("FailoverPlanInfo") or {}).get("Includes") or {}).get("FailoveredVm") or []
+    if given is not None and _identities(given) != _identities(known):
+        raise RequestError(
+            "Element FailoverPlan.FailoverPlanInfo: the machines of a plan cannot be changed here; "
+            "they are changed under /holdfast/v1/failoverPlans."
+        )
+    arguments = {"name": body.get("Name"), "description": body.get("Description")}
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _identities(machines: Any) -> list[str]:
+    return [str(machine.get("FailoveredVmId") or "").lower() for machine in machines]

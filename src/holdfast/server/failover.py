@@ -1,0 +1,446 @@
+"""Carries out failovers and what follows them.
+
+Before the first change to a host, what is about to be done is written into the replica's row; when
+it is done, the row says so. `settle` brings what is written there to its end, carried on or taken
+back, however often it is called: after a failure, after a stop, after the power came back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection, Row, select, update
+
+from holdfast.engine.disk_difference import Moved
+from holdfast.engine.errors import EngineError, HypervisorUnavailable, ToolFailed
+from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
+from holdfast.engine.libvirt_domain import Identity
+from holdfast.engine.libvirt_failback import (
+    DiskBroughtBack,
+    FailbackPlan,
+    bring_back,
+    ensure_possible,
+)
+from holdfast.engine.libvirt_failover import (
+    fail_over,
+    is_failed_over,
+    is_on,
+    make_permanent,
+    power_off,
+    ready_definition,
+    shut_down,
+    start,
+    take_back,
+)
+from holdfast.engine.libvirt_overlay import FailoverPlan
+from holdfast.engine.libvirt_point import MachinePoint
+from holdfast.engine.progress import Phases, Progress, ProgressCallback
+from holdfast.server import replicas, tables
+from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.failover_record import Failover, Operation, check, encoded, record_of
+from holdfast.server.failover_specification import FailoverOptions
+from holdfast.server.hosts import Hosts
+from holdfast.server.journal import ChainKey
+from holdfast.server.publish import publish_replica, row_of, withdraw
+from holdfast.server.refusal import RefusedError
+from holdfast.server.replicas import ReplicaState
+from holdfast.server.settlement import Settlement
+from holdfast.server.store import Store
+
+_LOGGER = logging.getLogger(__name__)
+
+#: What can be taken back; the rest is carried on, since it takes something back itself.
+_REVERSIBLE = frozenset(
+    {Operation.FAILOVER, Operation.PLANNED, Operation.PERMANENT, Operation.FAILBACK}
+)
+
+Replicate = Callable[[UUID], Awaitable[None]]
+"""Given a replica, make a new point of it; raise RefusedError saying why that failed."""
+
+
+class Failovers:
+    """What is done to replicas, one operation at a time for each."""
+
+    def __init__(
+        self,
+        store: Store,
+        hosts: Hosts,
+        locks: ChainLocks,
+        settlement: Settlement,
+        replicate: Replicate,
+    ) -> None:
+        self._store = store
+        self._hosts = hosts
+        self._locks = locks
+        self._settlement = settlement
+        self._replicate = replicate
+
+    async def run(self, session: UUID, on_progress: ProgressCallback) -> str:
+        """Carry out the operation of a session; return what is to be noted about it, if anything.
+
+        Raise RefusedError or EngineError; then, and when cancelled, what was begun is taken back,
+        or, where there is no way back, carried on until it is done.
+        """
+        row = await self._store.read(lambda c: row_of(c, tables.failover_session, session))
+        try:
+            return await self.carry_out(row, on_progress)
+        except BaseException:  # cancellation too: nothing may stay between two states
+            await uninterrupted(self._give_up(row.replica_uid))
+            raise
+
+    async def carry_out(self, session: Row[Any], on_progress: ProgressCallback) -> str:
+        """As `run`, but leave what was begun as it is when it fails."""
+        replica = await self._store.read(lambda c: replicas.find_replica(c, session.replica_uid))
+        options = msgspec.json.decode(session.options, type=FailoverOptions)
+        note = ""
+        match Operation(session.operation):
+            case Operation.FAILOVER:
+                await self._prepare_failover(session, replica)
+            case Operation.PLANNED:
+                note = await self._prepare_planned(session, replica, options)
+            case Operation.FAILBACK:
+                note = await self._prepare_failback(replica, options, on_progress)
+            case Operation.COMMIT:
+                async with self._source(replica) as source:
+                    await is_on(source, replica.source_uuid)  # it is what is left after this
+                await self._declare(replica.uid, Operation.COMMIT)
+            case Operation.UNDO_FAILBACK:
+                await self._declare(replica.uid, Operation.UNDO_FAILBACK, back=options.force)
+            case Operation.UNDO | Operation.PERMANENT as operation:
+                await self._declare(replica.uid, operation)
+        more = await self.settle(replica.uid)
+        return " ".join(each for each in (note, more) if each)
+
+    async def recover(self, uid: UUID) -> None:
+        """Bring to its end what a crash interrupted.
+
+        What may have been seen by others is carried on: a replica that may have run, a source that
+        may. All else is taken back. Raise EngineError when a host does not answer.
+        """
+        row, record = await self._look(uid)
+        if record is None or record.doing is None:
+            return
+        back = record.back
+        if record.doing in (Operation.FAILOVER, Operation.PLANNED) and not back:
+            back = True
+            if row.state == ReplicaState.FAILOVER:
+                plan = await self._plan(row, record)
+                async with self._target(row) as target:
+                    back = not await is_failed_over(target, plan)
+        elif record.doing is Operation.FAILBACK:
+            back = back or not record.arrived
+        if back:
+            await self._note(uid, back=True)
+        try:
+            await self.settle(uid)
+        except HypervisorUnavailable:
+            raise
+        except EngineError:
+            if back or record.doing not in _REVERSIBLE:
+                raise
+            await self._note(uid, back=True)
+            await self.settle(uid)
+
+    async def settle(self, uid: UUID) -> str:
+        """Bring what the record says to its end; return what is to be noted.
+
+        Nothing, when that is done already. Raise EngineError when it cannot be now.
+        """
+        row, record = await self._look(uid)
+        if record is None or record.doing is None:
+            return ""
+        match record.doing:
+            case Operation.FAILOVER | Operation.PLANNED:
+                await self._settle_failover(row, record)
+            case Operation.UNDO | Operation.COMMIT:
+                plan = await self._plan(row, record)
+                async with self._target(row) as target:
+                    await take_back(target, plan)
+                await self._settled(uid, ReplicaState.READY, None)
+            case Operation.PERMANENT:
+                await self._settle_permanent(row, record)
+            case Operation.FAILBACK:
+                await self._settle_failback(row, record)
+            case Operation.UNDO_FAILBACK:
+                return await self._settle_undo_failback(row, record)
+        return ""
+
+    async def unsettled(self) -> list[UUID]:
+        """Return the replicas with something that is not settled."""
+        table = tables.replica
+        rows = await self._store.read(
+            lambda c: c.execute(select(table).where(table.c.failover.is_not(None))).all()
+        )
+        found = [(row.uid, record_of(row)) for row in rows]
+        return [uid for uid, record in found if record is not None and record.doing is not None]
+
+    async def _give_up(self, uid: UUID) -> None:
+        """Take back, after a failure, what was begun."""
+        _row, record = await self._look(uid)
+        if record is None or record.doing is None:
+            return
+        if record.doing in _REVERSIBLE:
+            await self._note(uid, back=True)
+        try:
+            await self.settle(uid)
+        except EngineError as error:
+            _LOGGER.warning("Replica %s is not settled yet: %s", uid, error)
+
+    async def _prepare_failover(self, session: Row[Any], replica: Row[Any]) -> None:
+        async with self._at_rest(replica), self._target(replica) as target:
+            ready = await ready_definition(target, replica.machine_uuid)
+            await self._declare(
+                replica.uid,
+                Operation.FAILOVER,
+                ReplicaState.FAILOVER,
+                point=session.point_uid,
+                key=session.uid.hex[:12],
+                ready=ready,
+            )
+
+    async def _prepare_planned(
+        self, session: Row[Any], replica: Row[Any], options: FailoverOptions
+    ) -> str:
+        # Most of it is moved while the machine still runs.
+        await self._replicate(replica.uid)
+        async with self._source(replica) as source:
+            was_on = await is_on(source, replica.source_uuid)
+            await self._declare(replica.uid, Operation.PLANNED, source_was_on=was_on)
+            note = await shut_down(
+                source, replica.source_uuid, options.seconds, force=options.force
+            )
+        await self._replicate(replica.uid)
+        async with self._at_rest(replica), self._target(replica) as target:
+            ready = await ready_definition(target, replica.machine_uuid)
+            newest = await self._store.read(lambda c: replicas.points_of(c, replica.uid)[-1].uid)
+            await self._note(
+                replica.uid,
+                ReplicaState.FAILOVER,
+                point=newest,
+                key=session.uid.hex[:12],
+                ready=ready,
+            )
+        return note or ""
+
+    async def _prepare_failback(
+        self,
+        replica: Row[Any],
+        options: FailoverOptions,
+        on_progress: ProgressCallback,
+    ) -> str:
+        record = record_of(replica)
+        if record is None:
+            raise RefusedError(f'Replica "{replica.machine_name}" has not taken over.')
+        plan = await self._failback_plan(replica, record)
+        phases = Phases(on_progress, [50, 50])
+        first, last = phases.phase(0), phases.phase(1)
+        notes: list[str] = []
+        async with self._target(replica) as target, self._source(replica) as source:
+            await ensure_possible(target, source, plan)
+            was_on = await is_on(target, replica.machine_uuid)
+            await self._declare(
+                replica.uid,
+                Operation.FAILBACK,
+                replica_was_on=was_on,
+                source_written=True,
+                arrived=False,
+            )
+            passes = []
+            if was_on:
+                # While it still writes. What this misses, or reads wrongly, the second look finds.
+                with contextlib.suppress(ToolFailed):
+                    passes.append(await bring_back(source, plan, _fraction(first), running=True))
+                said = await shut_down(
+                    target, replica.machine_uuid, options.seconds, force=options.force
+                )
+                notes += [] if said is None else [said]
+            done = await bring_back(source, plan, _fraction(last), running=False)
+            passes.append(done)
+            notes += [
+                f"{disk.target} was compared as a whole, because {disk.reason}."
+                for disk in done
+                if disk.reason is not None
+            ]
+        brought = _told(passes)
+        _LOGGER.info("Failback of %s: %s", replica.machine_name, brought)
+        await self._note(replica.uid, arrived=True, source_written=False, brought=brought)
+        return " ".join(notes)
+
+    async def _settle_failover(self, row: Row[Any], record: Failover) -> None:
+        if not record.back:
+            plan = await self._plan(row, record)
+            async with self._target(row) as target:
+                await fail_over(target, plan)
+            await self._settled(row.uid, ReplicaState.FAILOVER, record)
+            return
+        if row.state == ReplicaState.FAILOVER:
+            plan = await self._plan(row, record)
+            async with self._target(row) as target:
+                await take_back(target, plan)
+        if record.source_was_on:
+            async with self._source(row) as source:
+                await start(source, row.source_uuid)
+        await self._settled(row.uid, ReplicaState.READY, None)
+
+    async def _settle_permanent(self, row: Row[Any], record: Failover) -> None:
+        if record.back:
+            await self._settled(row.uid, ReplicaState.FAILOVER, record)
+            return
+        async with self._target(row) as target:
+            await make_permanent(target, row.machine_uuid)
+
+        def record_it(connection: Connection) -> None:
+            # The files stay: the machine runs on them. So their rows stay, too, and keep retention
+            # away from them; but there is nothing to be failed over to any more.
+            for point in replicas.points_of(connection, row.uid):
+                withdraw(connection, "VmReplicaPoint", point.uid)
+            _put(connection, row.uid, ReplicaState.PERMANENT, _done(record))
+
+        await self._store.write(record_it)
+
+    async def _settle_failback(self, row: Row[Any], record: Failover) -> None:
+        if not record.back:
+            async with self._source(row) as source:
+                await start(source, row.source_uuid)
+            await self._settled(row.uid, ReplicaState.FAILBACK, record)
+            return
+        async with self._target(row) as target:
+            if record.replica_was_on:
+                await start(target, row.machine_uuid)
+        await self._settled(row.uid, ReplicaState.FAILOVER, record)
+
+    async def _settle_undo_failback(self, row: Row[Any], record: Failover) -> str:
+        note = ""
+        try:
+            async with self._source(row) as source:
+                await power_off(source, row.source_uuid)
+        except HypervisorUnavailable as error:
+            # Here `back` says that it was asked for in any case.
+            if not record.back:
+                raise
+            note = f"The source machine was not powered off: {error} See to it that it stays off."
+        async with self._target(row) as target:
+            await start(target, row.machine_uuid)
+        await self._settled(row.uid, ReplicaState.FAILOVER, record)
+        return note
+
+    @contextlib.asynccontextmanager
+    async def _at_rest(self, replica: Row[Any]) -> AsyncIterator[None]:
+        """Keep everybody else off a replica's chain, for the time of a block."""
+        key = ChainKey(replica.backup_uid, replica.reference)
+        async with self._locks.work.hold(key):
+            if reasons := await self._settlement.settle_chain(key):
+                raise RefusedError(" ".join(reasons))
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _target(self, replica: Row[Any]) -> AsyncIterator[LibvirtConnection]:
+        access = await self._hosts.access(replica.host_uid)
+        async with self._hosts.platform.connected(access) as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def _source(self, replica: Row[Any]) -> AsyncIterator[LibvirtConnection]:
+        access = await self._hosts.access(replica.source_host_uid)
+        async with self._hosts.platform.connected(access) as connection:
+            yield connection
+
+    async def _look(self, uid: UUID) -> tuple[Row[Any], Failover | None]:
+        row = await self._store.read(lambda c: replicas.find_replica(c, uid))
+        return row, record_of(row)
+
+    async def _plan(self, row: Row[Any], record: Failover) -> FailoverPlan:
+        uid = record.point
+        if uid is None:
+            raise RefusedError(f'Replica "{row.machine_name}" has no restore point.')
+        point = await self._store.read(lambda c: replicas.replica_point(c, uid))
+        identity = Identity(row.machine_name, row.machine_uuid, False)
+        return FailoverPlan(identity, point.folder, point.known, record.key, record.ready)
+
+    async def _failback_plan(self, row: Row[Any], record: Failover) -> FailbackPlan:
+        def later(connection: Connection) -> tuple[MachinePoint, ...]:
+            uids = [point.uid for point in replicas.points_of(connection, row.uid)]
+            after = uids[uids.index(record.point) + 1 :]
+            return tuple(replicas.replica_point(connection, uid).known for uid in after)
+
+        points = await self._store.read(later)
+        return FailbackPlan(await self._plan(row, record), row.source_uuid, points)
+
+    async def _declare(
+        self,
+        uid: UUID,
+        operation: Operation,
+        state: ReplicaState | None = None,
+        **fields: Any,
+    ) -> None:
+        """Write down what is about to be done, if the replica's state still allows it."""
+
+        def declare(connection: Connection) -> None:
+            row = replicas.find_replica(connection, uid)
+            check(row, operation)
+            if fields.get("point") is not None:
+                found = replicas.replica_point(connection, fields["point"])
+                if found.replica.uid != uid:
+                    raise RefusedError("The restore point is of another replica.")
+            record = record_of(row) or Failover(doing=operation)
+            changed = msgspec.structs.replace(
+                record, **{"doing": operation, "back": False} | fields
+            )
+            _put(connection, uid, state or ReplicaState(row.state), changed)
+
+        await self._store.write(declare)
+
+    async def _note(self, uid: UUID, state: ReplicaState | None = None, **fields: Any) -> None:
+        """Write down more of what is known of the operation that is under way."""
+
+        def note(connection: Connection) -> None:
+            row = replicas.find_replica(connection, uid)
+            record = record_of(row)
+            if record is not None:
+                changed = msgspec.structs.replace(record, **fields)
+                _put(connection, uid, state or ReplicaState(row.state), changed)
+
+        await self._store.write(note)
+
+    async def _settled(self, uid: UUID, state: ReplicaState, record: Failover | None) -> None:
+        done = None if record is None else _done(record)
+        await self._store.write(lambda c: _put(c, uid, state, done))
+
+
+def _done(record: Failover) -> Failover:
+    return msgspec.structs.replace(record, doing=None, back=False)
+
+
+def _put(connection: Connection, uid: UUID, state: ReplicaState, record: Failover | None) -> None:
+    table = tables.replica
+    connection.execute(
+        update(table).where(table.c.uid == uid).values(state=state, failover=encoded(record))
+    )
+    publish_replica(connection, uid)
+
+
+def _fraction(advance: Callable[[float], None]) -> ProgressCallback:
+    def tell(progress: Progress) -> None:
+        advance(progress.fraction)
+
+    return tell
+
+
+def _told(passes: Sequence[Sequence[DiskBroughtBack]]) -> str:
+    """Return what was done with each disk, over all passes, in words."""
+    told = []
+    for disk in passes[-1]:
+        moved = sum(
+            (each.moved for done in passes for each in done if each.target == disk.target),
+            Moved(0, 0),
+        )
+        where = "where the two may differ" if disk.reason is None else "as a whole"
+        told.append(
+            f"{disk.target}: {moved.read} bytes compared ({where}), {moved.written} written."
+        )
+    return " ".join(told)

@@ -1,0 +1,106 @@
+"""What can be done with a replica in which state, and what is written down while it is done. Pure.
+
+Ready ── failover, planned-failover ──▶ Failover ── failback ──▶ Failback
+  ▲                                      │    │  ▲                  │  │
+  ├──────────────────── undo-failover ───┘    │  └─ undo-failback ──┘  │
+  ├──────────────────────────────── commit-failback ───────────────────┘
+                    PermanentFailover ◀── permanent-failover
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Row
+
+from holdfast.server.refusal import RefusedError
+from holdfast.server.replicas import ReplicaState
+
+
+class Operation(StrEnum):
+    """What a person can ask of a replica."""
+
+    FAILOVER = "failover"
+    PLANNED = "planned-failover"
+    UNDO = "undo-failover"
+    PERMANENT = "permanent-failover"
+    FAILBACK = "failback"
+    COMMIT = "commit-failback"
+    UNDO_FAILBACK = "undo-failback"
+
+
+POSSIBLE: Mapping[ReplicaState, tuple[Operation, ...]] = {
+    ReplicaState.READY: (Operation.FAILOVER, Operation.PLANNED),
+    ReplicaState.PROCESSING: (),
+    ReplicaState.FAILOVER: (Operation.UNDO, Operation.PERMANENT, Operation.FAILBACK),
+    ReplicaState.FAILBACK: (Operation.COMMIT, Operation.UNDO_FAILBACK),
+    ReplicaState.PERMANENT: (),
+}
+
+_WORDS: Mapping[ReplicaState, str] = {
+    ReplicaState.READY: "stands ready",
+    ReplicaState.PROCESSING: "is being replicated",
+    ReplicaState.FAILOVER: "has taken over",
+    ReplicaState.FAILBACK: "has been failed back",
+    ReplicaState.PERMANENT: "has taken over for good",
+}
+
+
+class Failover(msgspec.Struct, frozen=True, kw_only=True):
+    """The record of a failover, from before the first change until the replica is ready again.
+
+    `doing` is the operation that is under way, None when the replica is in the state that its row
+    names. `back` says that it is to be undone, not carried on. `point` is the one that took over,
+    `key` tells its layers, `ready` is the replica's definition before. `source_was_on` and
+    `replica_was_on`: it was before it was shut down. `source_written`: a failback has begun to
+    write to the source's disks and not come to its end. `arrived`: all of it is there. `brought`
+    tells in words what the last failback compared and wrote.
+    """
+
+    doing: Operation | None
+    point: UUID | None = None
+    key: str = ""
+    ready: str = ""
+    back: bool = False
+    source_was_on: bool = False
+    replica_was_on: bool = False
+    source_written: bool = False
+    arrived: bool = False
+    brought: str = ""
+
+
+def record_of(row: Row[Any]) -> Failover | None:
+    """Given the row of a replica, return the record of its failover."""
+    return None if row.failover is None else msgspec.json.decode(row.failover, type=Failover)
+
+
+def encoded(record: Failover | None) -> str | None:
+    """Return a record as its column holds it."""
+    return None if record is None else msgspec.json.encode(record).decode()
+
+
+def check(row: Row[Any], operation: Operation) -> None:
+    """Refuse an operation that a replica's state does not allow, saying which it does."""
+    state, record = ReplicaState(row.state), record_of(row)
+    if record is not None and record.doing is not None:
+        raise RefusedError(
+            f'Replica "{row.machine_name}": {record.doing} is not settled yet; it will be as soon '
+            "as the hosts concerned answer."
+        )
+    possible = POSSIBLE[state]
+    if operation not in possible:
+        what = f"possible: {', '.join(possible)}" if possible else "nothing is possible now"
+        raise RefusedError(
+            f'Replica "{row.machine_name}" {_WORDS[state]} (state {state}), so {operation} is '
+            f"refused; {what}."
+        )
+    if operation is Operation.UNDO and record is not None and record.source_written:
+        raise RefusedError(
+            f'Replica "{row.machine_name}": a failback that did not come to its end has written to '
+            "the disks of the source machine, so there is nothing to go back to. Possible: "
+            f"{Operation.FAILBACK}, {Operation.PERMANENT}."
+        )

@@ -1,0 +1,169 @@
+"""Sessions of failovers: begun, moved on, ended, shown. Each runs in a writing transaction.
+
+To managers they are restore sessions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+from sqlalchemy import Connection, Row, insert, select, update
+
+from holdfast.server import replicas, tables
+from holdfast.server.failover_record import Operation, check, record_of
+from holdfast.server.failover_specification import FailoverOptions
+from holdfast.server.names import session_name
+from holdfast.server.outbox import Resource, publish
+from holdfast.server.publish import row_of
+from holdfast.server.refusal import RefusedError
+from holdfast.server.session_state import JobSessionState, Result, check_job_session
+
+
+def begin(
+    connection: Connection,
+    replica: UUID | None,
+    operation: Operation,
+    options: FailoverOptions,
+    now: int,
+    point: UUID | None = None,
+) -> UUID:
+    """Begin an operation on a replica; return the session's UID. Refuse what is not possible.
+
+    `point` is the one to fail over to, None for the newest.
+    """
+    row, table = replicas.find_replica(connection, replica), tables.failover_session
+    running = select(table.c.operation).where(
+        table.c.replica_uid == row.uid, table.c.state != JobSessionState.STOPPED
+    )
+    if (other := connection.scalar(running)) is not None:
+        raise RefusedError(f'Replica "{row.machine_name}": {other} is under way already.')
+    check(row, operation)
+    point = point or _point_of(connection, row, operation)
+    backup = row_of(connection, tables.backup, row.backup_uid)
+    uid = uuid4()
+    connection.execute(
+        insert(table).values(
+            uid=uid,
+            replica_uid=row.uid,
+            operation=operation,
+            options=msgspec.json.encode(options).decode(),
+            point_uid=point,
+            job_uid=backup.job_uid,
+            job_name=row_of(connection, tables.job, backup.job_uid).name,
+            created=now,
+            state=JobSessionState.STARTING,
+            result=Result.NONE,
+            progress=0,
+            failure_message="",
+        )
+    )
+    _publish(connection, uid)
+    return uid
+
+
+def _point_of(connection: Connection, row: Row[Any], operation: Operation) -> UUID | None:
+    record = record_of(row)
+    if record is not None:
+        return record.point
+    found = replicas.points_of(connection, row.uid)
+    if not found and operation is Operation.FAILOVER:
+        raise RefusedError(f'Replica "{row.machine_name}" has no restore point yet.')
+    uid: UUID | None = found[-1].uid if found else None
+    return uid
+
+
+def start_working(connection: Connection, uid: UUID) -> bool:
+    """Let a session that was begun work; say whether it may, or was stopped already."""
+    row = row_of(connection, tables.failover_session, uid)
+    if row.state != JobSessionState.STARTING:
+        return False
+    _set(connection, row, state=JobSessionState.WORKING)
+    return True
+
+
+def request_stop(connection: Connection, uid: UUID, reason: str) -> None:
+    """Note that a session is to stop and why. One that is stopping already keeps its reason."""
+    row = row_of(connection, tables.failover_session, uid)
+    if row.state != JobSessionState.STOPPING:
+        _set(connection, row, state=JobSessionState.STOPPING, failure_message=reason)
+
+
+def set_progress(connection: Connection, uid: UUID, percent: int) -> None:
+    """Note how far a session is. Never goes back."""
+    row = row_of(connection, tables.failover_session, uid)
+    if row.state == JobSessionState.WORKING and percent > row.progress:
+        _set(connection, row, progress=min(percent, 100))
+
+
+def end(
+    connection: Connection, uid: UUID, now: int, *, failure: str | None = None, note: str = ""
+) -> None:
+    """End a session: failed, for the reason given; with a warning; or well. It stays so."""
+    row = row_of(connection, tables.failover_session, uid)
+    if row.state == JobSessionState.STOPPED:
+        return
+    if failure is not None and row.state == JobSessionState.STOPPING:
+        failure = row.failure_message
+    result = Result.WARNING if note else Result.SUCCESS
+    _set(
+        connection,
+        row,
+        state=JobSessionState.STOPPED,
+        result=Result.FAILED if failure is not None else result,
+        ended=max(now, row.created),
+        progress=row.progress if failure is not None else 100,
+        failure_message=note if failure is None else failure,
+    )
+
+
+def unfinished(connection: Connection) -> list[Row[Any]]:
+    """Return the sessions that have not ended, oldest first."""
+    table = tables.failover_session
+    query = select(table).where(table.c.state != JobSessionState.STOPPED)
+    return list(connection.execute(query.order_by(table.c.created)))
+
+
+def find(connection: Connection, uid: UUID | None) -> Row[Any] | None:
+    """Return the row of a session, or None."""
+    table = tables.failover_session
+    return connection.execute(select(table).where(table.c.uid == uid)).first()
+
+
+def name_of(connection: Connection, uid: UUID) -> str:
+    """Return the name of a session."""
+    row = row_of(connection, tables.failover_session, uid)
+    name: str = row_of(connection, tables.replica, row.replica_uid).machine_name
+    return session_name(name, row.created)
+
+
+def _set(connection: Connection, row: Row[Any], **values: Any) -> None:
+    if "state" in values:
+        check_job_session(row.state, values["state"])
+    table = tables.failover_session
+    connection.execute(update(table).where(table.c.uid == row.uid).values(values))
+    _publish(connection, row.uid)
+
+
+def _publish(connection: Connection, uid: UUID) -> None:
+    row = row_of(connection, tables.failover_session, uid)
+    replica = row_of(connection, tables.replica, row.replica_uid)
+    values = {
+        "VmDisplayName": replica.machine_name,
+        "JobUid": row.job_uid,
+        "JobName": row.job_name,
+        "JobType": "RestoreVm",
+        "CreationTimeUTC": row.created,
+        "EndTimeUTC": row.ended,
+        "State": row.state,
+        "Result": row.result,
+        "Progress": row.progress,
+        "FailureMessage": row.failure_message,
+        "RestoredObjRef": replica.reference,
+    }
+    shown = {name: value for name, value in values.items() if value is not None}
+    publish(
+        connection,
+        Resource("RestoreSession", uid, session_name(replica.machine_name, row.created), shown),
+    )

@@ -1,0 +1,77 @@
+"""What can be asked of a replica; what a failover plan is made of, and how it is changed."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+LONGEST_NAME = 255
+LONGEST_DELAY = 24 * 60 * 60
+MOST_MACHINES = 1000
+
+
+class FailoverOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an operation is to be done.
+
+    `seconds` is how long a guest may take to shut down; with `force` it is powered off then.
+    """
+
+    seconds: int = 300
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.seconds <= LONGEST_DELAY:
+            raise ValueError(f"a guest has 1 to {LONGEST_DELAY} seconds to shut down")
+
+
+class PlannedMachine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A replica in a plan, and how many seconds to wait after it before the next one."""
+
+    replica: UUID
+    delay: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.delay <= LONGEST_DELAY:
+            raise ValueError(f"a delay is 0 to {LONGEST_DELAY} seconds")
+
+
+class FailoverPlanSpecification(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """A failover plan to be made: its machines take over one after the other, in this order."""
+
+    name: str
+    machines: tuple[PlannedMachine, ...]
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        _check_machines(self.machines)
+
+
+class FailoverPlanEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to change in a failover plan; what is left out stays. `machines` are all of them."""
+
+    name: str | UnsetType = UNSET
+    machines: tuple[PlannedMachine, ...] | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.name is not UNSET:
+            _check_name(self.name)
+        if self.machines is not UNSET:
+            _check_machines(self.machines)
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or len(name) > LONGEST_NAME:
+        raise ValueError(f"a plan needs a name of at most {LONGEST_NAME} characters")
+
+
+def _check_machines(machines: tuple[PlannedMachine, ...]) -> None:
+    if not 1 <= len(machines) <= MOST_MACHINES:
+        raise ValueError(f"a plan has 1 to {MOST_MACHINES} machines")
+    if len({machine.replica for machine in machines}) != len(machines):
+        raise ValueError("a plan has each replica once")

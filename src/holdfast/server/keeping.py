@@ -1,0 +1,127 @@
+"""Which points a job keeps: by number, by days, and longer by weeks, months and years. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Generic, Protocol, TypeVar
+
+from holdfast.server.hours import DAYS, zone_of
+from holdfast.server.job_options import Gfs, midnight, month_number
+
+_FAR_AHEAD = datetime(9000, 1, 1, tzinfo=UTC)
+_WEEK = timedelta(days=7)
+
+
+class Kept(Protocol):
+    """A restore point of a machine; the damaged ones do not count."""
+
+    @property
+    def created(self) -> datetime:
+        """When it was made."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it can be restored, as far as is known."""
+
+
+P = TypeVar("P", bound=Kept)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How many points are kept, or for how many days; and which longer."""
+
+    points: int
+    days: int | None = None
+    gfs: Gfs | None = None
+
+
+@dataclass(frozen=True)
+class Keeping(Generic[P]):
+    """What becomes of points: those that go, oldest first, and for which periods others stay."""
+
+    surplus: tuple[P, ...]
+    kept_for: tuple[tuple[P, tuple[str, ...]], ...]
+
+
+def keeping(points: Sequence[P], policy: Policy, now: datetime) -> Keeping[P]:
+    """Given the points of a machine, oldest first, return what becomes of them.
+
+    The newest good point always stays. Damaged points stay as long as a good one in their place
+    would: whoever has nothing better may want them.
+    """
+    kept_for = _kept_for(points, policy.gfs)
+    stays = {id(point) for point, _ in kept_for}
+    oldest_day = now - timedelta(days=policy.days or 0)
+    wanted = 1 if policy.days is not None else policy.points
+    good = 0
+    for point in reversed(points):
+        within = policy.days is not None and point.created > oldest_day
+        if good < wanted or within:
+            stays.add(id(point))
+        good += point.is_good
+    surplus = tuple(point for point in points if id(point) not in stays)
+    return Keeping(surplus, kept_for)
+
+
+def _kept_for(points: Sequence[P], gfs: Gfs | None) -> tuple[tuple[P, tuple[str, ...]], ...]:
+    if gfs is None:
+        return ()
+    names: dict[int, list[str]] = {}
+    for name, keep, starts in _periods(points, gfs):
+        firsts = _firsts([point for point in points if point.is_good], starts)
+        for point in firsts[-keep:]:
+            names.setdefault(id(point), []).append(name)
+    return tuple((point, tuple(names[id(point)])) for point in points if id(point) in names)
+
+
+def _firsts(points: Sequence[P], starts: Iterator[datetime]) -> list[P]:
+    """Return the first point of each period that has any; `starts` are their beginnings."""
+    found: list[P] = []
+    following = next(starts)
+    for point in points:
+        if found and point.created < following:
+            continue
+        found.append(point)
+        while following <= point.created:
+            following = next(starts)
+    return found
+
+
+def _periods(points: Sequence[P], gfs: Gfs) -> Iterator[tuple[str, int, Iterator[datetime]]]:
+    """Yield each kind of period that is wanted, how many of them, and when they begin."""
+    if not points:
+        return
+    first = points[0].created.astimezone(zone_of(gfs.zone)).date()
+    if gfs.weekly is not None:
+        yield "Weekly", gfs.weekly.keep, _weeks(first, DAYS.index(gfs.weekly.day), gfs.zone)
+    if gfs.monthly is not None:
+        days_before_end = 7 if gfs.monthly.week == "Last" else None
+        yield "Monthly", gfs.monthly.keep, _months(first, days_before_end, gfs.zone)
+    if gfs.yearly is not None:
+        month = month_number(gfs.yearly.month)
+        yield "Yearly", gfs.yearly.keep, _years(first, month, gfs.zone)
+
+
+def _weeks(first: date, weekday: int, zone: str) -> Iterator[datetime]:
+    day = first - timedelta(days=(first.isoweekday() % 7 - weekday) % 7)
+    while day.year < _FAR_AHEAD.year:
+        yield midnight(day, zone)
+        day += _WEEK
+
+
+def _months(first: date, days_before_end: int | None, zone: str) -> Iterator[datetime]:
+    # From a month before, since the last 7 days of that may have begun.
+    month = (first.replace(day=1) - timedelta(days=1)).replace(day=1)
+    while month.year < _FAR_AHEAD.year:
+        following = (month + timedelta(days=31)).replace(day=1)
+        day = month if days_before_end is None else following - timedelta(days=days_before_end)
+        yield midnight(day, zone)
+        month = following
+
+
+def _years(first: date, month: int, zone: str) -> Iterator[datetime]:
+    for year in range(first.year - 1, _FAR_AHEAD.year):
+        yield midnight(date(year, month, 1), zone)

@@ -1,0 +1,202 @@
+"""The health check: what is damaged is found, said, not restored, and not built on."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.server import tables
+from holdfast.server.refusal import RefusedError
+
+from .lab import Lab, write_image
+
+DAY = timedelta(days=1)
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file, without changing anything else about it."""
+    status = path.stat()
+    path.chmod(0o600)
+    with path.open("r+b") as file:
+        file.seek(status.st_size // 2)
+        byte = file.read(1)[0]
+        file.seek(status.st_size // 2)
+        file.write(bytes([byte ^ 1]))
+
+
+async def run_points(lab: Lab, job: Any, count: int) -> list[bytes]:
+    contents = []
+    for number in range(count):
+        contents.append(write_image(lab.source("a.raw"), number))
+        assert (await lab.run(job)).values["Result"] == "Success"
+    return contents
+
+
+async def files_of(lab: Lab) -> list[Path]:
+    rows = sorted(await lab.rows(tables.backup_file), key=lambda row: row.created)
+    return [lab.repository_path / row.path for row in rows]
+
+
+async def damaged(lab: Lab) -> list[bool]:
+    rows = sorted(await lab.rows(tables.machine_point), key=lambda row: row.created)
+    return [row.damaged is not None for row in rows]
+
+
+async def test_a_check_that_finds_nothing_says_how_much_it_read(lab: Lab) -> None:
+    job = await lab.create_job("a.raw")
+    await run_points(lab, job, 3)
+    session = await lab.run(job, "check-job")
+    assert session.values["Result"] == "Success"
+    task = (await lab.tasks(session.uid))["a"]
+    assert task.values["Reason"] == "All 3 files are as they were written."
+    assert len(await lab.points("a")) == 3
+    [row] = await lab.rows(tables.job)
+    assert row.checked == session.values["CreationTimeUTC"]
+
+
+@pytest.mark.parametrize("missing", [False, True])
+async def test_a_bad_file_marks_all_that_need_it_and_a_full_is_made_at_once(
+    lab: Lab, missing: bool
+) -> None:
+    job = await lab.create_job("a.raw", retention=3)
+    contents = await run_points(lab, job, 3)
+    files = await files_of(lab)
+    if missing:
+        shutil.move(files[1], lab.folder / "taken")
+    else:
+        flip(files[1])
+    contents.append(write_image(lab.source("a.raw"), 3))
+
+    session = await lab.run(job, "check-job")
+
+    assert session.values["Result"] == "Warning"
+    what = "is missing" if missing else "is damaged"
+    assert f"The backup file {files[1]} {what}" in session.values["FailureMessage"]
+    points = await lab.points("a")
+    kinds = [p.values["PointType"] for p in points]
+    assert kinds == ["Full", "Increment", "Increment", "Full"]
+    assert await damaged(lab) == [False, True, True, False]
+    for number in (0, 3):
+        assert await lab.restored(points[number].uid) == contents[number]
+    for number in (1, 2):
+        with pytest.raises(RefusedError, match=f"is damaged. The backup file {files[1]}"):
+            await lab.restored(points[number].uid)
+        outcome = await lab.command("restore-machine", points[number].uid, new_name="b")
+        assert not outcome.success
+        assert "is only restored with force" in outcome.message
+        assert not (await lab.command("mount-point", points[number].uid)).success
+
+    # The chain goes on from the new full, and the next check has no news but the old.
+    contents.append(write_image(lab.source("a.raw"), 4))
+    assert (await lab.run(job)).values["Result"] == "Success"
+    newest = (await lab.points("a"))[-1]
+    assert newest.values["PointType"] == "Increment"
+    assert await lab.restored(newest.uid) == contents[4]
+    assert (await lab.run(job, "check-job")).values["Result"] == "Warning"
+    # Points that cannot be restored go with the good ones of their time.
+    for number in range(5, 8):
+        contents.append(write_image(lab.source("a.raw"), number))
+        assert (await lab.run(job)).values["Result"] == "Success"
+    points = await lab.points("a")
+    assert [await lab.restored(p.uid) for p in points] == contents[-3:]
+    assert await damaged(lab) == [False] * 3
+    assert (await lab.run(job, "check-job")).values["Result"] == "Success"
+
+
+async def test_what_can_be_read_of_a_damaged_point_is_restored_with_force(lab: Lab) -> None:
+    options = {"compression": "none"}
+    job = await lab.create_job("a.raw", options=options)
+    [content] = await run_points(lab, job, 1)
+    [file] = await files_of(lab)
+    flip(file)
+    await lab.run(job, "check-job")
+    point = (await lab.points("a"))[0].uid
+    target = lab.folder / "forced"
+    await lab.server.restore.point(point, target, force=True)
+    found = target.read_bytes()
+    assert len(found) == len(content)
+    assert sum(a != b for a, b in zip(found, content, strict=True)) == 1
+    outcome = await lab.command("restore-machine", point, new_name="b", force=True)
+    assert outcome.success, outcome.message
+    await lab.server.wait_until_idle()
+    assert lab.source("b.raw").read_bytes() == found
+
+
+async def test_marks_are_taken_back_when_the_files_are_there_again(lab: Lab) -> None:
+    job = await lab.create_job("a.raw")
+    contents = await run_points(lab, job, 2)
+    full = (await files_of(lab))[0]
+    shutil.move(full, lab.folder / "away")
+    await lab.run(job, "check-job")
+    assert await damaged(lab) == [True, True, False]
+    shutil.move(lab.folder / "away", full)
+    assert (await lab.run(job, "check-job")).values["Result"] == "Success"
+    assert await damaged(lab) == [False] * 3
+    points = await lab.points("a")
+    assert [await lab.restored(p.uid) for p in points[:2]] == contents
+
+
+async def test_a_repository_that_is_away_damages_nothing(lab: Lab) -> None:
+    job = await lab.create_job("a.raw")
+    await run_points(lab, job, 2)
+    away = lab.folder / "away"
+    shutil.move(lab.repository_path, away)
+    session = await lab.run(job, "check-job")
+    assert session.values["Result"] == "Failed"
+    shutil.move(away, lab.repository_path)
+    assert await damaged(lab) == [False, False]
+    [row] = await lab.rows(tables.job)
+    assert row.checked is None
+
+
+async def test_a_job_checks_its_backup_on_its_days_before_it_builds_on_it(lab: Lab) -> None:
+    job = await lab.create_job("a.raw", options={"health_check": {"week": ["Wednesday"]}})
+    contents = await run_points(lab, job, 2)
+    flip((await files_of(lab))[1])
+    lab.clock.advance(2 * DAY)
+    contents.append(write_image(lab.source("a.raw"), 2))
+    session = await lab.run(job)
+    assert session.values["Result"] == "Warning"
+    assert "A full backup was taken, because the newest" in session.values["FailureMessage"]
+    assert await damaged(lab) == [False, True, False]
+    assert await lab.restored((await lab.points("a"))[2].uid) == contents[2]
+    # Not again on the same day.
+    write_image(lab.source("a.raw"), 3)
+    assert (await lab.run(job)).values["Result"] == "Success"
+
+
+async def test_damaged_data_of_restic_is_found_and_stored_anew(lab: Lab) -> None:
+    for name in ("one", "two"):
+        lab.source(name).mkdir()
+        (lab.source(name) / "file").write_bytes(name.encode() * 300_000)
+    options = {"compression": "none"}
+    job = await lab.create_job("one", "two", kind="NasBackup", options=options)
+    assert (await lab.run(job)).values["Result"] == "Success"
+    folder = next(lab.repository_path.glob("*/files/data"))
+    # The pack with the content of "one"; that of "two" is another.
+    packs = sorted(
+        (p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_mtime_ns
+    )
+    flip(next(p for p in packs if p.stat().st_size > 100_000))
+
+    session = await lab.run(job, "check-job")
+
+    tasks = await lab.tasks(session.uid)
+    names = {name: task.values["Result"] for name, task in tasks.items()}
+    assert sorted(names.values()) == ["Success", "Warning"]
+    [bad] = [name for name, result in names.items() if result == "Warning"]
+    assert "is damaged" in tasks[bad].values["Reason"]
+    rows = sorted(await lab.rows(tables.machine_point), key=lambda row: row.created)
+    assert len(rows) == 3  # the one that is damaged, the other, and the new one
+    assert [row.display_name for row in rows if row.damaged] == [bad]
+    assert rows[-1].display_name == bad
+    await lab.server.restore.point(rows[-1].uid, lab.folder / "out")
+    source = Path(rows[-1].source_path) / "file"
+    assert (lab.folder / "out" / "file").read_bytes() == source.read_bytes()
+    # What was stored anew makes the old point whole, too.
+    assert (await lab.run(job, "check-job")).values["Result"] == "Success"
+    assert not any(await damaged(lab))

@@ -1,0 +1,116 @@
+"""Which points are kept, against brute force and by example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.server.job_options import Gfs, OfMonths, Weekly, Yearly
+from holdfast.server.keeping import Policy, keeping
+
+NOW = datetime(2026, 6, 17, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Point:
+    created: datetime
+    is_good: bool = True
+
+
+def daily(days: int, *, damaged: frozenset[int] = frozenset()) -> list[Point]:
+    """Points of so many days, the newest of an hour ago."""
+    newest = NOW - timedelta(hours=1)
+    return [Point(newest - n * DAY, n not in damaged) for n in reversed(range(days))]
+
+
+def dates(points: tuple[Point, ...]) -> list[str]:
+    return [point.created.date().isoformat() for point in points]
+
+
+def test_points_by_number_and_by_days() -> None:
+    points = daily(10)
+    assert keeping(points, Policy(3), NOW).surplus == tuple(points[:7])
+    assert keeping(points, Policy(3, days=5), NOW).surplus == tuple(points[:5])
+    # However old the newest point is, it stays.
+    assert keeping(points, Policy(3, days=1), NOW + 30 * DAY).surplus == tuple(points[:9])
+
+
+def test_damaged_points_take_no_place_of_good_ones() -> None:
+    points = daily(6, damaged=frozenset({0, 2}))
+    assert keeping(points, Policy(2), NOW).surplus == tuple(points[:2])
+    points = daily(6, damaged=frozenset({0, 1}))
+    assert keeping(points, Policy(2, days=1), NOW + 9 * DAY).surplus == tuple(points[:3])
+
+
+def test_weeks_months_and_years_keep_the_first_point_of_each() -> None:
+    points = daily(500)
+    gfs = Gfs(weekly=Weekly(keep=3), monthly=OfMonths(keep=3), yearly=Yearly(keep=2))
+    assert keeping(points, Policy(1), NOW).kept_for == ()
+    found = keeping(points, Policy(1, gfs=gfs), NOW)
+    kept = {point.created.date().isoformat(): why for point, why in found.kept_for}
+    assert kept == {
+        "2025-02-03": ("Yearly",),  # the first there is of that year
+        "2026-01-01": ("Yearly",),
+        "2026-04-01": ("Monthly",),
+        "2026-05-01": ("Monthly",),
+        "2026-05-31": ("Weekly",),
+        "2026-06-01": ("Monthly",),
+        "2026-06-07": ("Weekly",),
+        "2026-06-14": ("Weekly",),
+    }
+    assert len(found.surplus) == len(points) - len(kept) - 1
+
+
+def test_the_last_week_of_a_month_and_another_day_and_month() -> None:
+    points = daily(200)
+    gfs = Gfs(
+        weekly=Weekly(keep=1, day="Wednesday"),
+        monthly=OfMonths(keep=2, week="Last"),
+        yearly=Yearly(keep=1, month="March"),
+    )
+    kept = [point for point, _ in keeping(points, Policy(1, gfs=gfs), NOW).kept_for]
+    assert dates(tuple(kept)) == ["2026-03-01", "2026-04-24", "2026-05-25", "2026-06-17"]
+
+
+def test_a_damaged_point_is_not_the_one_that_is_kept_for_long() -> None:
+    points = daily(10, damaged=frozenset({3}))
+    # 2026-06-14 is a Sunday, three days ago.
+    gfs = Gfs(weekly=Weekly(keep=1))
+    [(point, why)] = keeping(points, Policy(1, gfs=gfs), NOW).kept_for
+    assert (point.created.date().isoformat(), why) == ("2026-06-15", ("Weekly",))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40 * 24), st.booleans()), max_size=25),
+    st.integers(1, 5),
+    st.one_of(st.none(), st.integers(1, 20)),
+    st.integers(1, 4),
+)
+def test_a_point_once_kept_for_a_week_stays_until_its_weeks_are_over(
+    made: list[tuple[int, bool]], number: int, days: int | None, weeks: int
+) -> None:
+    """Run after run, as retention is: what is kept for a week stays for so many weeks."""
+    policy = Policy(number, days, Gfs(weekly=Weekly(keep=weeks)))
+    there: list[Point] = []
+    chosen: dict[datetime, Point] = {}
+    ever = 0
+    for hour, good in sorted(dict(made).items()):
+        now = NOW + timedelta(hours=hour)
+        there.append(Point(now, good))
+        found = keeping(there, policy, now)
+        there = [point for point in there if point not in found.surplus]
+        sunday = now.date() - timedelta(days=now.isoweekday() % 7)
+        week = datetime.combine(sunday, datetime.min.time(), UTC)
+        if good:
+            chosen.setdefault(week, there[-1])
+        assert [point for point, _ in found.kept_for] == [
+            chosen[each] for each in sorted(chosen)[-weeks:]
+        ]
+        assert all(point in there for point, _ in found.kept_for)
+        ever += good
+        good_ones = sum(point.is_good for point in there)
+        assert good_ones >= min(number if days is None else 1, ever)

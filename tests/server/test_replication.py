@@ -1,0 +1,310 @@
+"""Replica jobs between two real libvirt daemons: points, sessions, retention, failovers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import libvirt
+import pytest
+from sqlalchemy import select
+
+from engine.vm.lab import Guest, Host, libvirt_daemon, remove_domain
+from holdfast.engine.image import restore_image
+from holdfast.server import replicas, tables
+from holdfast.server.libvirt_platform import LibvirtPlatform
+from holdfast.server.libvirt_references import host_reference, machine_reference
+from holdfast.server.messages import Change, Command, Outcome
+from holdfast.server.platform import HostAccess, HostFacts
+from holdfast.server.replicas import ReplicaState
+
+from .lab import HandClock, Lab, running_lab
+
+pytestmark = pytest.mark.vm
+
+libvirt.registerErrorHandler(lambda _context, _error: None, None)
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[tuple[Host, Host]]:
+    """The host that machines run on, and the one for their replicas."""
+    with libvirt_daemon() as source, libvirt_daemon() as target:
+        yield source, target
+
+
+@pytest.fixture
+def make_guest(hosts: tuple[Host, Host], tmp_path: Path) -> Iterator[Callable[..., Guest]]:
+    """Make a machine, powered on but paused, and take all machines away in the end."""
+    connections = [libvirt.open(host.uri) for host in hosts]
+    disks = tmp_path / "disks"
+    disks.mkdir()
+
+    def make(*targets: str, **more: str) -> Guest:
+        guest = Guest(hosts[0], f"web{next(_numbers)}", disks, connections[0], **more)
+        for target in targets or ("vda",):
+            guest.add_disk(target)
+        guest.define()
+        guest.start()
+        return guest
+
+    yield make
+    for host, connection in zip(hosts, connections, strict=True):
+        for domain in connection.listAllDomains():
+            with suppress(libvirt.libvirtError):
+                remove_domain(host, domain)
+        connection.close()
+
+
+class QuickPlatform(LibvirtPlatform):
+    """Boots no guest to see what the processor can: that is tested elsewhere, and takes seconds."""
+
+    async def probe(self, access: HostAccess) -> HostFacts:
+        assert await self.machines(access) is not None
+        return HostFacts(hostname="kvm", hypervisor="7.2.22", library="9.0.0", acceleration="tcg")
+
+
+@pytest.fixture
+async def lab(tmp_path: Path, clock: HandClock) -> AsyncIterator[Lab]:
+    async with running_lab(tmp_path, clock, platform=QuickPlatform()) as lab:
+        yield lab
+
+
+async def add_hosts(lab: Lab, hosts: tuple[Host, Host]) -> tuple[UUID, UUID]:
+    uids = []
+    for name, host in zip(("main", "elsewhere"), hosts, strict=True):
+        outcome = await lab.command("add-host", uri=host.uri, name=name)
+        assert outcome.made is not None, outcome.message
+        uids.append(outcome.made.uid)
+    staging = lab.folder / "staging"
+    staging.mkdir(exist_ok=True)
+    assert (await lab.command("edit-host", uids[0], staging=str(staging))).success
+    return uids[0], uids[1]
+
+
+async def create_job(lab: Lab, arguments: dict[str, Any]) -> Outcome:
+    wanted = Command(request_id=uuid4(), operation="create-job", arguments=arguments)
+    return await lab.server.execute(wanted)
+
+
+async def make_job(lab: Lab, target: UUID, *objects: str, **more: Any) -> UUID:
+    wanted = {
+        "name": "Replication",
+        "kind": "Replica",
+        "objects": [{"reference": each} for each in objects],
+        "target": {"host": str(target), "folder": str(lab.folder / "datastore")},
+    }
+    outcome = await create_job(lab, wanted | more)
+    assert outcome.made is not None, outcome.message
+    return outcome.made.uid
+
+
+async def run(
+    lab: Lab, job: UUID, operation: str = "start-job"
+) -> tuple[Change, dict[str, Change]]:
+    """Run a job; return its session, and its task sessions by machine."""
+    session = await lab.begin(job, operation)
+    await lab.server.wait_until_idle()
+    found = [
+        change
+        for change in await lab.resources("ReplicaTaskSession")
+        if change.relations["job_session"] == session
+    ]
+    tasks = {change.values["VmDisplayName"]: change for change in found}
+    return await lab.resource("ReplicaJobSession", session), tasks
+
+
+async def points(lab: Lab, replica: UUID) -> list[Change]:
+    """The points of a replica, oldest first."""
+    found = await lab.resources("VmReplicaPoint")
+    of_it = [change for change in found if change.relations["replica"] == replica]
+    return sorted(of_it, key=lambda change: change.values["CreationTimeUTC"])
+
+
+async def contents(lab: Lab, point: UUID) -> dict[str, bytes]:
+    """What the disks of a replica's point hold."""
+    known = await lab.write(lambda c: replicas.replica_point(c, point))
+    found = {}
+    for disk in known.known.disks:
+        path = known.folder / disk.file.name
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == disk.file.sha256
+        await restore_image(path, lab.folder / "raw", overwrite=True)
+        found[disk.state.target] = (lab.folder / "raw").read_bytes()
+    return found
+
+
+def standing_by(host: Host) -> list[str]:
+    with libvirt.open(host.uri) as connection:
+        assert connection.listDomainsID() == []
+        return sorted(domain.name() for domain in connection.listAllDomains())
+
+
+async def test_a_machine_is_replicated_by_what_changed_and_old_points_are_merged(
+    lab: Lab, hosts: tuple[Host, Host], make_guest: Callable[..., Guest]
+) -> None:
+    guest = make_guest("vda", "vdb")
+    source, target = await add_hosts(lab, hosts)
+    job = await make_job(lab, target, host_reference(source), retention=2)
+    held = []
+    for number in range(3):
+        guest.write_something(number)
+        held.append(guest.contents())
+        session, tasks = await run(lab, job)
+        task = tasks[guest.name]
+        assert task.values["Result"] == "Success", task.values["Reason"]
+        wanted = "Full" if number == 0 else "Changed blocks"
+        assert task.values["Reason"].startswith(f"{wanted}, crash-consistent.")
+        assert task.values["Reason"].endswith("MiB were sent.")
+        assert task.values["TotalSize"] == 16 * 1024 * 1024
+        assert "VmUid" not in task.values
+        assert session.values["JobType"] == "Replica"
+        assert session.values["Result"] == "Success"
+        assert session.relations == {"job": job}
+    [replica] = await lab.resources("Replica")
+    assert replica.name == f"{guest.name}_replica"
+    assert replica.relations["job"] == job
+    kept = await points(lab, replica.uid)
+    assert task.relations["point"] == kept[-1].uid
+    assert [point.values["PointType"] for point in kept] == ["Full", "Increment"]
+    for point, content in zip(kept, held[1:], strict=True):
+        assert await contents(lab, point.uid) == content
+    assert standing_by(hosts[1]) == [replica.name]
+    # None of it looks like a backup, and nothing is left where QEMU wrote first.
+    for other in ("Backup", "RestorePoint", "VmRestorePoint", "BackupFile", "BackupJobSession"):
+        assert await lab.resources(other) == []
+    assert list((lab.folder / "staging").iterdir()) == []
+    assert list((lab.folder / "server/transfers").iterdir()) == []
+    assert await lab.rows(tables.intent) == []
+    # A replica is no machine to be backed up.
+    assert (await lab.command("rescan-host", target)).success
+    known = await lab.rows(tables.host_machine)
+    assert [row.name for row in known if row.host_uid == target] == []
+    guest.ensure_untouched()
+
+
+async def test_a_failed_over_replica_is_left_alone(
+    lab: Lab, hosts: tuple[Host, Host], make_guest: Callable[..., Guest]
+) -> None:
+    guest, other = make_guest(), make_guest()
+    source, target = await add_hosts(lab, hosts)
+    job = await make_job(lab, target, host_reference(source), retention=2)
+    for number in range(2):
+        guest.write_something(number)
+        await run(lab, job)
+    [replica] = [row for row in await lab.rows(tables.replica) if row.name == guest.name]
+    before = await points(lab, replica.uid)
+
+    async def become(state: ReplicaState, *, before: ReplicaState) -> None:
+        assert await lab.write(
+            lambda c: replicas.change_state(c, replica.uid, state, before={before})
+        )
+
+    await become(ReplicaState.FAILOVER, before=ReplicaState.READY)
+    retention = tables.job.update().where(tables.job.c.uid == job).values(retention=1)
+    await lab.write(lambda c: c.execute(retention))
+    session, tasks = await run(lab, job)
+    assert tasks[guest.name].values["Result"] == "Warning"
+    assert "is in the state Failover" in tasks[guest.name].values["Reason"]
+    assert tasks[other.name].values["Result"] == "Success"
+    assert session.values["Result"] == "Warning"
+    assert await points(lab, replica.uid) == before
+    assert [await contents(lab, point.uid) for point in before]
+    await become(ReplicaState.READY, before=ReplicaState.FAILOVER)
+    _, tasks = await run(lab, job)
+    assert tasks[guest.name].values["Reason"].startswith("Changed blocks")
+    [left] = await points(lab, replica.uid)
+    assert await contents(lab, left.uid) == guest.contents()
+
+
+async def test_what_cannot_stand_by_is_said_before_anything_is_moved(
+    lab: Lab, hosts: tuple[Host, Host], make_guest: Callable[..., Guest]
+) -> None:
+    guest = make_guest()
+    source, target = await add_hosts(lab, hosts)
+    job = await make_job(lab, target, machine_reference(source, guest.uuid))
+    with libvirt.open(hosts[1].uri) as connection:
+        taken = connection.defineXML(
+            f"<domain type='qemu'><name>{guest.name}_replica</name><memory unit='MiB'>32</memory>"
+            "<os><type arch='x86_64'>hvm</type></os></domain>"
+        )
+        session, tasks = await run(lab, job)
+        assert session.values["Result"] == "Failed"
+        assert "another machine named" in tasks[guest.name].values["Reason"]
+        assert not list(lab.folder.glob("datastore/*/*"))
+        taken.undefine()
+    # Tried again, it works, and what it made is found.
+    session, tasks = await run(lab, job, "retry-job")
+    assert session.values["IsRetry"]
+    assert tasks[guest.name].values["Result"] == "Success", tasks[guest.name].values["Reason"]
+    [row] = await lab.rows(tables.replica)
+    assert row.state == ReplicaState.READY
+    # The host of replicas stays known as long as they are there.
+    refused = await lab.command("remove-host", target)
+    assert "makes replicas on host" in refused.message
+    assert (await lab.command("delete-job", job)).success
+    refused = await lab.command("remove-host", target)
+    assert f'has replicas, such as "{guest.name}_replica"' in refused.message
+
+
+async def test_a_stopped_session_leaves_nothing(
+    lab: Lab, hosts: tuple[Host, Host], make_guest: Callable[..., Guest]
+) -> None:
+    guest = make_guest()
+    guest.write("vda", 0, 8 * 1024 * 1024, 5)
+    source, target = await add_hosts(lab, hosts)
+    job = await make_job(lab, target, machine_reference(source, guest.uuid))
+    session = await lab.begin(job)
+
+    async def sending() -> bool:
+        return any(lab.folder.glob("server/transfers/*"))
+
+    await lab.until(sending)
+    assert (await lab.command("stop-job", job)).success
+    await lab.server.wait_until_idle()
+    shown = await lab.resource("ReplicaJobSession", session)
+    assert (shown.values["State"], shown.values["Result"]) == ("Stopped", "Failed")
+    assert "stopped by operator" in shown.values["FailureMessage"]
+    for left in ("datastore/*/*", "staging/*", "server/transfers/*"):
+        assert not list(lab.folder.glob(left))
+    assert await lab.rows(tables.intent) == []
+    [row] = await lab.rows(tables.replica)
+    assert row.state == ReplicaState.READY
+    assert standing_by(hosts[1]) == []
+    assert guest.checkpoints() == []
+    guest.ensure_untouched()
+    _, tasks = await run(lab, job)
+    assert tasks[guest.name].values["Result"] == "Success"
+
+
+async def test_what_makes_no_sense_is_refused(
+    lab: Lab, hosts: tuple[Host, Host], make_guest: Callable[..., Guest]
+) -> None:
+    guest = make_guest()
+    source, target = await add_hosts(lab, hosts)
+    reference = machine_reference(source, guest.uuid)
+    good: dict[str, Any] = {
+        "name": "R",
+        "kind": "Replica",
+        "objects": [{"reference": reference}],
+        "target": {"host": str(target), "folder": str(lab.folder / "datastore")},
+    }
+    for change, told in (
+        ({"target": None}, "needs a target"),
+        ({"repository": str(lab.repository)}, "not in a repository"),
+        ({"sources": [{"path": "/a.raw"}]}, "made of objects"),
+        ({"target": good["target"] | {"folder": "datastore"}}, "not an absolute path"),
+        ({"target": good["target"] | {"suffix": ""}}, "suffix"),
+        ({"target": good["target"] | {"host": str(lab.repository)}}, "Cannot find host"),
+        ({"kind": "Backup", "repository": str(lab.repository)}, "has a target"),
+        ({"kind": "Backup", "target": None}, "needs a repository"),
+    ):
+        outcome = await create_job(lab, good | change)
+        assert not outcome.success
+        assert told in outcome.message
+    assert not (lab.folder / "datastore").exists()
+    assert (await lab.write(lambda c: c.execute(select(tables.job)).all())) == []
