@@ -83,8 +83,7 @@ OWN |= {
         ("POST", f"vmRestorePoints/{NOBODYS}/instantRecovery"),
         ("GET", "instantRecoveries"),
         ("GET", f"instantRecoveries/{NOBODYS}"),
-        ("POST", f"instantRecoveries/{NOBODYS}/migrate"),
-        ("POST", f"instantRecoveries/{NOBODYS}/discard"),
+        ("POST", f"instantRecoveries/{NOBODYS}"),
     )
 }
 #: What anybody may read.
