@@ -307,6 +307,8 @@ async def test_what_makes_no_sense_is_refused(
         ({"target": good["target"] | {"host": str(lab.repository)}}, "Cannot find host"),
         ({"kind": "Backup", "repository": str(lab.repository)}, "has a target"),
         ({"kind": "Backup", "target": None}, "needs a repository"),
+        ({"options": {"compression": "none"}}, "options.compression: "),
+        ({"options": {"gfs": {"weekly": {"keep": 1}}}}, "options.gfs: "),
     ):
         outcome = await create_job(lab, good | change)
         assert not outcome.success
