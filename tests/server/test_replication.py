@@ -253,6 +253,42 @@ async def test_what_cannot_stand_by_is_said_before_anything_is_moved(
     assert (await lab.command("delete-job", job)).success
     refused = await lab.command("remove-host", target)
     assert f'has replicas, such as "{guest.name}_replica"' in refused.message
+    await remove_replica(lab, row, guest)
+    assert standing_by(hosts[1]) == []
+    assert (await lab.command("remove-host", target)).success
+
+
+async def remove_replica(lab: Lab, row: Any, guest: Guest) -> None:
+    """Remove a replica, which is refused while anything needs it."""
+    [folder] = (path for path in (lab.folder / "datastore").iterdir() if path.is_dir())
+    [disk] = folder.glob("*.qcow2")
+    await lab.write(
+        lambda c: replicas.change_state(
+            c, row.uid, ReplicaState.FAILOVER, before={ReplicaState.READY}
+        )
+    )
+    refused = await lab.command("remove-replica", row.uid)
+    assert "in the state Failover" in refused.message
+    await lab.write(
+        lambda c: replicas.change_state(
+            c, row.uid, ReplicaState.READY, before={ReplicaState.FAILOVER}
+        )
+    )
+    layer = folder / "somebody.qcow2"
+    create = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", disk.name, "-F", "qcow2", layer]
+    subprocess.run(create, check=True)
+    refused = await lab.command("remove-replica", row.uid)
+    assert f"{layer} is built on a point" in refused.message
+    assert disk.exists()
+    layer.unlink()
+    outcome = await lab.command("remove-replica", row.uid)
+    assert outcome.success, outcome.message
+    assert outcome.message.startswith("1 restore points are gone: ")
+    assert list(folder.iterdir()) == []
+    assert await lab.resources("Replica") == []
+    assert await lab.resources("VmReplicaPoint") == []
+    assert await lab.rows(tables.replica) == []
+    assert guest.checkpoints() == []
 
 
 async def test_a_stopped_session_leaves_nothing(
