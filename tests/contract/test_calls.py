@@ -82,6 +82,9 @@ BODIES = {
     "POST /vmRestorePoints/{id}/mounts/{item}/{path}?action=restore": (
         "<FileRestoreSpec><ForDirectDownload/></FileRestoreSpec>"
     ),
+    "POST /vmReplicaPoints/{id}/mounts/{item}/{path}?action=restore": (
+        "<FileRestoreSpec><ForDirectDownload/></FileRestoreSpec>"
+    ),
     "POST /security/accounts": (
         "<EnterpriseAccountCreateSpec><AccountType>User</AccountType>"
         "<AccountName>someone</AccountName><Roles><EnterpriseRole><EnterpriseRoleUid>"

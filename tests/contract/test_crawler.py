@@ -107,7 +107,10 @@ async def test_dead_mistyped_and_forbidden_links_are_found_out(manager: Enterpri
         (FoundLink("Down", f"{BASE}/jobs", None, "JobReferenceList"), "is not allowed"),
         (FoundLink("Start", f"{job}?action=start", None, None), "is not allowed"),
         (FoundLink("Start", f"{job}?action=begin", None, None), "is no call"),
-        (FoundLink("Create", f"{BASE}/failoverPlans/1?action=start", None, None), "is not built"),
+        (
+            FoundLink("Create", f"{BASE}/vAppReplicaPoints/1?action=failover", None, None),
+            "is not built",
+        ),
     ):
         crawled.faults.clear()
         crawled.see(f"{BASE}/", [link])

@@ -429,7 +429,10 @@ DECLARED = {
         "VmReplicaPoints",
         elements="CreationTimeUTC VmName Algorithm PointType",
         attributes="VmDisplayName",
-        links="Up:BackupServerReference Up:ReplicaReference Alternate:VmReplicaPointReference",
+        links=(
+            "Up:BackupServerReference Up:ReplicaReference Alternate:VmReplicaPointReference "
+            "Down:VmReplicaPointMountList"
+        ),
         reference_links="Up:BackupServerReference Up:ReplicaReference Alternate:VmReplicaPoint",
     ),
     "VAppReplicaPoint": Declared(

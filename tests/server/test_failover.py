@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import httpx
 import libvirt
 import pytest
 from sqlalchemy import Connection
@@ -21,6 +25,8 @@ from holdfast.server.failover_record import Operation
 from holdfast.server.failover_specification import FailoverOptions
 from holdfast.server.publish import row_of
 from support.cut_off import cut_off
+from support.documents import json_of
+from support.managers import JSON, add_administrator, client_of, log_on, running_manager
 
 from .lab import HandClock
 from .replica_lab import ReplicaLab, patched, replica_lab
@@ -131,42 +137,116 @@ async def test_replica_takes_over_gives_back_and_is_replicated_again(replica: Re
     assert replica.disk() == expected
 
 
-async def test_older_point_takes_over_and_all_is_undone(replica: ReplicaLab) -> None:
-    first, _second = await replica.points()
-    session = await replica.do("failover-point", first.uid)
-    assert session.values["Result"] == "Success", session.values
-    assert await replica.state() == "Failover"
-    # The job and retention leave it alone meanwhile.
-    await replica.do("undo-failover")
-    assert await replica.state() == "Ready"
-    assert not replica.domain.isActive()
-    assert not replica.layers
+@dataclass
+class Caller:
+    """Somebody who uses the API of a manager that the server is connected to."""
+
+    client: httpx.AsyncClient
+
+    async def get(self, path: str) -> Any:
+        return json_of(await self.client.get(f"/api{path}", headers=JSON))
+
+    async def task(self, path: str, body: Any = None, method: str = "POST") -> dict[str, Any]:
+        """Ask for something; return its task when that is finished."""
+        answer = await self.client.request(method, f"/api{path}", json=body, headers=JSON)
+        assert answer.status_code == 202, answer.text
+        async with asyncio.timeout(20):
+            while True:
+                location = answer.headers["Location"]
+                task: dict[str, Any] = json_of(await self.client.get(location, headers=JSON))
+                if task["State"] == "Finished":
+                    return task
+                await asyncio.sleep(0.02)
+
+    async def session(self, path: str, body: Any = None) -> dict[str, Any]:
+        """Ask for an operation; return its session when that has ended."""
+        task = await self.task(path, body)
+        assert task["Result"]["Success"], task
+        [link] = [link for link in task["Links"] if link["Rel"] == "Related"]
+        assert link["Type"] == "RestoreSession"
+        async with asyncio.timeout(30):
+            while True:
+                address = f"{link['Href'].partition('?')[0]}?format=Entity"
+                session: dict[str, Any] = json_of(await self.client.get(address, headers=JSON))
+                if session["State"] == "Stopped":
+                    return session
+                await asyncio.sleep(0.05)
 
 
-async def test_planned_failover_loses_nothing(replica: ReplicaLab) -> None:
+@pytest.fixture
+async def caller(replica: ReplicaLab, tmp_path: Path) -> AsyncIterator[Caller]:
+    server = replica.lab.server
+    async with running_manager(tmp_path / "manager", from_schema=True) as manager:
+        await add_administrator(manager)
+        await manager.connect("http://server", server.token, httpx.ASGITransport(server.app))
+        await manager.collected()
+        async with client_of(manager) as client:
+            await log_on(client)
+            yield Caller(client)
+
+
+async def test_failover_without_loss_and_a_plan_over_the_api(
+    replica: ReplicaLab, caller: Caller
+) -> None:
     replica.guest.write("vda", 6 * MIB, 65536, 60)
-    session = await replica.do("planned-failover", seconds=1)
-    assert "did not shut down within 1 s" in session.values["FailureMessage"]
-    assert await replica.state() == "Ready"
+    own = f"/holdfast/v1/replicas/{replica.uid}"
+    answer = await caller.client.post(f"/api{own}?action=explode", headers=JSON)
+    assert "Parameter action: expected one of failover, planned-failover" in answer.text
+    answer = await caller.client.post(
+        f"/api{own}?action=failover", json={"seconds": 0}, headers=JSON
+    )
+    assert answer.status_code == 400
+    task = await caller.task(f"{own}?action=failback")
+    assert "stands ready (state Ready), so failback is refused" in task["Result"]["Message"]
+    session = await caller.session(f"{own}?action=planned-failover", {"seconds": 1})
+    assert "did not shut down within 1 s" in session["FailureMessage"]
+    assert (await caller.get(own))["state"] == "Ready"
     assert replica.guest.domain.isActive()
     replica.guest.write("vda", 7 * MIB, 65536, 61)
-    session = await replica.do("planned-failover", seconds=1, force=True)
-    assert session.values["Result"] == "Warning", session.values
+    how = {"seconds": 1, "force": True}
+    session = await caller.session(f"{own}?action=planned-failover", how)
+    assert session["Result"] == "Warning", session
     assert not replica.guest.domain.isActive()
     replica.domain.suspend()
-    assert replica.disk() == replica.guest.contents()["vda"]
-    assert replica.disk() == replica.source_disk()
-
-
-async def test_permanent_failover_leaves_an_ordinary_machine(replica: ReplicaLab) -> None:
-    await replica.do("failover")
-    session = await replica.do("permanent-failover")
-    assert session.values["Result"] == "Success", session.values
-    assert await replica.state() == "PermanentFailover"
-    assert replica.domain.isActive()
-    assert replica.disk() == replica.guest.contents()["vda"]
-    refused = await replica.lab.command("undo-failover", replica.uid)
-    assert "nothing is possible now" in refused.message
+    assert replica.disk() == replica.guest.contents()["vda"] == replica.source_disk()
+    shown = await caller.get(own)
+    assert (shown["state"], shown["name"]) == ("Failover", f"{replica.guest.name}_replica")
+    assert shown["source"] == replica.guest.name
+    await caller.session(f"{own}?action=undo-failover")
+    points = (await caller.get("/vmReplicaPoints?format=Entity"))["VmReplicaPoints"]
+    assert len(points) == len(await replica.points())
+    point = points[-1]["UID"].rpartition(":")[2]
+    session = await caller.session(f"/vmReplicaPoints/{point}?action=failover")
+    assert session["Result"] == "Success", session
+    assert (await caller.get(own))["point"].endswith(point)
+    await caller.session(f"{own}?action=undo-failover")
+    machines = [{"replica": f"urn:veeam:Replica:{replica.uid}", "delay": 5}]
+    body = {"name": "All", "machines": machines}
+    assert (await caller.task("/holdfast/v1/failoverPlans", body))["Result"]["Success"]
+    [plan] = (await caller.get("/holdfast/v1/failoverPlans"))["failover_plans"]
+    assert [machine["delay"] for machine in plan["machines"]] == [5]
+    path = f"/failoverPlans/{plan['uid'].rpartition(':')[2]}"
+    document = await caller.get(f"{path}?format=Entity")
+    [shown] = document["FailoverPlanInfo"]["Includes"]["FailoveredVms"]
+    assert shown["DisplayName"] == replica.guest.name
+    edited = await caller.task(path, {"Description": "In this order"}, "PUT")
+    assert edited["Result"]["Success"], edited
+    assert (await caller.get(f"/holdfast/v1{path}"))["description"] == "In this order"
+    early = {"StartDate": "2000-01-01T00:00:00Z"}
+    assert (await caller.task(f"{path}?action=start", early))["Result"]["Success"]
+    await replica.lab.server.wait_until_idle()
+    assert await replica.state() == "Ready"
+    outcome = (await replica.lab.resources("FailoverPlan"))[0].values["Outcome"]
+    assert outcome.startswith("0 of 1 machines have taken over.")
+    task = await caller.task(f"{path}?action=start", {"StartNow": True})
+    assert (task["Operation"], task["Result"]["Success"]) == ("StartFailoverPlan", True)
+    await replica.lab.server.wait_until_idle()
+    assert await replica.state() == "Failover"
+    assert (await caller.task(f"{path}?action=undo"))["Result"]["Success"]
+    await replica.lab.server.wait_until_idle()
+    assert await replica.state() == "Ready"
+    removed = await caller.task(f"/holdfast/v1{path}", method="DELETE")
+    assert removed["Result"]["Success"], removed
 
 
 async def killed(replica: ReplicaLab, operation: Operation, waits: int) -> bool:
@@ -200,7 +280,7 @@ async def test_every_operation_killed_at_any_moment_ends_in_a_state(replica: Rep
         assert await replica.state() == "Ready"
         assert not replica.domain.isActive()
         assert not replica.layers
-        waits += 4
+        waits += 6
     assert carried_on
     replica.write(3 * MIB, 65536, 77)
     expected = patched(content, 3 * MIB, 65536, 77)
@@ -214,7 +294,7 @@ async def test_every_operation_killed_at_any_moment_ends_in_a_state(replica: Rep
         assert replica.domain.isActive()
         assert not replica.guest.domain.isActive()
         replica.domain.suspend()
-        waits += 5 + waits // 2
+        waits += 8 + waits // 2
     assert replica.source_disk() == expected
     await killed(replica, Operation.UNDO_FAILBACK, 6)
     assert await replica.state() == "Failover"
@@ -264,6 +344,18 @@ async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
     guests = (make_guest(), make_guest())
     async with replica_lab(tmp_path, clock, source_host, target_host, *guests) as (first, second):
         lab = first.lab
+        older = (await first.points())[0].uid
+        assert (await first.do("failover-point", older)).values["Result"] == "Success"
+        assert await first.state() == "Failover"
+        # The job leaves it alone meanwhile, and so does retention.
+        await lab.begin(first.job)
+        await lab.server.wait_until_idle()
+        reasons = [task.values["Reason"] for task in await lab.resources("ReplicaTaskSession")]
+        assert any("is in the state Failover" in reason for reason in reasons)
+        await first.do("undo-failover")
+        assert await first.state() == "Ready"
+        assert not first.domain.isActive()
+        assert not first.layers
         machines = [{"replica": str(first.uid), "delay": 60}, {"replica": str(second.uid)}]
         outcome = await lab.command("create-failover-plan", name="All", machines=machines)
         assert outcome.made is not None, outcome.message
@@ -299,7 +391,16 @@ async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
         refused = await lab.command("delete-failover-plan", plan)
         assert "Undo it first." in refused.message
         # One that cannot be undone does not keep the other from it.
+        points = {point.uid for point in await first.points()}
         assert (await first.do("permanent-failover")).values["Result"] == "Success"
+        assert first.domain.isActive()
+        assert "urn:holdfast:replica" not in first.domain.XMLDesc(0)
+        # Its points are shown no more; what it runs on stays.
+        assert not points & {point.uid for point in await lab.resources("VmReplicaPoint")}
+        assert first.uid not in {each.uid for each in await lab.resources("Replica")}
+        assert first.disk() == first.guest.contents()["vda"]
+        refused = await lab.command("undo-failover", first.uid)
+        assert "nothing is possible now" in refused.message
         assert (await lab.command("undo-failover-plan", plan)).success
         await lab.server.wait_until_idle()
         assert [await each.state() for each in (first, second)] == ["PermanentFailover", "Ready"]

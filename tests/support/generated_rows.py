@@ -20,7 +20,7 @@ AWKWARD = "a & b <c> \"d\" 'e' é 日本 ]]> &amp;\n\x01"
 #: Of now, because some collections show what is recent alone; with a fraction of a second.
 MOMENT = time.time_ns() // 1_000_000 // 1000 * 1000 + 560
 #: What is below these, only their backup server can tell: even a bare row has one.
-_ON_A_SERVER = {"VmRestorePoint"}
+_ON_A_SERVER = {"VmRestorePoint", "VmReplicaPoint"}
 _NAMESPACE = UUID("0c1b2c3d-0000-4000-8000-000000000000")
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from starlette.responses import Response
@@ -54,15 +53,9 @@ def add_routes(router: Router) -> None:
     """Given a router, add the routes of this module."""
     # The points of directories are listed in the catalog of files alone.
     points = MountPlace("VmRestorePoint", "CatalogVmRestorePoint")
-    for path, methods, described in points.routes():
-        router.add(path, methods, describe=described)
-    # Replicas are not mounted yet, so that there is nothing to read.
-    for path, methods, described in MountPlace("VmReplicaPoint").routes():
-        router.add(path, _reading(methods), describe=_reading(described))
-
-
-def _reading(methods: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in methods.items() if name != "POST"}
+    for place in (points, MountPlace("VmReplicaPoint")):
+        for path, methods, described in place.routes():
+            router.add(path, methods, describe=described)
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,20 @@ T = TypeVar("T")
 
 async def json_object(call: Call) -> dict[str, Any]:
     """Return the object that the body of a call is. Raises BadRequest."""
+    return _object(call, await call.body())
+
+
+async def optional_object(call: Call) -> dict[str, Any]:
+    """As `json_object`, where there may be no body: then it is empty."""
+    body = await call.body()
+    return _object(call, body) if body.strip() else {}
+
+
+def _object(call: Call, body: bytes) -> dict[str, Any]:
     if not sends_json(call.request):
         # Also keeps out what a page of another site can send without asking first.
         raise BadRequest("Header Content-Type: expected application/json.")
-    found = read_json(await call.body())
+    found = read_json(body)
     if not isinstance(found, dict):
         raise BadRequest("The body: expected a JSON object.")
     return found

@@ -13,7 +13,13 @@ from holdfast.api.call import Call, not_found
 from holdfast.api.errors import BadRequest
 from holdfast.api.file_listing import server_of_row, started
 from holdfast.api.own import PREFIX
-from holdfast.api.own_bodies import guid_in, json_answer, json_object, read_as
+from holdfast.api.own_bodies import (
+    guid_in,
+    json_answer,
+    json_object,
+    optional_object,
+    read_as,
+)
 from holdfast.api.own_failover_descriptions import (
     ACTIONS,
     ONE_PLAN,
@@ -82,8 +88,7 @@ async def act(call: Call) -> Response:
     action = (call.parameter("action") or "").strip("/ ").casefold()
     if action not in ACTIONS:
         raise BadRequest(f"Parameter action: expected one of {', '.join(ACTIONS)}.")
-    given = await json_object(call) if (await call.body()).strip() else {}
-    options = msgspec.to_builtins(read_as(given, FailoverOptions))
+    options = msgspec.to_builtins(read_as(await optional_object(call), FailoverOptions))
     server, _ = await server_of_row(call, resource, uid)
     return await started(call, ACTIONS[action], server, action, uid, options)
 

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from lxml import etree
 
@@ -28,12 +25,11 @@ from holdfast.engine.failures import folder_gone, writing_failure
 from holdfast.engine.image_chain import backup_files
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import REPLICA_MARK, Identity, read_definition, rewritten
+from holdfast.engine.libvirt_labels import labels_for
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.libvirt_restore import stored_content
 from holdfast.engine.libvirt_xml import parse, unparse
 from holdfast.engine.qemu_image import create_overlay_arguments, run_qemu_image
-
-_OWNER = "dac"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +126,22 @@ async def layered_definition(connection: LibvirtConnection, plan: FailoverPlan) 
     The machine is that of the point, its identity and its networks are those of the replica.
     """
     xml = await stored_content(plan.folder, plan.point.definition)
-    disks = {target: (path, "qcow2") for target, path in plan.layers.items()}
-    text = rewritten(xml, identity=plan.identity, disks=disks, nvram=plan.nvram)
+    below = {
+        disk.state.target: await asyncio.to_thread(backup_files, plan.folder / disk.file.name)
+        for disk in plan.point.disks
+    }
+    text = rewritten(
+        xml,
+        identity=plan.identity,
+        disks={target: (path, "qcow2") for target, path in plan.layers.items()},
+        nvram=plan.nvram,
+        layers=below,
+        labels=await labels_for(connection, [file for files in below.values() for file in files]),
+    )
     root = parse(text, "The definition of the machine")
     ready = parse(plan.ready, "The definition of the replica")
     _adopt_networks(root, ready)
     _adopt_mark(root, ready)
-    if await _host_changes_owners(connection):
-        chains = {
-            disk.state.target: await asyncio.to_thread(backup_files, plan.folder / disk.file.name)
-            for disk in plan.point.disks
-        }
-        _keep_owners(root, chains)
     return unparse(root)
 
 
@@ -166,37 +166,3 @@ def _adopt_mark(root: etree._Element, ready: etree._Element) -> None:
     for mark in marks:
         if metadata is not None:
             metadata.append(mark)
-
-
-async def _host_changes_owners(connection: LibvirtConnection) -> bool:
-    """Say whether libvirt gives the files of a machine to the user that QEMU runs as."""
-
-    def ask(_library: Any, connect: Any) -> str:
-        return str(connect.getURI())
-
-    # Its capabilities would tell it, too, but take seconds. Only root gives files away.
-    uri = await connection.call(ask, doing="asking for its URI")
-    return urlsplit(uri).path.strip("/") == "system"
-
-
-def _keep_owners(root: etree._Element, chains: Mapping[str, list[Path]]) -> None:
-    """Name all files below each layer, and have libvirt leave their owners alone."""
-    for element in root.findall("devices/disk"):
-        target = element.find("target")
-        above = element.find("source")
-        if target is None or above is None or target.get("dev", "") not in chains:
-            continue
-        place: etree._Element = element
-        after: etree._Element | None = above
-        for path in chains[target.get("dev", "")]:
-            backing = etree.Element("backingStore", type="file")
-            etree.SubElement(backing, "format", type="qcow2")
-            source = etree.SubElement(backing, "source", file=str(path))
-            etree.SubElement(source, "seclabel", model=_OWNER, relabel="no")
-            if after is not None:
-                after.addnext(backing)
-                after = None
-            else:
-                place.append(backing)
-            place = backing
-        etree.SubElement(place, "backingStore")

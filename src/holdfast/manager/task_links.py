@@ -9,14 +9,15 @@ from holdfast.representation.links import segment
 from holdfast.server.messages import Command, Made
 
 MOUNT = "VmRestorePointMount"
-MOUNT_POINTS = "/vmRestorePoints"
+#: Where the points are whose mounts a backup server names so.
+_POINTS = {MOUNT: "/vmRestorePoints", "VmReplicaPointMount": "/vmReplicaPoints"}
 
 _DOWNLOAD = "Download"
 
 
-def mount_address(point: object, number: object) -> str:
-    """Given a point and the number of a mount of it, return the mount's address."""
-    return f"{MOUNT_POINTS}/{point}/mounts/{number}"
+def mount_address(kind: str, point: object, number: object) -> str:
+    """Given what a mount is of, a point and a number, return the mount's address."""
+    return f"{_POINTS[kind]}/{point}/mounts/{number}"
 
 
 def catalog_address(machine: str, point: object) -> str:
@@ -34,11 +35,12 @@ def link_of(command: Command, made: Made | None) -> dict[str, Any] | None:
     if made is not None and command.operation == "browse-catalog":
         path = f"{catalog_address(made.name, made.uid)}/guestfs/"
         return {"Rel": "Down", "Type": "FileSystemItemsList", "Path": path}
-    if made is None or made.type != MOUNT:
+    if made is None or made.type not in _POINTS:
         return None
     point, _, number = made.name.partition("@")
-    address = mount_address(point, number)
+    address = mount_address(made.type, point, number)
     if command.operation == "restore-file":
         path = f"{address}/{path_below(str(command.arguments.get('path', '')))}"
         return {"Rel": _DOWNLOAD, "Path": f"{path}?action=download"}
+    # Of a replica's point, too, the API names the type so.
     return {"Rel": "Related", "Type": MOUNT, "Name": made.name, "Path": address}

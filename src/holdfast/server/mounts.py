@@ -26,6 +26,7 @@ from holdfast.engine.guest_snapshot import GuestSnapshot
 from holdfast.server.chain_locks import ChainLocks, share_soon
 from holdfast.server.hosted_points import disk_paths
 from holdfast.server.journal import ChainKey
+from holdfast.server.publish import is_replicated
 from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import Repositories
 from holdfast.server.restore_plan import point_row, refuse_damaged
@@ -52,13 +53,17 @@ class MountLimits:
 
 @dataclass(eq=False)
 class Mount:
-    """A restore point that is open. `number` tells the mounts of one point apart."""
+    """A restore point that is open. `number` tells the mounts of one point apart.
+
+    `kind` is the type that it is shown as.
+    """
 
     uid: UUID
     point: UUID
     number: int
     browser: Browser
     released: AsyncExitStack
+    kind: str = "VmRestorePointMount"
     users: int = 0
     used: float = field(default_factory=time.monotonic)
     leaving: bool = False
@@ -200,7 +205,9 @@ class Mounts:
             held.push_async_callback(browser.close)
             number = self._numbers.get(row.uid, 0) + 1
             self._numbers[row.uid] = number
-            mount = Mount(uid, row.uid, number, browser, held.pop_all())
+            replicated = await self._store.read(lambda c: is_replicated(c, row.backup_uid))
+            kind = "VmReplicaPointMount" if replicated else "VmRestorePointMount"
+            mount = Mount(uid, row.uid, number, browser, held.pop_all(), kind)
         self._mounts[uid] = mount
         if uid in self._unwelcome:
             self._unwelcome.discard(uid)

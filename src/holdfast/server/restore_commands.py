@@ -111,7 +111,7 @@ class RestoreCommands:
     async def _prepare_mount(self, command: Command) -> Operation:
         mount = await self._mounts.open(command.target)
         name = f"{mount.point}@{mount.number}"
-        made = Made(type="VmRestorePointMount", uid=mount.uid, name=name)
+        made = Made(type=mount.kind, uid=mount.uid, name=name)
         return lambda _connection, _command, _now: Done(made=made)
 
     async def _prepare_file(self, command: Command) -> Operation:
@@ -184,7 +184,7 @@ async def _check_download(mount: Mount, parts: tuple[str, ...]) -> Operation:
         what = "a folder" if entry.kind == "directory" else "no regular file"
         raise RefusedError(f"{entry.name or 'The root'} is {what}; only files can be downloaded.")
     name = f"{mount.point}@{mount.number}"
-    made = Made(type="VmRestorePointMount", uid=mount.uid, name=name)
+    made = Made(type=mount.kind, uid=mount.uid, name=name)
     return lambda _connection, _command, _now: Done(made=made)
 
 

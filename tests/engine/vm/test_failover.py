@@ -245,9 +245,15 @@ async def test_machines_that_somebody_started_are_left_alone(replica: Replica) -
     with pytest.raises(MachineBusy, match=r"within 0\.1 s"):
         await shut_down(replica.source, replica.guest.uuid, 0.1, force=False)
     assert replica.guest.domain.isActive()
+    replica.guest.power_off()
+    other = ["qemu-img", "create", "-q", "-f", "qcow2", replica.guest.disks["vda"].path, "16M"]
+    subprocess.run(other, check=True)  # noqa: ASYNC221
+    await shut_down(replica.connection, REPLICA, 0.1, force=True)
+    with pytest.raises(EngineError, match="differ in size"):
+        await bring_back(replica.source, replica.failback(), running=False)
 
 
-@pytest.mark.parametrize(("error", "stride"), [(Killed, 1), (asyncio.CancelledError, 3)])
+@pytest.mark.parametrize(("error", "stride"), [(Killed, 2), (asyncio.CancelledError, 5)])
 async def test_failover_ended_at_any_moment_is_carried_on_or_taken_back(
     replica: Replica, tmp_path: Path, error: type[BaseException], stride: int
 ) -> None:
@@ -286,20 +292,9 @@ async def test_failback_killed_at_any_moment_is_carried_on(
     while not await cut_off(
         lambda: bring_back(replica.source, replica.failback(), running=False), waits
     ):
-        waits += 1 + waits // 6
+        waits += 2 + waits // 3
     expected = patched(replica.contents[-1]["vda"], 2 * MIB, 65536, 50)
     assert raw(guest.disks["vda"].path, tmp_path / "raw") == expected
-
-
-async def test_disk_of_another_size_is_refused(replica: Replica) -> None:
-    guest = replica.guest
-    await fail_over(replica.connection, replica.plan())
-    guest.power_off()
-    path = guest.disks["vda"].path
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "16M"], check=True)  # noqa: ASYNC221
-    await shut_down(replica.connection, REPLICA, 0.1, force=True)
-    with pytest.raises(EngineError, match="differ in size"):
-        await bring_back(replica.source, replica.failback(), running=False)
 
 
 def test_plans_of_two_failovers_have_no_file_in_common(tmp_path: Path) -> None:

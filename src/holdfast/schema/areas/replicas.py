@@ -18,11 +18,11 @@ GET    /vmReplicaPoints                                            restorers
 GET    /vmReplicaPoints/{id}                                       restorers
 POST   /vmReplicaPoints/{id}?action=failover                       restorers
 GET    /vmReplicaPoints/{id}/mounts                                file-restorers
-POST   /vmReplicaPoints/{id}/mounts                                file-restorers  unbuilt
+POST   /vmReplicaPoints/{id}/mounts                                file-restorers
 GET    /vmReplicaPoints/{id}/mounts/{item}                         file-restorers
 DELETE /vmReplicaPoints/{id}/mounts/{item}                         file-restorers
 GET    /vmReplicaPoints/{id}/mounts/{item}/{path}                  restorers
 GET    /vmReplicaPoints/{id}/mounts/{item}/{path}?action=download  file-restorers
 GET    /vmReplicaPoints/{id}/mounts/{item}/{path}?action=list*     restorers
-POST   /vmReplicaPoints/{id}/mounts/{item}/{path}?action=restore   file-restorers  unbuilt
+POST   /vmReplicaPoints/{id}/mounts/{item}/{path}?action=restore   file-restorers
 """

@@ -74,6 +74,8 @@ VM_REPLICA_POINT = ResourceType(
         UP_TO_SERVER,
         _UP_TO_REPLICA,
         to_reference("VmReplicaPoint"),
+        down("VmReplicaPointMountList", "/mounts"),
+        Link("Create", "VmReplicaPointMount", path="/mounts"),
     ),
     actions=(Action("failover", "StartReplicaFailover", RESTORERS),),
     reference_links=(UP_TO_SERVER, _UP_TO_REPLICA, to_entity("VmReplicaPoint")),
