@@ -233,7 +233,8 @@ async def test_failover_without_loss_and_a_plan_over_the_api(
     assert edited["Result"]["Success"], edited
     assert (await caller.get(f"/holdfast/v1{path}"))["description"] == "In this order"
     early = {"StartDate": "2000-01-01T00:00:00Z"}
-    assert (await caller.task(f"{path}?action=start", early))["Result"]["Success"]
+    task = await caller.task(f"{path}?action=start", early)
+    assert task["Result"]["Success"], task
     await replica.lab.server.wait_until_idle()
     assert await replica.state() == "Ready"
     outcome = (await replica.lab.resources("FailoverPlan"))[0].values["Outcome"]
