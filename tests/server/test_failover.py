@@ -412,3 +412,17 @@ async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
             for session in await lab.resources("RestoreSession")
         }
         assert len(created) == 2
+
+
+async def test_server_killed_in_a_planned_failover_lets_the_source_run_again(
+    replica: ReplicaLab,
+) -> None:
+    # Long enough for the source to be off, and to be replicated while it stands still for that.
+    ended = await replica.killed_while("planned-failover", 45)
+    assert ended == -signal.SIGKILL
+    state = await replica.state()
+    assert state in ("Ready", "Failover")
+    on = replica.domain if state == "Failover" else replica.guest.domain
+    off = replica.guest.domain if state == "Failover" else replica.domain
+    assert (bool(on.isActive()), bool(off.isActive())) == (True, False)
+    assert on.state()[0] == libvirt.VIR_DOMAIN_RUNNING
