@@ -96,9 +96,12 @@ def digest_of_tree(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def jobs_for(sources: Sources, repository: str) -> list[dict[str, object]]:
+def jobs_for(sources: Sources, repository: str, *, cut_out: bool) -> list[dict[str, object]]:
+    # With a point that is kept for long, others are cut out of the chain after it.
+    options = {"gfs": {"yearly": {"keep": 1}}} if cut_out else {}
     return [
         {
+            "options": options,
             "name": "Machines",
             "kind": "Backup",
             "repository": repository,
@@ -177,7 +180,8 @@ def test_nothing_is_lost_when_holdfast_is_killed_at_random_moments(
     holdfast.start()
     try:
         repository = holdfast.entities("Repository")[0]["UID"]
-        jobs = [holdfast.create_job(job) for job in jobs_for(sources, repository)]
+        specifications = jobs_for(sources, repository, cut_out=life % 2 == 1)
+        jobs = [holdfast.create_job(each) for each in specifications]
         for _ in range(CRASHES):
             sources.change()
             before = {session["UID"] for session in holdfast.entities("BackupJobSession")}

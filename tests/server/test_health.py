@@ -200,3 +200,53 @@ async def test_damaged_data_of_restic_is_found_and_stored_anew(lab: Lab) -> None
     # What was stored anew makes the old point whole, too.
     assert (await lab.run(job, "check-job")).values["Result"] == "Success"
     assert not any(await damaged(lab))
+
+
+async def test_a_damaged_increment_is_not_merged_into_a_good_full(lab: Lab) -> None:
+    job = await lab.create_job("a.raw", retention=2)
+    contents = await run_points(lab, job, 2)
+    flip((await files_of(lab))[1])
+    contents.append(write_image(lab.source("a.raw"), 2))
+
+    session = await lab.run(job)
+
+    assert session.values["Result"] == "Warning"
+    assert "is damaged" in session.values["FailureMessage"]
+    assert await damaged(lab) == [False, True, True]
+    assert await lab.rows(tables.intent) == []
+    points = await lab.points("a")
+    assert await lab.restored(points[0].uid) == contents[0]
+    # The next is a full; when there are two good ones after the damaged, these go.
+    for number in (3, 4):
+        contents.append(write_image(lab.source("a.raw"), number))
+        await lab.run(job)
+    points = await lab.points("a")
+    assert [p.values["PointType"] for p in points] == ["Full", "Increment"]
+    assert [await lab.restored(p.uid) for p in points] == contents[-2:]
+
+
+@pytest.mark.parametrize("header", [False, True])
+async def test_no_full_is_made_of_what_is_damaged(lab: Lab, header: bool) -> None:
+    job = await lab.create_job("a.raw", options={"synthetic_full": {"week": ["Tuesday"]}})
+    contents = await run_points(lab, job, 2)
+    file = (await files_of(lab))[1]
+    if header:
+        file.write_bytes(b"nothing" + file.read_bytes()[7:])
+    else:
+        flip(file)
+    lab.clock.advance(DAY)
+    contents.append(write_image(lab.source("a.raw"), 2))
+    session = await lab.run(job)
+    # With a header that cannot be read, the backup itself sees that it cannot be built on.
+    assert session.values["Result"] == "Warning"
+    assert str(file) in session.values["FailureMessage"]
+    assert await lab.rows(tables.intent) == []
+    points = await lab.points("a")
+    kinds = [p.values["PointType"] for p in points]
+    assert kinds == ["Full", "Increment", "Full" if header else "Increment"]
+    assert await damaged(lab) == ([False] * 3 if header else [False, True, True])
+    contents.append(write_image(lab.source("a.raw"), 3))
+    await lab.run(job)
+    newest = (await lab.points("a"))[-1]
+    assert newest.values["PointType"] == ("Increment" if header else "Full")
+    assert await lab.restored(newest.uid) == contents[3]

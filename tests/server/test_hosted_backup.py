@@ -296,7 +296,7 @@ async def test_a_job_decides_how_a_machine_is_backed_up(
     lab: Lab, daemon: Host, make_guest: Callable[..., Guest]
 ) -> None:
     guest = make_guest("vda", "vdb", "vdc")
-    big = make_guest("vda", size=256 * MIB)
+    big = make_guest("vda", size=160 * MIB)
     uid = await add_host(lab, daemon)
     said = lab.folder / "said"
     script = lab.folder / "script"
@@ -337,8 +337,8 @@ async def test_a_job_decides_how_a_machine_is_backed_up(
         assert await restored(lab, newest.uid) == guest.contents()
 
     # A limit, measured while QEMU copies: the job is stopped when that is known.
-    for start in range(0, 256 * MIB, 64 * MIB):
-        big.write("vda", start, 64 * MIB, 7)
+    for start in range(0, 160 * MIB, 32 * MIB):
+        big.write("vda", start, 32 * MIB, 7)
     limit = 8 * MIB
     outcome = await lab.command(
         "create-job",
@@ -365,3 +365,46 @@ async def test_a_job_decides_how_a_machine_is_backed_up(
     assert (await lab.command("stop-job", outcome.made.uid)).success
     await lab.server.wait_until_idle()
     big.ensure_untouched()
+
+
+async def test_all_disks_of_a_machine_get_a_synthetic_full_and_are_checked(
+    lab: Lab, daemon: Host, make_guest: Callable[..., Guest]
+) -> None:
+    guest = make_guest("vda", "vdb")
+    uid = await add_host(lab, daemon)
+    options = {"synthetic_full": {"week": ["Tuesday"]}, "gfs": {"yearly": {"keep": 1}}}
+    reference = machine_reference(uid, guest.uuid)
+    job = await make_job(lab, reference, options=options, retention=2)
+    contents = []
+    for number in range(4):  # a point of Monday, and three of Tuesday
+        guest.write_something(number)
+        contents.append(guest.contents())
+        session = await lab.run(job)
+        assert session.values["Result"] == "Success", session.values
+        if not number:
+            lab.clock.advance(timedelta(days=1))
+    points = await lab.points(guest.name)
+    kinds = [point.values["PointType"] for point in points]
+    # The first of the year; of Tuesday's, the full was merged on.
+    assert kinds == ["Full", "Full", "Increment"]
+    for point, content in zip(points, [contents[0], *contents[2:]], strict=True):
+        assert await restored(lab, point.uid) == content
+    rows = sorted(await lab.rows(tables.backup_file), key=lambda row: (row.created, row.path))
+    assert [row.parent_uid is None for row in rows] == [True] * 4 + [False] * 2
+
+    file = lab.repository_path / rows[-1].path
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    session = await lab.run(job, "check-job")
+    assert session.values["Result"] == "Warning"
+    assert f"The backup file {file} is damaged" in session.values["FailureMessage"]
+    points = await lab.points(guest.name)
+    damaged = [point for point in points if point.values.get("Damaged")]
+    assert [point.uid for point in damaged] == [points[-2].uid]
+    assert await restored(lab, points[-1].uid) == guest.contents()
+    guest.write_something(4)
+    session = await lab.run(job)
+    reason = (await lab.tasks(session.uid))[guest.name].values["Reason"]
+    assert reason.startswith("Changed blocks, crash-consistent.")
+    assert await restored(lab, (await lab.points(guest.name))[-1].uid) == guest.contents()

@@ -11,11 +11,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
 
 from holdfast.engine.qcow2_header import read_header
+from holdfast.engine.qemu_image import Storing, convert_arguments
 from holdfast.server import tables
 from holdfast.server.job_options import Days
 from holdfast.server.job_specification import JobSpecification
@@ -113,7 +115,7 @@ async def test_restic_compresses_as_the_job_says(lab: Lab) -> None:
     lab.source("tree").mkdir()
     job = await lab.create_job("tree", kind="NasBackup")
     sizes = [0]
-    for compression in ("none", "zstd", "max"):
+    for compression in ("none", "max"):
         # Pieces of its own for each, so that none is there already.
         piece = compression.encode() * (MIB // 4)
         (lab.source("tree") / compression).write_bytes(piece)
@@ -121,15 +123,14 @@ async def test_restic_compresses_as_the_job_says(lab: Lab) -> None:
         assert (await lab.run(job)).values["Result"] == "Success"
         folder = next(lab.repository_path.glob("*/files/data"))
         sizes.append(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()))
-    none, zstd, most = (after - before for before, after in pairwise(sizes))
-    assert none > 10 * zstd
+    none, most = (after - before for before, after in pairwise(sizes))
     assert none > 10 * most
 
 
 @pytest.mark.parametrize("kind", ["image", "difference", "directory"])
 async def test_a_limited_job_takes_its_time(lab: Lab, kind: str) -> None:
     # Ratios hold on any machine: a slow one only takes longer than the limit makes it.
-    size, limit = 12 * MIB, 8 * MIB
+    size, limit = 8 * MIB, 8 * MIB
     draw = random.Random(3)
     directory = kind == "directory"
     source = lab.source("tree" if directory else "a.raw")
@@ -231,9 +232,24 @@ async def test_options_of_a_job_are_kept_and_cloned(lab: Lab) -> None:
     assert (edited.options, edited.retention_days) == (None, None)
 
 
-async def test_slots_limit_each_repository_and_each_host() -> None:
-    from uuid import uuid4
+@pytest.mark.parametrize("limited_by", ["repository", "bandwidth"])
+async def test_machines_take_turns_where_that_is_asked_for(lab: Lab, limited_by: str) -> None:
+    said = lab.folder / "said"
+    before = make_script(lab.folder / "before", f"echo begin >> {said}; sleep 0.1")
+    after = make_script(lab.folder / "after", f"echo end >> {said}")
+    for name in "abc":
+        write_image(lab.source(f"{name}.raw"), 1)
+    options: dict[str, Any] = {"before": {"path": str(before)}, "after": {"path": str(after)}}
+    if limited_by == "bandwidth":
+        options["bandwidth"] = 2**30
+    else:
+        lab.server._runner._slots = Slots(Concurrency(machines=3, per_repository=1))
+    job = await lab.create_job("a.raw", "b.raw", "c.raw", options=options)
+    assert (await lab.run(job)).values["Result"] == "Success"
+    assert said.read_text().split() == ["begin", "end"] * 3
 
+
+async def test_slots_limit_each_repository_and_each_host() -> None:
     repositories, hosts = [uuid4(), uuid4()], [uuid4(), uuid4()]
     slots = Slots(Concurrency(machines=3, per_repository=2, per_host=1))
     inside: list[tuple[int, int]] = []
@@ -260,8 +276,6 @@ async def test_slots_limit_each_repository_and_each_host() -> None:
 
 def test_a_file_without_compression_has_no_compressed_cluster(tmp_path: Path) -> None:
     # What "none" means to qemu-img is looked at with its own eyes.
-    from holdfast.engine.qemu_image import Storing, convert_arguments
-
     source = tmp_path / "a.raw"
     source.write_bytes(os.urandom(MIB) + b"a" * MIB)
     target = tmp_path / "a.qcow2"

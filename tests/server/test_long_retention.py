@@ -122,8 +122,7 @@ async def test_what_is_between_two_points_that_stay_is_cut_out(
     assert len(await lab.points("a")) == 3
 
 
-@pytest.mark.parametrize("swapped", [False, True])
-@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(("full", "swapped"), [(True, False), (True, True), (False, True)])
 async def test_killed_while_a_file_is_written_anew(
     open_lab: Callable[[], AbstractAsyncContextManager[Lab]], swapped: bool, full: bool
 ) -> None:

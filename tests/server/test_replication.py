@@ -1,8 +1,13 @@
 """Replica jobs between two real libvirt daemons: points, sessions, retention, failovers."""
 
+# ruff: noqa: ASYNC221, ASYNC240 - a test has the event loop for itself
+
 from __future__ import annotations
 
 import hashlib
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from itertools import count
@@ -308,3 +313,48 @@ async def test_what_makes_no_sense_is_refused(
         assert told in outcome.message
     assert not (lab.folder / "datastore").exists()
     assert (await lab.write(lambda c: c.execute(select(tables.job)).all())) == []
+
+
+async def test_a_server_that_is_killed_in_the_middle_loses_nothing(
+    tmp_path: Path,
+    clock: HandClock,
+    hosts: tuple[Host, Host],
+    make_guest: Callable[..., Guest],
+) -> None:
+    guest = make_guest()
+    platform = QuickPlatform()
+    async with running_lab(tmp_path, clock, platform=platform) as lab:
+        source, target = await add_hosts(lab, hosts)
+        job = await make_job(lab, target, machine_reference(source, guest.uuid))
+        await run(lab, job)
+        held = [guest.contents()]
+    program = Path(__file__).with_name("replica_process.py")
+    for number, moment in enumerate(("QEMU copies", "it sends", "the point is recorded")):
+        guest.write("vda", 0, 7 * 1024 * 1024, 3 + number)
+        arguments = [sys.executable, program, tmp_path / "server", str(job), moment]
+        killed = subprocess.run(arguments, check=False, timeout=120)
+        assert killed.returncode == -signal.SIGKILL
+        if moment == "the point is recorded":
+            held.append(guest.contents())
+        async with running_lab(tmp_path, clock, platform=platform) as lab:
+            sessions = await lab.resources("ReplicaJobSession")
+            cut = max(sessions, key=lambda each: each.values["CreationTimeUTC"]).values
+            assert (cut["State"], cut["Result"]) == ("Stopped", "Failed")
+            assert "stopped unexpectedly" in cut["FailureMessage"]
+            [row] = await lab.rows(tables.replica)
+            assert row.state == ReplicaState.READY
+            found = await points(lab, row.uid)
+            assert [await contents(lab, point.uid) for point in found] == held
+            assert await lab.rows(tables.intent) == []
+            for left in ("staging/*", "server/transfers/*", "datastore/*/*.partial"):
+                assert not list(tmp_path.glob(left))
+            known = {Path(file.path).name for file in await lab.rows(tables.backup_file)}
+            assert {path.name for path in tmp_path.glob("datastore/*/*.qcow2")} == known
+    async with running_lab(tmp_path, clock, platform=platform) as lab:
+        _, tasks = await run(lab, job)
+        task = tasks[guest.name].values
+        assert task["Result"] in ("Success", "Warning"), task["Reason"]
+        newest = (await points(lab, row.uid))[-1]
+        assert await contents(lab, newest.uid) == guest.contents()
+        guest.ensure_untouched()
+    assert standing_by(hosts[1]) == [f"{guest.name}_replica"]

@@ -25,7 +25,7 @@ from holdfast.catalog.writer import OWNER
 from holdfast.query.expression import Operator
 from holdfast.query.request import Query, default_order
 from holdfast.schema.roles import ADMINISTRATOR
-from holdfast.server.messages import Command, JobEdit, JobSpecification
+from holdfast.server.messages import REPLICA, Command, JobEdit, JobSpecification
 
 PREFIX = "/holdfast/v1"
 
@@ -68,26 +68,30 @@ async def job(call: Call) -> Response:
 
 
 async def create_job(call: Call) -> Response:
-    """Start making a job on the backup server that has the named repository.
+    """Start making a job on the backup server that has the named repository or target host.
 
-    The body is a job specification: ``name``, ``kind`` (Backup, NasBackup, BackupCopy or
-    ImmediateBackupCopy), ``sources`` (each with a ``path`` on the backup server), ``objects``
-    (machines of hosts, hosts or tags, each by its ``reference``) and ``excludes`` or, for a copy
-    job, ``linked_jobs`` and ``linked_repositories`` (UIDs or GUIDs) that it copies from,
-    ``repository`` (UID or GUID) where it keeps its points, and if wanted ``description``,
-    ``retention`` (points to keep), ``retention_days``, ``schedule``, ``schedule_enabled``,
-    ``retry``, ``window`` and ``options``: how it does its work. A ``schedule`` has a ``type``:
-    Daily, Monthly, Periodically, Continuously or AfterJob. What cannot be right is refused at once,
-    by the name of its field; what only the backup server can refuse is the reason in the task.
+    The body is a job specification: ``name``, ``kind`` (Backup, NasBackup, BackupCopy,
+    ImmediateBackupCopy or Replica), ``sources`` (each with a ``path`` on the backup server),
+    ``objects`` (machines of hosts, hosts or tags, each by its ``reference``) and ``excludes`` or,
+    for a copy job, ``linked_jobs`` and ``linked_repositories`` (UIDs or GUIDs) that it copies from,
+    ``repository`` (UID or GUID) where it keeps its points or, for a Replica job, a ``target`` (its
+    ``host``, UID or GUID, a ``folder`` and, if wanted, ``suffix`` and ``networks``), and if wanted
+    ``description``, ``retention`` (points to keep), ``retention_days``, ``schedule``,
+    ``schedule_enabled``, ``retry``, ``window`` and ``options``: how it does its work. A
+    ``schedule`` has a ``type``: Daily, Monthly, Periodically, Continuously or AfterJob. What cannot
+    be right is refused at once, by the name of its field; what only the backup server can refuse is
+    the reason in the task.
     """
     require(call, ADMINISTRATOR, "create jobs")
     given = await json_object(call)
-    repository = guid_in(given.get("repository", ""), "repository")
-    linked = {name: _guids(given[name], name) for name in _LINKED if name in given}
-    specification = read_as(given | linked | {"repository": str(repository)}, JobSpecification)
-    server = await call.manager.reader.related(call.manager.schema["Repository"], repository, OWNER)
-    if server is None:
-        raise BadRequest(f"repository: there is no repository {repository}.")
+    written = {name: _guids(given[name], name) for name in _LINKED if name in given}
+    replicating = given.get("kind") == REPLICA
+    if not replicating or "repository" in given:
+        written["repository"] = str(guid_in(given.get("repository", ""), "repository"))
+    if isinstance(target := given.get("target"), dict) and "host" in target:
+        written["target"] = target | {"host": str(guid_in(target["host"], "target.host"))}
+    specification = read_as(given | written, JobSpecification)
+    server = await _server_for(call, specification)
     command = Command(
         request_id=uuid4(),
         operation="create-job",
@@ -96,6 +100,20 @@ async def create_job(call: Call) -> Response:
     )
     task = await call.manager.tasks.start(call.session, "CreateJob", server, command)
     return await task_answer(call, task)
+
+
+async def _server_for(call: Call, specification: JobSpecification) -> UUID:
+    """Return the backup server that a new job is for. Raises BadRequest, naming the field."""
+    field, kind, uid = "repository", "Repository", specification.repository
+    if specification.target is not None:
+        field, kind, uid = "target.host", "ManagedServer", specification.target.host
+    server = None
+    if uid is not None:
+        server = await call.manager.reader.related(call.manager.schema[kind], uid, OWNER)
+    if server is None:
+        what = "repository" if kind == "Repository" else "host"
+        raise BadRequest(f"{field}: there is no {what} {uid}.")
+    return server
 
 
 async def edit_job(call: Call) -> Response:
@@ -144,7 +162,8 @@ async def _links(call: Call, job: UUID | None = None) -> Links:
 
 def _document(row: Row, links: Links) -> dict[str, Any]:
     linked = links.get(row["UID"], {})
-    info = (row["JobInfo"] or {}).get("BackupJobInfo") or {}
+    every = row["JobInfo"] or {}
+    info = every.get("BackupJobInfo") or every.get("ReplicaJobInfo") or {}
     objects = (info.get("Includes") or {}).get("ObjectInJob") or ()
     return {
         "uid": row["UID"],

@@ -13,7 +13,7 @@ import msgspec
 from holdfast.api.description import Answer, Body, Operation, document
 from holdfast.representation.json_schema import JsonSchema, named
 from holdfast.schema.roles import ADMINISTRATOR
-from holdfast.server.messages import JobEdit, JobSpecification
+from holdfast.server.messages import JobEdit, JobSpecification, ReplicaTarget
 
 _AREA = "Holdfast"
 _JOB = "HoldfastJob"
@@ -54,6 +54,11 @@ def _schemas() -> dict[str, JsonSchema]:
     made["sources"] = {"type": "array", "items": made["sources"]["items"], "minItems": 1}
     linked = {"type": "array", "items": _TEXT, "description": "UIDs or GUIDs; for copy jobs."}
     made |= {"linked_jobs": linked, "linked_repositories": linked}
+    host = _TEXT | {"description": "The UID or the GUID of a host."}
+    found[ReplicaTarget.__name__]["properties"]["host"] = host
+    found[JobSpecification.__name__]["oneOf"] = [
+        {"required": [name]} for name in ("repository", "target")
+    ]
     found[JobSpecification.__name__]["anyOf"] = [
         {"required": [name]}
         for name in ("sources", "objects", "linked_jobs", "linked_repositories")

@@ -22,7 +22,8 @@ _HEAD = struct.Struct("<16sQQ16sQQIB")
 _HEAD_SIZE = ROOM + _HEAD.size
 _ITEM = struct.Struct("<QBQII")
 _BELOW = struct.Struct("<QBQQQ")
-_KEPT_NODES = 256
+#: Bytes of nodes that are remembered; taken apart they need several times as many.
+_KEPT = 2 << 20
 _FIRST: Key = (0, 0, 0)
 _END: Key = (1 << 64, 0, 0)
 
@@ -53,7 +54,7 @@ class Nodes:
             return known
         node = self._unpacked(place, self._whole(place))
         self._kept[place] = node
-        if len(self._kept) > _KEPT_NODES:
+        if len(self._kept) * self._superblock.node_size > _KEPT:
             self._kept.popitem(last=False)
         return node
 

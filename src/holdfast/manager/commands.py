@@ -35,6 +35,7 @@ def _clone(body: Body, row: Row) -> Arguments:
         "name": wanted.get("JobName"),
         "description": wanted.get("Description"),
         "repository": wanted.get("RepositoryUid"),
+        "suffix": wanted.get("VmSuffix"),
     }
     return {name: value for name, value in arguments.items() if value}
 
@@ -43,6 +44,7 @@ def _clone(body: Body, row: Row) -> Arguments:
 _CLONE_INFO = {
     "BackupCopy": "BackupCopyJobCloneInfo",
     "ImmediateBackupCopy": "ImmediateBackupCopyJobCloneInfo",
+    "Replica": "ReplicaJobCloneInfo",
 }
 
 

@@ -23,6 +23,7 @@ Document = Mapping[str, Any]
 _STANDARD = "JobScheduleOptions.Standart"
 _IMMEDIATE = "JobScheduleOptions.ImmediateCopyMode"
 _BACKUP = "JobInfo.BackupJobInfo"
+_REPLICA = "JobInfo.ReplicaJobInfo"
 _COPY = "JobInfo.BackupCopyJobInfo"
 _IMMEDIATE_COPY = "JobInfo.ImmediateBackupCopyJobInfo"
 
@@ -56,6 +57,7 @@ _READ = frozenset(
         f"{_STANDARD}.OptionsDaisyChaining",
         f"{_IMMEDIATE}.OptionsContinuous",
         f"{_BACKUP}.Includes",
+        f"{_REPLICA}.Includes",
         f"{_BACKUP}.SimpleRetentionPolicy.RetainCycles",
         f"{_BACKUP}.SimpleRetentionPolicy.RetainDaysToKeep",
         f"{_BACKUP}.SimpleRetentionPolicy.RetainLimitType",
@@ -87,11 +89,12 @@ def job_edit(document: Document, job: Document) -> dict[str, Any]:
     changes |= _switch(document, job, changes)
     simple = f"{_BACKUP}.SimpleRetentionPolicy"
     changes |= _retention(_part(document, simple), _part(job, simple), f"Job.{simple}")
-    info, present_info = _part(document, _BACKUP), _part(job, _BACKUP)
-    if "Includes" in info:
-        wanted = info["Includes"].get("ObjectInJob") or ()
-        known = (present_info.get("Includes") or {}).get("ObjectInJob") or ()
-        changes["objects"] = _objects(wanted, known)
+    for path in (_BACKUP, _REPLICA):
+        info, present_info = _part(document, path), _part(job, path)
+        if "Includes" in info:
+            wanted = info["Includes"].get("ObjectInJob") or ()
+            known = (present_info.get("Includes") or {}).get("ObjectInJob") or ()
+            changes["objects"] = _objects(wanted, known, f"Job.{path}.Includes.ObjectInJob")
     for path in (_COPY, _IMMEDIATE_COPY):
         changes |= _links(_part(document, path), f"Job.{path}")
     edit = checked(lambda: JobEdit(**changes), "Job")
@@ -129,9 +132,10 @@ def _switch(document: Document, job: Document, changes: Document) -> dict[str, A
     return {} if wanted is None or wanted == was_on else {"schedule_enabled": wanted}
 
 
-def _objects(wanted: Sequence[Document], known: Sequence[Document]) -> tuple[Included, ...]:
+def _objects(
+    wanted: Sequence[Document], known: Sequence[Document], at: str
+) -> tuple[Included, ...]:
     """Return the objects that the job is to have, in the order that they say or stand in."""
-    at = f"Job.{_BACKUP}.Includes.ObjectInJob"
     if not wanted:
         raise RequestError(f"Element {at}: a job needs at least one object.")
     if all("Order" in each for each in wanted):

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.file_check import check_file
 from holdfast.engine.files import ResticRepository
 from holdfast.server import hosted_points, points, tables
 from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.damage import note_damage, points_needing
 from holdfast.server.fulls import files_of
 from holdfast.server.journal import FILES_CHAIN, ChainKey
 from holdfast.server.repositories import BackupPlace, Repositories
@@ -101,7 +102,7 @@ class HealthCheck:
                 else:
                     bad_files[file.uid] = str(error)
         if bad_files:
-            damaged |= await self._store.read(lambda c: _points_needing(c, key, bad_files))
+            damaged |= await self._store.read(lambda c: points_needing(c, key, bad_files))
         return len(files), damaged
 
     async def _check_snapshots(
@@ -150,28 +151,6 @@ def _files(connection: Connection, key: ChainKey) -> list[_File]:
     return found
 
 
-def _points_needing(
-    connection: Connection, key: ChainKey, bad_files: dict[UUID, str]
-) -> dict[UUID, str]:
-    """Return the points that need one of these files, each with what is wrong with that."""
-    file = tables.backup_file
-    rows = connection.execute(
-        select(file.c.uid, file.c.parent_uid)
-        .where(file.c.backup_uid == key.backup)
-        .order_by(file.c.created)
-    )
-    needed = dict(bad_files)
-    for row in rows:  # what a file is built on stands before it
-        if row.parent_uid in needed and row.uid not in needed:
-            needed[row.uid] = needed[row.parent_uid]
-    return {
-        row.uid: needed[each.uid]
-        for row in points.points_of(connection, key.backup, key.chain)
-        for each in files_of(connection, row)
-        if each.uid in needed
-    }
-
-
 def _snapshots(connection: Connection, key: ChainKey) -> list[Row[Any]]:
     point = tables.machine_point
     return list(
@@ -187,26 +166,14 @@ def _note(
     connection: Connection, key: ChainKey, damaged: dict[UUID, str]
 ) -> dict[str, tuple[str, ...]]:
     """Write down which points of a chain are damaged, and which are not; return what is wrong."""
-    table = tables.machine_point
     rows: Sequence[Row[Any]] = (
         _snapshots(connection, key)
         if key.chain == FILES_CHAIN
         else points.points_of(connection, key.backup, key.chain)
     )
+    note_damage(connection, rows, damaged)
     problems: dict[str, dict[str, None]] = {}
     for row in rows:
-        reason = damaged.get(row.uid)
-        if reason is not None:
-            problems.setdefault(row.reference, {})[reason] = None
-        if reason == row.damaged:
-            continue
-        connection.execute(update(table).where(table.c.uid == row.uid).values(damaged=reason))
-        points.show_point(connection, row.uid)
-        if reason is not None:
-            _LOGGER.error(
-                'The restore point of "%s" made at %s is damaged: %s',
-                row.display_name,
-                row.created,
-                reason,
-            )
+        if row.uid in damaged:
+            problems.setdefault(row.reference, {})[damaged[row.uid]] = None
     return {reference: tuple(found) for reference, found in problems.items()}

@@ -155,10 +155,13 @@ class HostedBackup(MachineBackup):
     ) -> None:
         self._record_point(connection, created, folder, result, parent)
         size = hosted_points.total_size(result.point.disks)
+        self._end_task(connection, intent, size, *self._outcome(result))
+
+    def _outcome(self, result: MachineResult) -> tuple[Result, str]:
+        """Return how the task ends, and what is said of it."""
         bad = self._remarks or result.warnings
         outcome = Result.WARNING if bad else Result.SUCCESS
-        reason = " ".join((*self._remarks, told(result)))
-        self._end_task(connection, intent, size, outcome, reason)
+        return outcome, " ".join((*self._remarks, _told(result)))
 
     def _record_point(
         self,
@@ -182,7 +185,7 @@ class HostedBackup(MachineBackup):
         )
 
 
-def told(result: MachineResult) -> str:
+def _told(result: MachineResult) -> str:
     """Return how a machine was backed up: the rung it came to, how consistent, what to know."""
     how = f"{str(result.rung).capitalize()}, {result.consistency}."
     return " ".join((how, *result.warnings, *result.notes))

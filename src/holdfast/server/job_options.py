@@ -183,6 +183,13 @@ def check_options(options: JobOptions, kind: str) -> None:
     """Raise ValueError, naming the field, unless a job of this kind may have these options."""
     if options == JobOptions():
         return
+    if kind == "Replica":
+        for name in ("active_full", "synthetic_full", "health_check", "gfs"):
+            if getattr(options, name):
+                raise ValueError(f"options.{name}: a job of kind {kind} has none")
+        if options.compression != JobOptions().compression:
+            raise ValueError("options.compression: replicas are never compressed")
+        return
     if kind not in BACKUP_KINDS:
         raise ValueError(f"options: a job of kind {kind} has none")
     if kind == "Backup" and options.compression == "max":

@@ -262,7 +262,13 @@ class JobRunner:
             ):
                 await self._note_findings(machine, findings, problems)
                 return
-            await self._backup_of(plan, machine, problems).run(on_progress)
+            try:
+                await self._backup_of(plan, machine, problems).run(on_progress)
+            except EngineError as error:
+                if not problems:
+                    raise
+                # What the check found must be told, too.
+                raise EngineError(" ".join((*problems, str(error)))) from error
 
     async def _findings(self, plan: SessionPlan, machine: Machine) -> Findings | None:
         """Check a machine's backup, if the session is to do so; of directories, all at once."""

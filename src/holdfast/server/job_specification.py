@@ -195,11 +195,20 @@ class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class CloneSpecification(msgspec.Struct, frozen=True, kw_only=True):
-    """How a clone differs from its job; what is left out stays as it is."""
+    """How a clone differs from its job; what is left out stays as it is.
+
+    `suffix` is for the replicas of a job of kind Replica; by default it is that of the job with
+    ``_clone``, so that the two do not make replicas of one name.
+    """
 
     name: str | None = None
     description: str | None = None
     repository: UUID | None = None
+    suffix: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.suffix is not None:
+            check_suffix(self.suffix)
 
 
 class Linked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

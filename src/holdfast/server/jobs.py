@@ -25,6 +25,7 @@ from holdfast.server.job_options import check_scripts, encode_options
 from holdfast.server.job_specification import (
     IMMEDIATE_COPY,
     LONGEST_NAME,
+    REPLICA,
     CloneSpecification,
     JobSpecification,
     is_copy,
@@ -99,6 +100,8 @@ def clone_job(
     if len(name) > LONGEST_NAME:
         raise RefusedError(f"A job's name has at most {LONGEST_NAME} characters.")
     description = specification.description
+    if original.kind == REPLICA and specification.repository is not None:
+        raise RefusedError(f'The replicas of job "{original.name}" are in no repository.')
     insert_job(
         connection,
         {
@@ -118,6 +121,8 @@ def clone_job(
         },
         now,
     )
+    if original.kind == REPLICA:
+        replicas.clone_target(connection, original.uid, copy_uid, specification.suffix)
     # The objects of a copy job are not its own: they are made anew for each session.
     objects = []
     if not is_copy(original.kind):

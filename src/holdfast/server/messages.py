@@ -51,10 +51,12 @@ from holdfast.server.failover_specification import (
 from holdfast.server.host_specification import HostEdit, HostSpecification
 from holdfast.server.hours import DAYS, Hours
 from holdfast.server.job_specification import (
+    REPLICA,
     Included,
     JobEdit,
     JobSpecification,
     Linked,
+    ReplicaTarget,
     Retry,
 )
 from holdfast.server.restore_specification import InstantSpecification, RestoreSpecification
@@ -69,6 +71,7 @@ from holdfast.server.schedule import (
 
 __all__ = [
     "DAYS",
+    "REPLICA",
     "AfterJob",
     "Change",
     "Changes",
@@ -96,6 +99,7 @@ __all__ = [
     "Outcome",
     "Periodically",
     "Refusal",
+    "ReplicaTarget",
     "RestoreSpecification",
     "Retry",
     "Schedule",

@@ -75,6 +75,13 @@ def record_target(connection: Connection, job: UUID, target: ReplicaTarget) -> N
     )
 
 
+def clone_target(connection: Connection, job: UUID, copy: UUID, suffix: str | None) -> None:
+    """Let a copy of a job make its replicas where the job does, under names of their own."""
+    row = target_of(connection, job)
+    values = dict(row._mapping) | {"job_uid": copy, "suffix": suffix or f"{row.suffix}_clone"}
+    connection.execute(insert(tables.replica_target).values(values))
+
+
 def find_replica(connection: Connection, uid: UUID | None) -> Row[Any]:
     """Return the row of a replica; refuse an unknown one."""
     table = tables.replica

@@ -23,7 +23,7 @@ from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
 from holdfast.server import hosted_points, journal, replicas, sessions
 from holdfast.server.clock import Clock, milliseconds
-from holdfast.server.hosted_backup import HostedBackup, told
+from holdfast.server.hosted_backup import HostedBackup
 from holdfast.server.hosts import Hosts
 from holdfast.server.journal import Intent
 from holdfast.server.machine_backup import Parent, SessionPlan
@@ -161,12 +161,13 @@ class HostedReplication(HostedBackup):
         return None
 
     def _end(self, connection: Connection, result: MachineResult, problem: str | None) -> None:
-        reason = f"{told(result)} {result.sent / _MIB:.1f} MiB were sent."
+        outcome, reason = self._outcome(result)
+        reason += f" {result.sent / _MIB:.1f} MiB were sent."
         sessions.complete_task(
             connection,
             self._machine.task_session,
             milliseconds(self._clock.now()),
-            Result.WARNING if result.warnings or problem else Result.SUCCESS,
+            Result.WARNING if problem else outcome,
             reason if problem is None else f"{problem} {reason}",
             total_size=hosted_points.total_size(result.point.disks),
         )

@@ -23,6 +23,7 @@ from holdfast.engine.qemu_image import AS_USUAL, Storing
 from holdfast.server import journal, points, replicas, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds, moment_of
+from holdfast.server.damage import note_bad_files
 from holdfast.server.fulls import files_of, full_is_due
 from holdfast.server.hosted_points import small_files
 from holdfast.server.job_options import Days
@@ -36,7 +37,8 @@ from holdfast.server.journal import (
     RemoveFiles,
     RemoveImage,
 )
-from holdfast.server.keeping import Policy, keeping
+from holdfast.server.keeping import Keeping, Policy, keeping
+from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
@@ -44,6 +46,9 @@ from holdfast.server.store import Store
 
 #: Declares the next step, given the files that could not be made fulls; None when there is none.
 _Next = Callable[[Container[UUID], Connection], Intent | None]
+
+#: Returns the files that the next steps merge into others; given the same.
+_ToMerge = Callable[[Container[UUID], Connection], Sequence[Row[Any]]]
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,12 @@ class Retention:
             if machine.kind == "directory":
                 continue
             key = ChainKey(backup, machine.reference)
-            problems += await self._follow(key, partial(self._next, key, rules), rules.storing)
+            problems += await self._follow(
+                key,
+                partial(self._next, key, rules),
+                rules.storing,
+                partial(self._to_merge, key, rules),
+            )
         directories = [each.reference for each in machines if each.kind == "directory"]
         if directories:
             key = ChainKey(backup, FILES_CHAIN)
@@ -96,15 +106,24 @@ class Retention:
             problems += await self._follow(key, surplus, rules.storing)
         return problems
 
-    async def _follow(self, key: ChainKey, declare_next: _Next, storing: Storing) -> list[str]:
+    async def _follow(
+        self,
+        key: ChainKey,
+        declare_next: _Next,
+        storing: Storing,
+        to_merge: _ToMerge | None = None,
+    ) -> list[str]:
         """Declare and settle one step after the other, until there is none; return problems."""
         # Fulls that could not be made are no reason to keep everything else, too.
         given_up: dict[UUID, str] = {}
+        told: list[str] = []
         async with self._locks.work.hold(key):
             # What stands from before comes first: the chain is not what the catalog says until
             # it is settled.
             problems = await self._settlement.settle_chain(key)
             while not problems:
+                if to_merge is not None:
+                    told += await self._look_at(key, partial(to_merge, given_up))
                 try:
                     intent = await self._store.write(partial(declare_next, given_up))
                 except RefusedError as error:
@@ -120,8 +139,23 @@ class Retention:
                     elif problem is not None:
                         problems.append(problem)
                 problems += await self._settlement.settle_chain(key)
-            told = [f"Old restore points could not be removed: {problem}" for problem in problems]
-            return [*given_up.values(), *told]
+        told += given_up.values()
+        return told + [f"Old restore points could not be removed: {each}" for each in problems]
+
+    async def _look_at(
+        self, key: ChainKey, to_merge: Callable[[Connection], Sequence[Row[Any]]]
+    ) -> list[str]:
+        """Compare what is to be merged with its checksum; note and return what is damaged.
+
+        A merge that has begun cannot be called off, and nothing is merged into what is noted.
+        """
+        try:
+            bad = await self._settlement.damaged(key, await self._store.read(to_merge))
+        except EngineError:
+            return []  # settling the merge will say why
+        if bad:
+            await self._store.write(lambda c: note_bad_files(c, key, bad))
+        return list(bad.values())
 
     async def _rebuild(self, intent: Intent, storing: Storing) -> str | None:
         """Write a file anew; return why that could not be, or None."""
@@ -151,17 +185,7 @@ class Retention:
         for full in self._wanted_fulls(connection, key, rules, rows, kept_for):
             if full not in given_up:
                 return self._declare(connection, key, RebuildImage(full, None))
-        surplus = {
-            point.row.uid: [str(file.uid) for file in files_of(connection, point.row)]
-            for point in found.surplus
-        }
-        damaged = {
-            str(file.uid)
-            for row in rows
-            if row.damaged is not None
-            for file in files_of(connection, row)
-        }
-        steps = next_steps(_files_in(connection, key.backup), list(surplus.values()), damaged)
+        surplus, steps = _steps(connection, key, rows, found)
         leaving = {_leaves(step) for step in steps}
         small: tuple[str, ...] = ()
         for uid, files in surplus.items():
@@ -175,6 +199,19 @@ class Retention:
         if small:
             declared = self._declare(connection, key, RemoveFiles(small))
         return declared
+
+    def _to_merge(
+        self, key: ChainKey, rules: Rules, _given_up: Container[UUID], connection: Connection
+    ) -> list[Row[Any]]:
+        """Return the files that the next steps merge into the fulls they are built on."""
+        rows = points.points_of(connection, key.backup, key.chain)
+        found = keeping([_Point(row) for row in rows], rules.policy, self._clock.now())
+        _, steps = _steps(connection, key, rows, found)
+        return [
+            row_of(connection, tables.backup_file, UUID(step.next))
+            for step in steps
+            if isinstance(step, Merge)
+        ]
 
     def _wanted_fulls(
         self,
@@ -217,6 +254,24 @@ class Retention:
 
     def _declare(self, connection: Connection, key: ChainKey, work: journal.Work) -> Intent:
         return journal.declare(connection, key, work, milliseconds(self._clock.now()))
+
+
+def _steps(
+    connection: Connection, key: ChainKey, rows: Sequence[Row[Any]], found: Keeping[_Point]
+) -> tuple[dict[UUID, list[str]], tuple[RetentionStep, ...]]:
+    """Return the files of each surplus point, and the next steps to let go of them."""
+    surplus = {
+        point.row.uid: [str(file.uid) for file in files_of(connection, point.row)]
+        for point in found.surplus
+    }
+    damaged = {
+        str(file.uid)
+        for row in rows
+        if row.damaged is not None
+        for file in files_of(connection, row)
+    }
+    chain = _files_in(connection, key.backup)
+    return surplus, next_steps(chain, list(surplus.values()), damaged)
 
 
 def _leaves(step: RetentionStep) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import glob
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,7 @@ import msgspec
 from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.durability import PARTIAL_SUFFIX
-from holdfast.engine.errors import EngineError
+from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.file_check import check_file
 from holdfast.engine.image import merge_into_parent, remove_image
 from holdfast.engine.image_rebuild import (
@@ -31,6 +32,7 @@ from holdfast.engine.progress import ProgressCallback, ignore_progress
 from holdfast.engine.qemu_image import Storing
 from holdfast.server import journal, points, tables
 from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.damage import note_bad_files
 from holdfast.server.journal import (
     ChainKey,
     ForgetSnapshots,
@@ -228,21 +230,41 @@ class Settlement:
         place = await self._repositories.place_of(intent.key.backup)
         file, onto = await self._rebuilding(work, place)
         line = await self._store.read(lambda connection: _line(connection, work))
-        for row in line:
+        if bad := await self.damaged(intent.key, line):
             # What is made of damaged files would look whole for ever after.
-            await check_file(place.path(row.path), row.sha256)
+            await self._store.write(lambda c: note_bad_files(c, intent.key, bad))
+            raise ChainBroken(next(iter(bad.values())))
         await rebuild_image(file, onto, storing, on_progress)
         async with self._locks.files.hold(intent.key):
             await take_place(file)
             await self._record_rebuilt(intent, work, file, onto)
+
+    async def damaged(self, key: ChainKey, files: Sequence[Row[Any]]) -> dict[UUID, str]:
+        """Compare files of a chain with their checksums; return what is wrong with which.
+
+        Raise EngineError when the repository is away.
+        """
+        place = await self._repositories.place_of(key.backup)
+        found = {}
+        for row in files:
+            try:
+                await check_file(place.path(row.path), row.sha256)
+            except ChainBroken as error:
+                found[row.uid] = str(error)
+        # When its disk is away, everything seems to be missing.
+        await asyncio.to_thread(place.repository.ensure_available)
+        return found
 
     async def _settle_rebuilding(
         self, intent: Intent, work: RebuildImage, place: BackupPlace
     ) -> None:
         file, onto = await self._rebuilding(work, place)
         await discard_rebuilt(file)
-        # A file that has gone meanwhile was not written anew, either.
-        if await asyncio.to_thread(file.exists) and await is_built_on(file, onto):
+        try:
+            is_done = await is_built_on(file, onto)
+        except ChainBroken:
+            is_done = False  # it is missing or damaged, so it is not the one just written
+        if is_done:
             async with self._locks.files.hold(intent.key):
                 await self._record_rebuilt(intent, work, file, onto)
         else:

@@ -322,5 +322,14 @@ JOB_CLONE_SPEC = Element(
             ),
             optional=True,
         ),
+        Element(
+            "ReplicaJobCloneInfo",
+            structure(
+                Element("JobName", STRING, optional=True),
+                Element("VmSuffix", STRING, optional=True),
+                Element("Description", STRING, optional=True),
+            ),
+            optional=True,
+        ),
     ),
 )

@@ -1,0 +1,68 @@
+"""Which points are damaged: noted, taken back. Each function runs in a transaction."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, select, update
+
+from holdfast.server import points, tables
+from holdfast.server.fulls import files_of
+from holdfast.server.journal import ChainKey
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def points_needing(
+    connection: Connection, key: ChainKey, bad_files: Mapping[UUID, str]
+) -> dict[UUID, str]:
+    """Given files and what is wrong with each, return the points of a chain that need them.
+
+    Each comes with what is wrong with what it needs.
+    """
+    file = tables.backup_file
+    rows = connection.execute(
+        select(file.c.uid, file.c.parent_uid)
+        .where(file.c.backup_uid == key.backup)
+        .order_by(file.c.created)
+    )
+    needed = dict(bad_files)
+    for row in rows:  # what a file is built on stands before it
+        if row.parent_uid in needed and row.uid not in needed:
+            needed[row.uid] = needed[row.parent_uid]
+    return {
+        row.uid: needed[each.uid]
+        for row in points.points_of(connection, key.backup, key.chain)
+        for each in files_of(connection, row)
+        if each.uid in needed
+    }
+
+
+def note_damage(
+    connection: Connection, rows: Sequence[Row[Any]], damaged: Mapping[UUID, str]
+) -> None:
+    """Note which of these points are damaged, and why; the others are not."""
+    table = tables.machine_point
+    for row in rows:
+        reason = damaged.get(row.uid)
+        if reason == row.damaged:
+            continue
+        connection.execute(update(table).where(table.c.uid == row.uid).values(damaged=reason))
+        points.show_point(connection, row.uid)
+        if reason is not None:
+            _LOGGER.error(
+                'The restore point of "%s" made at %s is damaged: %s',
+                row.display_name,
+                row.created,
+                reason,
+            )
+
+
+def note_bad_files(connection: Connection, key: ChainKey, bad_files: Mapping[UUID, str]) -> None:
+    """Note that some files of a chain are damaged, in the points that need them."""
+    damaged = points_needing(connection, key, bad_files)
+    rows = points.points_of(connection, key.backup, key.chain)
+    note_damage(connection, [row for row in rows if row.uid in damaged], damaged)
