@@ -45,7 +45,7 @@ def _routes() -> dict[str, set[str]]:
         "/holdfast/v1/jobs": READ | {"POST"},
         f"/holdfast/v1/jobs/{NOBODYS}": READ | {"PUT"},
         "/holdfast/v1/replicas": READ,
-        f"/holdfast/v1/replicas/{NOBODYS}": READ | {"POST"},
+        f"/holdfast/v1/replicas/{NOBODYS}": READ | {"POST", "DELETE"},
         "/holdfast/v1/failoverPlans": READ | {"POST"},
         f"/holdfast/v1/failoverPlans/{NOBODYS}": READ | {"PUT", "DELETE"},
         "/holdfast/v1/hosts": READ | {"POST"},
