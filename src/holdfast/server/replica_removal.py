@@ -145,6 +145,10 @@ def _reserve(connection: Connection, row: Row[Any]) -> None:
     name = connection.scalar(of_plan.where(machine.c.replica_uid == row.uid).limit(1))
     if name is not None:
         raise RefusedError(f'The failover plan "{name}" has the replica. Take it out first.')
+    if replicas.find_replica(connection, row.uid).failover is not None:
+        raise RefusedError(
+            f'What was interrupted with "{row.machine_name}" is not settled yet. Try again later.'
+        )
     before = {ReplicaState.READY}
     if not replicas.change_state(connection, row.uid, ReplicaState.PROCESSING, before=before):
         state = replicas.find_replica(connection, row.uid).state
