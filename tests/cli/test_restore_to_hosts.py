@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 
 from engine.lab import wait_until
 from engine.vm.lab import Guest, Host, libvirt_daemon
+from holdfast.cli.application import run
 
 from .conftest import StartHoldfast
-from .holdfast_process import Running, holdfast
+from .holdfast_process import Running
 
 pytestmark = pytest.mark.vm
 
@@ -43,23 +45,31 @@ def guest(daemon: Host, tmp_path: Path) -> Iterator[Guest]:
     direct.close()
 
 
-def asked(running: Running, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a command against a Holdfast that runs."""
-    password = str(running.ready["password"])
-    where = ("--data", running.data, "--ready-file", running.ready_file)
-    return holdfast(*arguments, *where, HOLDFAST_PASSWORD=password)
+@dataclass
+class Commands:
+    """Commands against a Holdfast that runs, in this process: a start of Python takes its time."""
+
+    running: Running
+    output: pytest.CaptureFixture[str]
+
+    def ended(self, *arguments: str | Path) -> tuple[int, str, str]:
+        """Run a command; return its exit code and what it wrote."""
+        where = ("--data", self.running.data, "--ready-file", self.running.ready_file)
+        code = run([str(each) for each in (*arguments, *where)])
+        written = self.output.readouterr()
+        return code, written.out, written.err
+
+    def done(self, *arguments: str | Path) -> str:
+        code, output, errors = self.ended(*arguments)
+        assert code == 0, errors
+        return output
 
 
-def done(running: Running, *arguments: str | Path) -> str:
-    ended = asked(running, *arguments)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
-
-
-def backed_up(running: Running, guest: Guest) -> str:
+def backed_up(commands: Commands, guest: Guest) -> str:
     """Back the machine up; return the UID of its point."""
-    done(running, "host", "add", guest.host.uri, "--name", "kvm1")
-    [host] = json.loads(done(running, "host", "list", "--json"))
+    running = commands.running
+    commands.done("host", "add", guest.host.uri, "--name", "kvm1")
+    [host] = json.loads(commands.done("host", "list", "--json"))
     with running.client("http") as client:
         repository = client.get("/repositories").json()["Refs"][0]["UID"]
         objects = [{"reference": host["reference"]}]
@@ -76,7 +86,8 @@ def backed_up(running: Running, guest: Guest) -> str:
     points: list[dict[str, Any]] = []
 
     def kept() -> bool:
-        points[:] = json.loads(holdfast("points", "--data", running.data, "--json").stdout)
+        run(["points", "--data", str(running.data), "--json"])
+        points[:] = json.loads(commands.output.readouterr().out)
         return bool(points)
 
     wait_until(kept, seconds=60)
@@ -90,40 +101,45 @@ def bytes_of(path: Path, raw: Path) -> bytes:
 
 
 def test_machines_are_restored_to_hosts_and_run_from_their_backup(
-    start: StartHoldfast, guest: Guest, tmp_path: Path
+    start: StartHoldfast,
+    guest: Guest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     running = start("--no-samples")
-    point = backed_up(running, guest)
+    monkeypatch.setenv("HOLDFAST_PASSWORD", str(running.ready["password"]))
+    commands = Commands(running, capsys)
+    point = backed_up(commands, guest)
     content, raw = guest.contents(), tmp_path / "raw"
     targets = tmp_path / "targets"
     targets.mkdir()
     # To plain files: no host is asked, and Holdfast need not run.
     disk = tmp_path / "disk"
-    files = holdfast(
-        *("restore", "--data", running.data, point, disk, "--disk", "vdb", "--format", "vmdk")
-    )
-    assert files.returncode == 0, files.stderr
+    options = ("--disk", "vdb", "--format", "vmdk", "--data", str(running.data))
+    assert run(["restore", point, str(disk), *options]) == 0
+    capsys.readouterr()
     assert [path.name for path in disk.iterdir()] == ["vdb.vmdk"]
     assert bytes_of(disk / "vdb.vmdk", raw) == content["vdb"]
     copy = ("--to-host", "KVM1", "--folder", str(targets), "--new-identifiers")
-    assert done(running, "restore", point, *copy, "--name", "copy") == "Restored.\n"
+    assert commands.done("restore", point, *copy, "--name", "copy") == "Restored.\n"
     assert bytes_of(targets / "copy-vda.qcow2", raw) == content["vda"]
     assert not guest.connection.lookupByName("copy").isActive()
-    refused = asked(running, "restore", point, "--in-place")
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert "power it off first" in refused.stderr
+    code, output, errors = commands.ended("restore", point, "--in-place")
+    assert (code, output) == (1, "")
+    assert "power it off first" in errors
     # From the backup.
-    assert done(running, "instant", "start", point, *copy, "--name", "now") == "now runs on kvm1\n"
+    assert commands.done("instant", "start", point, *copy, "--name", "now") == "now runs on kvm1\n"
     guest.connection.lookupByName("now").suspend()
-    [listed] = json.loads(done(running, "instant", "list", "--json"))
+    [listed] = json.loads(commands.done("instant", "list", "--json"))
     assert (listed["name"], listed["state"], listed["point"]) == ("now", "Running", point)
-    assert done(running, "instant", "list").split("\t")[:3] == ["now", "kvm1", "Running"]
-    moved = done(running, "instant", "migrate", "now")
+    assert commands.done("instant", "list").split("\t")[:3] == ["now", "kvm1", "Running"]
+    moved = commands.done("instant", "migrate", "now")
     assert moved == "now has moved to its own storage\n"
-    assert done(running, "instant", "list") == ""
+    assert commands.done("instant", "list") == ""
     again = ("instant", "start", point, *copy, "--name", "twice")
-    assert done(running, *again) == "twice runs on kvm1\n"
-    assert done(running, "instant", "discard", "twice") == "twice discarded\n"
+    assert commands.done(*again) == "twice runs on kvm1\n"
+    assert commands.done("instant", "discard", "twice") == "twice discarded\n"
     names = {domain.name() for domain in guest.connection.listAllDomains()}
     assert names == {"web", "copy", "now"}
     assert len(list(targets.iterdir())) == 4
@@ -138,10 +154,11 @@ def test_machines_are_restored_to_hosts_and_run_from_their_backup(
     ],
 )
 def test_what_does_not_go_together_is_told_in_one_line(
-    tmp_path: Path, arguments: tuple[str, ...], reason: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], reason: str
 ) -> None:
     point = "00000000-0000-0000-0000-000000000000"
-    refused = holdfast("restore", point, *arguments, "--data", tmp_path)
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert reason in refused.stderr
-    assert refused.stderr.count("\n") == 1
+    assert run(["restore", point, *arguments, "--data", str(tmp_path)]) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert reason in written.err
+    assert written.err.count("\n") == 1

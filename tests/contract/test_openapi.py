@@ -42,6 +42,7 @@ OF_NO_SERVER = 503
 OWN_JOBS = "/holdfast/v1/jobs"
 OWN_POINTS = "/holdfast/v1/vmRestorePoints"
 OWN_HOSTS = "/holdfast/v1/hosts"
+OWN_INSTANT = "/holdfast/v1/instantRecoveries"
 OWN_FAILOVER = ("/holdfast/v1/replicas", "/holdfast/v1/failoverPlans")
 Running = tuple[EnterpriseManager, httpx.AsyncClient]
 
@@ -267,7 +268,7 @@ async def hrefs(client: httpx.AsyncClient, path: str) -> list[str]:
         return []
     document = json_of(answer)
     [items] = [value for name, value in document.items() if name != "PagingInfo"]
-    if path in (OWN_JOBS, OWN_HOSTS, OWN_POINTS, *OWN_FAILOVER):
+    if path in (OWN_JOBS, OWN_HOSTS, OWN_POINTS, OWN_INSTANT, *OWN_FAILOVER):
         return [f"{path}/{item['uid']}" for item in items]
     return [item["Href"].removeprefix(BASE).partition("?")[0] for item in items]
 

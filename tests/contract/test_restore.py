@@ -190,6 +190,8 @@ async def test_nothing_runs_from_a_backup_that_is_no_machine_of_a_host(
     assert found == {"recoveries": []}
     for address in ("x", "00000000-0000-4000-8000-000000000000"):
         one = f"{own}/instantRecoveries/{address}"
+        answer = await house.client.post(f"{one}?action=start")
+        assert "expected one of migrate, discard" in error_message(answer, 400)
         assert address in error_message(await house.client.get(one), 404)
-        assert address in error_message(await house.client.post(f"{one}/migrate"), 404)
-        assert address in error_message(await house.client.post(f"{one}/discard"), 404)
+        assert address in error_message(await house.client.post(f"{one}?action=migrate"), 404)
+        assert address in error_message(await house.client.post(f"{one}?action=discard"), 404)

@@ -69,6 +69,7 @@ OWN = {
     ("GET", "/holdfast/v1/replicas"): _RESTORERS,
     ("GET", f"/holdfast/v1/replicas/{NOBODYS}"): _RESTORERS,
     ("POST", f"/holdfast/v1/replicas/{NOBODYS}"): _RESTORERS,
+    ("DELETE", f"/holdfast/v1/replicas/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
     ("GET", "/holdfast/v1/failoverPlans"): set(Role) - {Role.PORTAL_USER},
     ("POST", "/holdfast/v1/failoverPlans"): {Role.PORTAL_ADMINISTRATOR},
     ("GET", f"/holdfast/v1/failoverPlans/{NOBODYS}"): set(Role) - {Role.PORTAL_USER},
@@ -83,8 +84,7 @@ OWN |= {
         ("POST", f"vmRestorePoints/{NOBODYS}/instantRecovery"),
         ("GET", "instantRecoveries"),
         ("GET", f"instantRecoveries/{NOBODYS}"),
-        ("POST", f"instantRecoveries/{NOBODYS}/migrate"),
-        ("POST", f"instantRecoveries/{NOBODYS}/discard"),
+        ("POST", f"instantRecoveries/{NOBODYS}"),
     )
 }
 #: What anybody may read.

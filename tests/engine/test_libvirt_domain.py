@@ -3,9 +3,17 @@
 from pathlib import Path
 
 import pytest
+from lxml import etree
 
 from holdfast.engine.errors import EngineError
-from holdfast.engine.libvirt_domain import Identity, read_definition, rewritten
+from holdfast.engine.libvirt_domain import (
+    Identity,
+    Labels,
+    files_in,
+    read_definition,
+    rewritten,
+    without_layers,
+)
 
 DEFINITION = """
 <domain type='kvm' id='7'>
@@ -93,3 +101,45 @@ def test_machine_restored_as_itself_keeps_its_identifiers() -> None:
 def test_what_is_no_definition_is_refused(xml: str, reason: str) -> None:
     with pytest.raises(EngineError, match=reason):
         read_definition(xml)
+
+
+def test_a_machine_on_layers_names_its_whole_chain_and_leaves_its_owner_alone() -> None:
+    xml = (
+        "<domain type='kvm'><name>web</name><uuid>1c2d</uuid><devices><disk type='file' "
+        "device='disk'><driver name='qemu' type='raw'/><source file='/old.img'/><target dev='vda'/>"
+        "</disk></devices><seclabel type='dynamic' model='dac'/></domain>"
+    )
+    layer, moved = Path("/new/web-vda.instant.qcow2"), Path("/new/web-vda.t1.qcow2")
+    made = rewritten(
+        xml,
+        identity=None,
+        disks={"vda": (layer, "qcow2")},
+        nvram=None,
+        layers={"vda": [Path("/backup/p1.qcow2"), Path("/backup/p0.qcow2")]},
+        labels=Labels(("dac", "selinux"), "+0:+0"),
+    )
+    root = etree.fromstring(made)
+    below = root.find("devices/disk/backingStore")
+    seen = []
+    while below is not None and below.get("type") == "file":
+        source = below.find("source")
+        assert source is not None
+        labels = {label.get("model"): label.get("relabel") for label in source.findall("seclabel")}
+        assert labels == {"dac": "no", "selinux": "no"}
+        assert [each.get("type") for each in below.findall("format")] == ["qcow2"]
+        seen.append(source.get("file"))
+        below = below.find("backingStore")
+    assert seen == ["/backup/p1.qcow2", "/backup/p0.qcow2"]
+    # The chain ends here: libvirt need not look.
+    assert below is not None
+    assert len(below) == 0
+    [label] = root.findall("seclabel")
+    assert (label.get("type"), label.get("relabel")) == ("static", "yes")
+    assert label.findtext("label") == "+0:+0"
+    assert files_in(made) == {str(layer), "/backup/p1.qcow2", "/backup/p0.qcow2"}
+    alone = without_layers(made, {layer: moved}, "+0:+0")
+    assert files_in(alone) == {str(moved)}
+    assert "backingStore" not in alone
+    assert "seclabel" not in alone
+    # A label that somebody has set since stays.
+    assert "+5:+5" in without_layers(made.replace("+0:+0", "+5:+5"), {layer: moved}, "+0:+0")

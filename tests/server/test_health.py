@@ -13,6 +13,7 @@ from holdfast.server import tables
 from holdfast.server.refusal import RefusedError
 
 from .lab import Lab, write_image
+from .offsite import Offsite, restored
 
 DAY = timedelta(days=1)
 
@@ -250,3 +251,17 @@ async def test_no_full_is_made_of_what_is_damaged(lab: Lab, header: bool) -> Non
     newest = (await lab.points("a"))[-1]
     assert newest.values["PointType"] == ("Increment" if header else "Full")
     assert await lab.restored(newest.uid) == contents[3]
+
+
+async def test_damaged_points_are_not_copied_and_hinder_no_others(lab: Lab) -> None:
+    offsite = await Offsite.of(lab)
+    job = await lab.create_job("a.raw")
+    contents = await run_points(lab, job, 2)
+    flip((await files_of(lab))[1])
+    contents.append(write_image(lab.source("a.raw"), 2))
+    await lab.run(job, "check-job")
+    copying = await offsite.copy_job(job)
+    assert (await lab.run(copying)).values["Result"] == "Success"
+    assert await restored(lab, await offsite.points()) == [contents[0], contents[2]]
+    refused = await lab.command("check-job", copying)
+    assert "is of kind BackupCopy" in refused.message

@@ -21,6 +21,7 @@ from holdfast.server.messages import (
     Command,
     Entry,
     Information,
+    InstantRecovery,
     Listing,
     Made,
     MountedPoint,
@@ -36,7 +37,8 @@ _MADE = {"create-credentials": "Credentials", "create-password": "Passwords"}
 class FakeBackupServer:
     """Says yes to every command, does nothing, and has nothing new to tell.
 
-    Of every restore point there is one mount, with one volume and one file in it.
+    Of every restore point there is one mount, with one volume and one file in it. One machine runs
+    from its restore point.
     """
 
     def __init__(self, uid: UUID, name: str) -> None:
@@ -50,6 +52,7 @@ class FakeBackupServer:
                 Route("/changes", self._changes),
                 Route("/commands", self._command, methods=["POST"]),
                 Route("/mounts", self._mounts),
+                Route("/instant-recoveries", self._recoveries),
                 Route("/mounts/{uid}", self._release, methods=["DELETE"]),
                 Route("/{where}/{uid}/entry", self._entry),
                 Route("/{where}/{uid}/entries", self._entries),
@@ -83,6 +86,21 @@ class FakeBackupServer:
     async def _mounts(self, request: Request) -> Response:
         point = UUID(request.query_params["point"])
         return _answer([MountedPoint(uid=point, point=point, number=1)])
+
+    async def _recoveries(self, _request: Request) -> Response:
+        recovery = InstantRecovery(
+            uid=self._uid,
+            point=self._uid,
+            host=self._uid,
+            host_name="kvm1",
+            name="web",
+            uuid=str(self._uid),
+            state="Migrating",
+            created=0,
+            session=self._uid,
+            progress=50,
+        )
+        return _answer([recovery])
 
     async def _release(self, _request: Request) -> Response:
         return Response(status_code=204)

@@ -50,7 +50,11 @@ _PLANS = f"{PREFIX}/failoverPlans"
 def add_routes(router: Router) -> None:
     """Given a router, add the routes of this module."""
     router.add(_REPLICAS, {"GET": replicas}, describe=REPLICAS)
-    router.add(f"{_REPLICAS}/{{id}}", {"GET": replica, "POST": act}, describe=ONE_REPLICA)
+    router.add(
+        f"{_REPLICAS}/{{id}}",
+        {"GET": replica, "POST": act, "DELETE": delete_replica},
+        describe=ONE_REPLICA,
+    )
     router.add(_PLANS, {"GET": plans, "POST": create_plan}, describe=PLANS)
     router.add(
         f"{_PLANS}/{{id}}",
@@ -87,6 +91,15 @@ async def act(call: Call) -> Response:
     options = msgspec.to_builtins(read_as(await optional_object(call), FailoverOptions))
     server, _ = await server_of_row(call, resource, uid)
     return await started(call, ACTIONS[action], server, action, uid, options)
+
+
+async def delete_replica(call: Call) -> Response:
+    """Start removing a replica with its machine and all its points."""
+    require(call, ADMINISTRATOR, "remove replicas")
+    resource = call.manager.schema["Replica"]
+    uid = await Place(resource).expect(call)
+    server, _ = await server_of_row(call, resource, uid)
+    return await started(call, "DeleteReplica", server, "remove-replica", uid)
 
 
 async def plans(call: Call) -> Response:

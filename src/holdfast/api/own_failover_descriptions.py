@@ -125,6 +125,12 @@ ONE_REPLICA = {
         body=Body(named(FailoverOptions.__name__)),
         actions=tuple(ActionChoice(name, task, RESTORERS) for name, task in ACTIONS.items()),
     ),
+    "DELETE": Operation(
+        "Remove a replica that is ready, with its machine and all its points",
+        _AREA,
+        _STARTED,
+        ADMINISTRATOR,
+    ),
 }
 PLANS = {
     "GET": Operation(

@@ -13,14 +13,13 @@ from starlette.responses import Response
 
 from holdfast.api.access import require
 from holdfast.api.call import Call
-from holdfast.api.errors import BackupServerDown, NotFound
-from holdfast.api.file_listing import answered, started
+from holdfast.api.errors import BackupServerDown, BadRequest, NotFound
+from holdfast.api.file_listing import action_of, answered, started
 from holdfast.api.own import PREFIX
 from holdfast.api.own_bodies import json_answer, json_object, read_as
 from holdfast.api.own_restore_descriptions import (
-    DISCARD_INSTANT,
     INSTANT,
-    MIGRATE_INSTANT,
+    INSTANT_ACTIONS,
     ONE_INSTANT,
     START_INSTANT,
 )
@@ -42,9 +41,7 @@ def add_routes(router: Router) -> None:
     path = f"{PREFIX}/vmRestorePoints/{{id}}/instantRecovery"
     router.add(path, {"POST": start}, describe=START_INSTANT)
     router.add(PATH, {"GET": recoveries}, describe=INSTANT)
-    router.add(f"{PATH}/{{id}}", {"GET": recovery}, describe=ONE_INSTANT)
-    router.add(f"{PATH}/{{id}}/migrate", {"POST": migrate}, describe=MIGRATE_INSTANT)
-    router.add(f"{PATH}/{{id}}/discard", {"POST": discard}, describe=DISCARD_INSTANT)
+    router.add(f"{PATH}/{{id}}", {"GET": recovery, "POST": act}, describe=ONE_INSTANT)
 
 
 async def start(call: Call) -> Response:
@@ -84,20 +81,18 @@ async def recovery(call: Call) -> Response:
     return json_answer(_document(*await _named(call)))
 
 
-async def migrate(call: Call) -> Response:
-    """Start moving a machine to its own storage; answer with the task, which leads to a session."""
-    require(call, VM_RESTORERS, "restore machines")
-    server, found = await _named(call)
-    command = "migrate-instant-recovery"
-    return await started(call, "MigrateInstantRecovery", server, command, found.uid)
+async def act(call: Call) -> Response:
+    """Start migrating a machine to its own storage, or discarding it, as ``action`` says.
 
-
-async def discard(call: Call) -> Response:
-    """Start taking a machine away; answer with the task, which leads to a session."""
+    Answer with the task, which leads to a session.
+    """
     require(call, VM_RESTORERS, "restore machines")
+    action = action_of(call)
+    if action not in INSTANT_ACTIONS:
+        raise BadRequest(f"Parameter action: expected one of {', '.join(INSTANT_ACTIONS)}.")
     server, found = await _named(call)
-    command = "discard-instant-recovery"
-    return await started(call, "DiscardInstantRecovery", server, command, found.uid)
+    command = f"{action}-instant-recovery"
+    return await started(call, INSTANT_ACTIONS[action], server, command, found.uid)
 
 
 async def _named(call: Call) -> tuple[UUID, InstantRecovery]:

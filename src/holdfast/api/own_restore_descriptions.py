@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.api.description import Answer, Body, Operation, document
+from holdfast.api.description import ActionChoice, Answer, Body, Operation, Parameter, document
 from holdfast.representation.json_schema import JsonSchema, named
 from holdfast.schema.roles import VM_RESTORERS
 from holdfast.server.messages import InstantSpecification, RestoreSpecification
@@ -57,6 +57,9 @@ def _object(properties: dict[str, JsonSchema]) -> JsonSchema:
     }
 
 
+#: What can be done with a machine that runs from its restore point, and the task's operation.
+INSTANT_ACTIONS = {"migrate": "MigrateInstantRecovery", "discard": "DiscardInstantRecovery"}
+
 #: The schemas of bodies and answers, by component name.
 SCHEMAS = _schemas()
 
@@ -103,21 +106,22 @@ ONE_INSTANT = {
         _AREA,
         {200: Answer("The machine.", named(_RECOVERY))},
         VM_RESTORERS,
-    )
-}
-MIGRATE_INSTANT = {
+    ),
     "POST": Operation(
-        "Move a machine that runs from its restore point to its own storage, while it runs",
+        "Migrate a machine to its own storage while it runs, or power it off and discard it",
         _AREA,
         _SESSION,
         VM_RESTORERS,
-    )
-}
-DISCARD_INSTANT = {
-    "POST": Operation(
-        "Power off and take away a machine that runs from its restore point",
-        _AREA,
-        _SESSION,
-        VM_RESTORERS,
-    )
+        parameters=(
+            Parameter(
+                "action",
+                "What is to be done.",
+                {"type": "string", "enum": list(INSTANT_ACTIONS)},
+                True,
+            ),
+        ),
+        actions=tuple(
+            ActionChoice(name, task, VM_RESTORERS) for name, task in INSTANT_ACTIONS.items()
+        ),
+    ),
 }

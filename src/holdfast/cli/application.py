@@ -19,6 +19,7 @@ from holdfast.cli.commands import (
     manager,
     password,
     points,
+    replica,
     restore,
     server,
     settings,
@@ -49,6 +50,7 @@ application.command("points")(points.points)
 application.command("restore")(restore.restore)
 application.command("check")(check.check)
 application.add_typer(host.application, name="host")
+application.add_typer(replica.application, name="replica")
 application.add_typer(instant.application, name="instant")
 application.command("settings")(settings.settings)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from holdfast.query.expression import Operator
+from holdfast.query.literals import comparable
 from holdfast.representation.requests import RequestError
+from holdfast.schema.types import DATE_TIME
 
 Body = Mapping[str, Any]
 
@@ -25,7 +28,13 @@ def plan_start(body: Body, _row: Body) -> dict[str, Any]:
         raise RequestError(
             "Element FailoverPlanManagementSpec: expected one of StartNow true and StartDate."
         )
-    return {} if date is None else {"until": date}
+    if date is None:
+        return {}
+    try:
+        _, until = comparable(DATE_TIME, Operator.LESS_OR_EQUAL, str(date))
+    except ValueError as error:
+        raise RequestError(f"Element FailoverPlanManagementSpec.StartDate: {error}.") from None
+    return {"until": until}
 
 
 def plan_edit(body: Body, row: Body) -> dict[str, Any]:

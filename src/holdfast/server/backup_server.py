@@ -46,6 +46,7 @@ from holdfast.server.platform import Platform
 from holdfast.server.point_restore import PointRestore
 from holdfast.server.recovery import recover
 from holdfast.server.replica_jobs import ReplicaJobs
+from holdfast.server.replica_removal import ReplicaRemoval
 from holdfast.server.replica_runs import ReplicaRuns
 from holdfast.server.repositories import Repositories
 from holdfast.server.restore import Restore
@@ -219,10 +220,12 @@ class BackupServer:
             **failing_over.operations,
         }
         replica_jobs = ReplicaJobs(store, self.repositories)
+        removal = ReplicaRemoval(store, self._clock, self.hosts, locks, settlement)
         prepared = {
             **restoring.preparations,
             **self.hosts.preparations,
             **replica_jobs.preparations,
+            **removal.preparations,
             **failing_over.preparations,
         }
         wakers = (scheduler.wake, expiry.wake)

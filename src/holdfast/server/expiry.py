@@ -98,15 +98,19 @@ class Expiry:
                 await asyncio.to_thread(folder.rmdir)
 
     def _withdraw(self, key: ChainKey, connection: Connection) -> None:
-        now = milliseconds(self._clock.now())
-        for row in reversed(points.points_of(connection, key.backup, key.chain)):
-            files = {row.backup_file_uid} | {disk.uid for disk in disks_of(connection, row.uid)}
-            small = () if row.detail is None else tuple(small_files(connection, row.uid))
-            points.withdraw_point(connection, row.uid)
-            for file in files:
-                journal.declare(connection, key, RemoveImage(file), now)
-            if small:
-                journal.declare(connection, key, RemoveFiles(small), now)
+        withdraw_chain(connection, key, milliseconds(self._clock.now()))
+
+
+def withdraw_chain(connection: Connection, key: ChainKey, now: int) -> None:
+    """Stop showing all points of a chain and note that their files are to go, newest first."""
+    for row in reversed(points.points_of(connection, key.backup, key.chain)):
+        files = {row.backup_file_uid} | {disk.uid for disk in disks_of(connection, row.uid)}
+        small = () if row.detail is None else tuple(small_files(connection, row.uid))
+        points.withdraw_point(connection, row.uid)
+        for file in files:
+            journal.declare(connection, key, RemoveImage(file), now)
+        if small:
+            journal.declare(connection, key, RemoveFiles(small), now)
 
 
 def _first(connection: Connection) -> int | None:

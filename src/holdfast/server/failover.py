@@ -39,6 +39,7 @@ from holdfast.engine.libvirt_failover import (
 )
 from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.libvirt_point import MachinePoint
+from holdfast.engine.libvirt_tidy import end_interrupted_backup
 from holdfast.engine.progress import Phases, Progress, ProgressCallback
 from holdfast.server import replicas, tables
 from holdfast.server.chain_locks import ChainLocks
@@ -283,9 +284,20 @@ class Failovers:
             async with self._target(row) as target:
                 await take_back(target, plan)
         if record.source_was_on:
-            async with self._source(row) as source:
-                await start(source, row.source_uuid)
+            await self._start_source(row)
         await self._settled(row.uid, ReplicaState.READY, None)
+
+    async def _start_source(self, row: Row[Any]) -> None:
+        """Start a source that was shut down, also where an interrupted replication has it."""
+        folders = {await self._store.read(lambda c: replicas.folder_of(c, row.backup_uid))}
+        if (staging := await self._hosts.staging(row.source_host_uid)) is not None:
+            folders.add(staging)
+        async with (
+            self._locks.work.hold(ChainKey(row.backup_uid, row.reference)),
+            self._source(row) as source,
+        ):
+            await end_interrupted_backup(source, row.source_uuid, folders)
+            await start(source, row.source_uuid)
 
     async def _settle_permanent(self, row: Row[Any], record: Failover) -> None:
         if record.back:

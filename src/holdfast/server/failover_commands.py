@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection
 
-from holdfast.server import failover_plans, failover_sessions, replicas
+from holdfast.server import failover_plans, failover_sessions, replicas, tables
 from holdfast.server.clock import milliseconds
 from holdfast.server.failover_plan_runner import FailoverPlanRunner
 from holdfast.server.failover_record import Operation
@@ -23,6 +23,7 @@ from holdfast.server.failover_specification import (
 from holdfast.server.messages import Command, Made
 from holdfast.server.operations import Done, Preparation, read_arguments
 from holdfast.server.operations import Operation as Change
+from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.session_state import JobSessionState
 
@@ -76,6 +77,9 @@ class FailoverCommands:
     def _failover_point(self, connection: Connection, command: Command, now: datetime) -> Done:
         options = read_arguments(command, FailoverOptions)
         point = replicas.replica_point(connection, command.target or UUID(int=0))
+        damaged = row_of(connection, tables.machine_point, point.uid).damaged
+        if damaged is not None:
+            raise RefusedError(f"This restore point is damaged: {damaged}")
         uid = failover_sessions.begin(
             connection,
             point.replica.uid,

@@ -163,10 +163,11 @@ def _not_started(connection: Connection, machine: UUID) -> None:
 def _point(connection: Connection, replica: Row[Any], until: int | None) -> UUID | None:
     if until is None:
         return None
-    found = [row for row in replicas.points_of(connection, replica.uid) if row.created <= until]
+    good = failover_sessions.good_points(connection, replica.uid)
+    found = [row for row in good if row.created <= until]
     if not found:
         raise RefusedError(
-            f'Replica "{replica.machine_name}" has no restore point of {moment_of(until)} or '
+            f'Replica "{replica.machine_name}" has no good restore point of {moment_of(until)} or '
             "earlier."
         )
     uid: UUID = found[-1].uid

@@ -67,11 +67,17 @@ def _point_of(connection: Connection, row: Row[Any], operation: Operation) -> UU
     record = record_of(row)
     if record is not None:
         return record.point
-    found = replicas.points_of(connection, row.uid)
+    found = good_points(connection, row.uid)
     if not found and operation is Operation.FAILOVER:
-        raise RefusedError(f'Replica "{row.machine_name}" has no restore point yet.')
+        raise RefusedError(f'Replica "{row.machine_name}" has no good restore point.')
     uid: UUID | None = found[-1].uid if found else None
     return uid
+
+
+def good_points(connection: Connection, replica: UUID) -> list[Row[Any]]:
+    """Return the points of a replica that are not known to be damaged, oldest first."""
+    found = replicas.points_of(connection, replica)
+    return [point for point in found if point.damaged is None]
 
 
 def start_working(connection: Connection, uid: UUID) -> bool:

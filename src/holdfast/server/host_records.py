@@ -246,7 +246,7 @@ def _refuse_with_replicas(connection: Connection, host: Row[Any]) -> None:
         raise RefusedError(f'Job "{name}" makes replicas on host "{host.name}". Delete it first.')
     there = select(replica.c.machine_name).where(replica.c.host_uid == host.uid)
     if (name := connection.scalar(there.limit(1))) is not None:
-        raise RefusedError(f'Host "{host.name}" has replicas, such as "{name}".')
+        raise RefusedError(f'Host "{host.name}" has replicas, such as "{name}". Remove them first.')
     connection.execute(delete(target).where(target.c.host_uid == host.uid))
 
 

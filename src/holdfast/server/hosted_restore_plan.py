@@ -40,7 +40,7 @@ def plan_hosted(connection: Connection, point: Row[Any], options: MachineRestore
     disks = wanted_disks(known, options.disks)
     name = plain_name(options.new_name) if options.new_name else point.display_name
     if options.format:
-        return _to_files(point, name, disks, options)
+        return _to_files(connection, point, name, disks, options)
     there = locate(connection, point.reference)
     if in_place:
         if there is not None:
@@ -57,7 +57,7 @@ def plan_hosted(connection: Connection, point: Row[Any], options: MachineRestore
         host=host,
         name=name,
         uuid=uuid,
-        folder=folder_for(known, disks, options.folder),
+        folder=folder_for(connection, known, disks, options.folder),
         new_identifiers=options.new_identifiers,
         disks=disks,
         power_on=options.power_on,
@@ -110,10 +110,12 @@ def host_for(
     return read.root
 
 
-def folder_for(known: MachinePoint, disks: tuple[str, ...] | None, wanted: str) -> str:
+def folder_for(
+    connection: Connection, known: MachinePoint, disks: tuple[str, ...] | None, wanted: str
+) -> str:
     """Return the folder for the disks of a new machine: the wanted one, or that of the original."""
     if wanted:
-        return absolute_folder(wanted)
+        return _checked_folder(connection, wanted)
     for disk in known.disks:
         if disk.state.path is not None and (disks is None or disk.state.target in disks):
             return str(PurePosixPath(disk.state.path).parent)
@@ -122,22 +124,31 @@ def folder_for(known: MachinePoint, disks: tuple[str, ...] | None, wanted: str) 
     )
 
 
-def absolute_folder(wanted: str) -> str:
-    """Return a folder that somebody named; refuse one that is not named from the root."""
+def _checked_folder(connection: Connection, wanted: str) -> str:
+    """Return a folder that somebody named; refuse one that is not named from the root, and one in
+    a repository: what is not of the backups has no place there.
+    """
     path = PurePosixPath(wanted.strip())
     if not path.is_absolute() or ".." in path.parts or any(ord(sign) < 32 for sign in wanted):
         raise RefusedError(f"folder: expected a folder's path from the root, not {wanted!r}.")
+    for repository in connection.scalars(select(tables.repository.c.path)):
+        if path.is_relative_to(repository):
+            raise RefusedError(f"folder: {path} is in a repository, which is for backups alone.")
     return str(path)
 
 
 def _to_files(
-    point: Row[Any], name: str, disks: tuple[str, ...] | None, options: MachineRestoreOptions
+    connection: Connection,
+    point: Row[Any],
+    name: str,
+    disks: tuple[str, ...] | None,
+    options: MachineRestoreOptions,
 ) -> RestoreDisks:
     if options.format not in FORMATS:
         raise RefusedError(f"format: expected {', '.join(FORMATS)}, not {options.format!r}.")
     if not options.folder:
         raise RefusedError("folder: say where the files are to come.")
-    folder = absolute_folder(options.folder)
+    folder = _checked_folder(connection, options.folder)
     return RestoreDisks(point.uid, name, folder, options.format, disks, options.force)
 
 

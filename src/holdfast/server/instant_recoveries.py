@@ -6,6 +6,7 @@ Both can be begun again at any moment, and are, when a crash interrupted them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Any
 
@@ -40,6 +41,9 @@ class InstantRecoveries:
             await platform.move_to_own_storage(access, row.uuid, files, _token(row), on_progress)
         else:
             await platform.discard(access, row.uuid, files, _token(row))
+            # It is gone: nothing that is asked for now can change that.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._hosts.refresh([row.host_uid])
         return ""
 
     async def put_right(

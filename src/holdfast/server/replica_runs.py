@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID
 
 from sqlalchemy import Connection
 
-from holdfast.server import replicas, tables
+from holdfast.engine.libvirt_connection import uninterrupted
+from holdfast.server import replicas, sessions, tables
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.hosted_objects import expand
 from holdfast.server.job_lookup import job_in_use
@@ -14,7 +16,7 @@ from holdfast.server.job_runner import JobRunner
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.session_start import open_session
-from holdfast.server.session_state import Cause, Result
+from holdfast.server.session_state import Cause, JobSessionState, Result
 from holdfast.server.store import Store
 
 
@@ -31,11 +33,26 @@ class ReplicaRuns:
         before = await self._newest(uid)
         session = await self._store.write(lambda connection: self._begin(connection, uid))
         self._runner.launch(session)
-        await self._runner.ended(session)
+        try:
+            await self._runner.ended(session)
+        except asyncio.CancelledError:
+            # Whoever takes back what was done must not meet it at the machine.
+            await uninterrupted(self._call_off(session))
+            raise
         row = await self._store.read(lambda c: row_of(c, tables.job_session, session))
         if row.result == Result.FAILED or await self._newest(uid) == before:
             reason = row.failure_message or await self._store.read(lambda c: _reason(c, session))
             raise RefusedError(f"The machine could not be replicated: {reason}")
+
+    async def _call_off(self, session: UUID) -> None:
+        def request(connection: Connection) -> None:
+            state = row_of(connection, tables.job_session, session).state
+            if state != JobSessionState.STOPPED:
+                sessions.request_stop(connection, session, "The planned failover was called off.")
+
+        await self._store.write(request)
+        self._runner.interrupt(session)
+        await self._runner.ended(session)
 
     async def _newest(self, uid: UUID) -> UUID | None:
         found = await self._store.read(lambda c: replicas.points_of(c, uid))

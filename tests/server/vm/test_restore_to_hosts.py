@@ -129,6 +129,7 @@ async def test_what_makes_no_sense_is_refused_and_what_fails_or_is_stopped_leave
         ({"format": "raw"}, "folder: say where the files are to come."),
         ({"new_name": "a", "folder": "x"}, "folder: expected a folder's path from the root"),
         ({"new_name": "a/b"}, "plain file name"),
+        ({"new_name": "a", "folder": str(lab.repository_path / "x")}, "is in a repository"),
         ({"host": "7f3c9a52-92a4-4d5a-a3e5-0f6dbd1b7e11"}, "Cannot find host"),
     ]
     for options, reason in refusals:

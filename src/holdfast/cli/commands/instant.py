@@ -107,7 +107,7 @@ def migrate(
     """Move a machine to its own storage while it runs. After, it needs the backup no more."""
     with logged_on(settings_of(context), user) as api, shown_progress("Migrating") as advance:
         found = _named(api, machine)
-        path = f"{_RECOVERIES}/{found['uid']}/migrate"
+        path = f"{_RECOVERIES}/{found['uid']}?action=migrate"
         api.have_restored(path, {}, lambda percent: advance(percent / 100))
     typer.echo(f"{found['name']} has moved to its own storage")
 
@@ -125,7 +125,7 @@ def discard(
     """Power a machine off and take it away, with all that it has written."""
     with logged_on(settings_of(context), user) as api:
         found = _named(api, machine)
-        api.have_restored(f"{_RECOVERIES}/{found['uid']}/discard", {}, lambda _percent: None)
+        api.have_restored(f"{_RECOVERIES}/{found['uid']}?action=discard", {}, lambda _percent: None)
     typer.echo(f"{found['name']} discarded")
 
 

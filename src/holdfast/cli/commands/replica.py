@@ -1,0 +1,135 @@
+"""`holdfast replica`: replicas that take over and give back, over the API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from holdfast.cli.api_client import ApiClient, logged_on
+from holdfast.cli.commands.options import (
+    DataOption,
+    PasswordFileOption,
+    PortOption,
+    ReadyFileOption,
+    UserOption,
+    settings_of,
+)
+from holdfast.cli.errors import BadInput
+from holdfast.cli.passwords import ADMINISTRATOR
+
+application = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help=(
+        "List replicas, let them take over and give back. Holdfast must be running; the password "
+        "of the account is asked for, unless the settings give it."
+    ),
+)
+
+_REPLICAS = "/holdfast/v1/replicas"
+# No terminal, no width: rows are then never broken or cut.
+_UNLIMITED = 10_000
+
+#: What each operation does, for its help.
+_OPERATIONS = {
+    "failover": "Let a replica take over from its newest restore point.",
+    "planned-failover": "Replicate, shut the source down, replicate the rest, and take over.",
+    "undo-failover": "Go back to the source; what the replica wrote is gone.",
+    "permanent-failover": "Make a replica that has taken over an ordinary machine.",
+    "failback": "Bring what differs to the source, shut the replica down, start the source.",
+    "commit-failback": "End a failback; the replica stands ready again.",
+    "undo-failback": "Go back to the replica; what the source wrote since is gone.",
+}
+
+_Replica = Annotated[
+    str, typer.Argument(metavar="REPLICA", help="Name or UID of a replica, or its source's name.")
+]
+
+
+@application.command("list")
+def list_replicas(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    user: UserOption = ADMINISTRATOR,
+    data: DataOption = None,  # noqa: ARG001 - these are read from the context
+    http_port: PortOption = None,  # noqa: ARG001
+    ready_file: ReadyFileOption = None,  # noqa: ARG001
+    password_file: PasswordFileOption = None,  # noqa: ARG001
+) -> None:
+    """List the replicas, and how it stands with them."""
+    with logged_on(settings_of(context), user) as api:
+        found = _replicas(api)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _UNLIMITED
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in ("Replica", "Source", "State"):
+        table.add_column(heading)
+    for replica in found:
+        state = f"{replica['state']} ({replica['doing']})" if replica["doing"] else replica["state"]
+        table.add_row(replica["name"], replica["source"], state)
+    console.print(table)
+
+
+def _command(operation: str) -> Callable[..., None]:
+    """Given an operation, return the command that has it done."""
+
+    def command(
+        context: typer.Context,
+        replica: _Replica,
+        seconds: Annotated[
+            int, typer.Option(min=1, help="How long a guest may take to shut down.")
+        ] = 300,
+        force: Annotated[
+            bool,
+            typer.Option(
+                "--force",
+                help="Power a guest off then; undo a failback though its source's host is away.",
+            ),
+        ] = False,
+        user: UserOption = ADMINISTRATOR,
+        data: DataOption = None,  # noqa: ARG001 - these are read from the context
+        http_port: PortOption = None,  # noqa: ARG001
+        ready_file: ReadyFileOption = None,  # noqa: ARG001
+        password_file: PasswordFileOption = None,  # noqa: ARG001
+    ) -> None:
+        with logged_on(settings_of(context), user) as api:
+            path = f"{_REPLICAS}/{_named(api, replica)['uid']}"
+            body = {"seconds": seconds, "force": force}
+            note = api.have_restored(f"{path}?action={operation}", body, lambda _percent: None)
+            # One that has taken over for good is no replica any more.
+            left = [each for each in _replicas(api) if path.endswith(each["uid"])]
+        for each in left:
+            typer.echo(f"{each['name']}: {each['state']}. {each['failback']}".rstrip())
+        if note:
+            typer.echo(note)
+
+    return command
+
+
+for _operation, _text in _OPERATIONS.items():
+    application.command(_operation, help=_text)(_command(_operation))
+
+
+def _replicas(api: ApiClient) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = api.get(_REPLICAS)["replicas"]
+    return found
+
+
+def _named(api: ApiClient, text: str) -> dict[str, Any]:
+    """Given a replica's name or UID, or its source's name, return it. Raise BadInput."""
+    found = _replicas(api)
+    for key in ("uid", "name", "source"):
+        named = [each for each in found if each[key].casefold() == text.casefold()]
+        if len(named) == 1:
+            return named[0]
+    raise BadInput(f"REPLICA: expected the name or UID of one replica, not {text!r}")

@@ -1,0 +1,176 @@
+"""Removes replicas: the machine on the target, the points, what the source keeps for them.
+
+Only one that is ready can go: what a failover builds on stays. Hosts come first: as long as one of
+them does not let go, every point is there, and the removal can be asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select
+
+from holdfast.engine.errors import ChainBroken, EngineError, MachineMissing
+from holdfast.engine.image_chain import read_backup_header
+from holdfast.server import hosted_points, replicas, tables
+from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.expiry import withdraw_chain
+from holdfast.server.hosted_objects import locate
+from holdfast.server.hosts import Hosts
+from holdfast.server.job_lookup import running_session
+from holdfast.server.journal import ChainKey
+from holdfast.server.messages import Command
+from holdfast.server.names import session_name
+from holdfast.server.operations import Done, Operation, Preparation
+from holdfast.server.publish import row_of, withdraw
+from holdfast.server.refusal import RefusedError
+from holdfast.server.replicas import ReplicaState
+from holdfast.server.session_state import JobSessionState
+from holdfast.server.settlement import Settlement
+from holdfast.server.store import Store
+
+
+class ReplicaRemoval:
+    """Removes replicas, when that was asked for."""
+
+    def __init__(
+        self, store: Store, clock: Clock, hosts: Hosts, locks: ChainLocks, settlement: Settlement
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._hosts = hosts
+        self._locks = locks
+        self._settlement = settlement
+
+    @property
+    def preparations(self) -> Mapping[str, Preparation]:
+        """The command, by its name."""
+        return {"remove-replica": self._remove}
+
+    async def _remove(self, command: Command) -> Operation:
+        uid = command.target
+        row = await self._store.read(lambda c: replicas.find_replica(c, uid))
+        await self._store.read(lambda c: _refuse_while_running(c, row))
+        key = ChainKey(row.backup_uid, row.reference)
+        async with self._locks.work.hold(key):
+            await self._store.write(lambda c: _reserve(c, row))
+            try:
+                if problems := await self._settlement.settle_chain(key):
+                    raise RefusedError(" ".join(problems))
+                await self._ensure_unneeded(row)
+                await self._take_off_hosts(row)
+                names = await self._store.write(lambda c: self._withdraw(c, row, key))
+            except BaseException:  # cancellation too: it must not stay reserved
+                await self._store.write(lambda c: _release(c, row))
+                raise
+            # What cannot go now is in the journal, and goes later.
+            await self._settlement.settle_chain(key)
+
+        def tell(_connection: Connection, _command: Command, _now: datetime) -> Done:
+            gone = f"{len(names)} restore points are gone: {', '.join(names)}." if names else "Ok"
+            return Done(gone)
+
+        return tell
+
+    async def _ensure_unneeded(self, row: Row[Any]) -> None:
+        """Refuse when anything beside the points themselves is built on their files."""
+
+        def read(connection: Connection) -> tuple[Path, set[str]]:
+            files = {
+                Path(disk.path).name
+                for point in replicas.points_of(connection, row.uid)
+                for disk in hosted_points.disks_of(connection, point.uid)
+            }
+            return replicas.folder_of(connection, row.backup_uid), files
+
+        folder, files = await self._store.read(read)
+        other = await asyncio.to_thread(_built_on, folder, files)
+        if other is not None:
+            raise RefusedError(f"{other} is built on a point of the replica. Remove it first.")
+
+    async def _take_off_hosts(self, row: Row[Any]) -> None:
+        access = await self._hosts.access(row.host_uid)
+        await self._hosts.platform.remove_standby(access, row.machine_uuid)
+        where = await self._store.read(lambda c: locate(c, row.reference))
+        if where is None:
+            return  # nothing is left of a machine that is nowhere
+        try:
+            source = await self._hosts.access(where.host_uid)
+            await self._hosts.platform.release(source, where.uuid, str(row.backup_uid))
+        except MachineMissing:
+            return
+        except EngineError as error:
+            raise RefusedError(
+                f"The host of the original does not let go of its checkpoints: {error}"
+            ) from error
+
+    def _withdraw(self, connection: Connection, row: Row[Any], key: ChainKey) -> list[str]:
+        """Take the replica and its points out of the catalog; return the names of these."""
+        _refuse_while_failing_over(connection, row)
+        found = replicas.points_of(connection, row.uid)
+        names = [session_name(each.display_name, each.created) for each in found]
+        withdraw_chain(connection, key, milliseconds(self._clock.now()))
+        session = tables.failover_session
+        connection.execute(delete(session).where(session.c.replica_uid == row.uid))
+        connection.execute(delete(tables.replica).where(tables.replica.c.uid == row.uid))
+        withdraw(connection, "Replica", row.uid)
+        return names
+
+
+def _refuse_while_running(connection: Connection, row: Row[Any]) -> None:
+    job = row_of(connection, tables.backup, row.backup_uid).job_uid
+    if running_session(connection, job) is not None:
+        raise RefusedError("The job of the replica is running. Stop it first.")
+
+
+def _refuse_while_failing_over(connection: Connection, row: Row[Any]) -> None:
+    session = tables.failover_session
+    running = select(session.c.uid).where(
+        session.c.replica_uid == row.uid, session.c.state != JobSessionState.STOPPED
+    )
+    if connection.execute(running.limit(1)).first() is not None:
+        raise RefusedError(f'Something is being done to "{row.machine_name}" already.')
+
+
+def _reserve(connection: Connection, row: Row[Any]) -> None:
+    """Keep everything else off a replica; refuse one that is not ready, or that a plan has."""
+    _refuse_while_failing_over(connection, row)
+    machine, plan = tables.failover_plan_machine, tables.failover_plan
+    of_plan = select(plan.c.name).join(machine, machine.c.plan_uid == plan.c.uid)
+    name = connection.scalar(of_plan.where(machine.c.replica_uid == row.uid).limit(1))
+    if name is not None:
+        raise RefusedError(f'The failover plan "{name}" has the replica. Take it out first.')
+    if replicas.find_replica(connection, row.uid).failover is not None:
+        raise RefusedError(
+            f'What was interrupted with "{row.machine_name}" is not settled yet. Try again later.'
+        )
+    before = {ReplicaState.READY}
+    if not replicas.change_state(connection, row.uid, ReplicaState.PROCESSING, before=before):
+        state = replicas.find_replica(connection, row.uid).state
+        raise RefusedError(
+            f'"{row.machine_name}" is in the state {state}; '
+            "only a replica that is Ready can be removed."
+        )
+
+
+def _release(connection: Connection, row: Row[Any]) -> None:
+    before = {ReplicaState.PROCESSING}
+    replicas.change_state(connection, row.uid, ReplicaState.READY, before=before)
+
+
+def _built_on(folder: Path, files: set[str]) -> Path | None:
+    """Return an image in a folder, beside these, that is built on one of them. Blocking."""
+    for other in folder.glob("*.qcow2"):
+        if other.name in files:
+            continue
+        try:
+            if read_backup_header(other).backing_name in files:
+                return other
+        except ChainBroken:
+            continue  # whatever it is, it is built on nothing here
+    return None
