@@ -19,6 +19,7 @@ from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
 from holdfast.engine.libvirt_connection import connected
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.libvirt_xml import backup_xml, checkpoint_xml
+from holdfast.engine.qemu_image import Storing
 
 _COMPRESSED = ["-c", "-o", "compression_type=zstd", "-W", "-m", str(os.cpu_count() or 1)]
 
@@ -33,7 +34,7 @@ class Contender(Protocol):
     def increment(self) -> None: ...
 
     def restore(self, target: Path) -> Path:
-        """Restore the newest point to a raw file in an empty folder; return the file."""
+        """Restore the newest point to a raw or qcow2 file in an empty folder; return the file."""
 
 
 class Copy:
@@ -97,6 +98,7 @@ class Holdfast:
     """Holdfast's engine, as the backup server calls it."""
 
     name = "Holdfast"
+    storing = Storing()
 
     def __init__(self, machine: Machine, folder: Path) -> None:
         self._machine, self._folder = machine, folder
@@ -124,14 +126,38 @@ class Holdfast:
                 point=f"p{len(self._results)}",
                 chain="benchmark",
                 parent=None if parent is None else parent.point,
+                storing=self.storing,
             )
             self._results.append(await back_up_machine(connection, plan))
+
+
+class BarePush(Bare):
+    """The bare engine, without compression: what libvirt pushes is the point."""
+
+    name = "bare engine, not compressed"
+
+    def _point(self, parent: Path | None) -> None:
+        number = len(self._points)
+        point = self._folder / f"{number}.qcow2"
+        push(self._machine, point, f"bare{number}", f"bare{number - 1}" if parent else None)
+        if parent is not None:
+            qemu_image("rebase", "-u", "-f", "qcow2", "-b", parent, "-F", "qcow2", point)
+        synchronise(point)
+        self._points.append(point)
+
+
+class HoldfastUncompressed(Holdfast):
+    """Holdfast's engine for a job without compression."""
+
+    name = "Holdfast, not compressed"
+    storing = Storing(compressed=False)
 
 
 class VirtNbdBackup:
     """virtnbdbackup, when it is installed, compressing with lz4."""
 
-    name = "virtnbdbackup"
+    name = "virtnbdbackup, lz4"
+    compression: tuple[str, ...] = ("-z",)
 
     def __init__(self, machine: Machine, folder: Path) -> None:
         self._machine, self._folder = machine, folder / "backup"
@@ -150,14 +176,11 @@ class VirtNbdBackup:
         self._run("virtnbdrestore", "-i", self._folder, "-o", target, "-a", "restore")
         [restored] = [path for path in target.iterdir() if path.suffix in (".qcow2", ".img", "")]
         synchronise(restored)
-        raw = target / "disk.raw"
-        qemu_image("convert", "-O", "raw", restored, raw)
-        synchronise(raw)
-        return raw
+        return restored
 
     def _back_up(self, level: str) -> None:
-        arguments = ["-d", self._machine.guest.name, "-l", level, "-z", "-n", "-o", self._folder]
-        self._run("virtnbdbackup", *arguments)
+        arguments = ["-d", self._machine.guest.name, "-l", level, "-n", "-o", self._folder]
+        self._run("virtnbdbackup", *arguments, *self.compression)
         for path in self._folder.rglob("*"):
             synchronise(path)
 
@@ -171,6 +194,13 @@ class VirtNbdBackup:
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{command[0]} failed: {done.stderr[-2000:]}")
+
+
+class VirtNbdBackupUncompressed(VirtNbdBackup):
+    """virtnbdbackup, as it is when nothing is said of compression."""
+
+    name = "virtnbdbackup, not compressed"
+    compression = ()
 
 
 def push(machine: Machine, target: Path, checkpoint: str, parent: str | None) -> None:

@@ -72,7 +72,9 @@ async def test_a_merge_killed_at_any_moment_is_finished_by_the_next_one(
     contents = await make_chain(make_disk(data=12 * MIB), folder, 3)
     saved = {path.name: path.read_bytes() for path in folder.iterdir()}
     begun = killed = 0
-    for attempt in range(12):
+    for attempt in range(18):
+        if attempt == 12 and begun:
+            break  # on a machine that is busy with other things, a commit takes longer
         for name, content in saved.items():
             (folder / name).write_bytes(content)
         kill_commit_after(0.001 * 1.5**attempt)  # 1 to 86 ms: a commit takes about 20

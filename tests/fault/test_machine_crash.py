@@ -102,6 +102,11 @@ class House:
         begun = time.monotonic()
         session = self.holdfast.ended(session_uid)
         self.usual = time.monotonic() - begun
+        if session["Result"] == "Failed" and self.host.process.poll() is not None:
+            # libvirt 9 itself crashes now and then when it had been killed in the middle.
+            print(f"libvirtd ended by itself: {self.host.process.returncode}")
+            self.start_daemon()
+            session = self.holdfast.ended(self.start_job())
         if session["Result"] == "Failed" and STUCK in session["FailureMessage"]:
             # libvirt 9 has lost track of a backup that it was killed at the very begin of: a point
             # cannot be made then, but what to do is told.
@@ -124,8 +129,11 @@ class House:
         else:
             self.host.kill()
             time.sleep(self.chance.random() * 0.3)
-            self.host.start()
-            self.guest.connection = libvirt.open(self.host.uri)
+            self.start_daemon()
+
+    def start_daemon(self) -> None:
+        self.host.start()
+        self.guest.connection = libvirt.open(self.host.uri)
 
     def points(self) -> list[str]:
         """Return the points in the catalog, oldest first."""

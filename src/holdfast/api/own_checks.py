@@ -19,6 +19,7 @@ from holdfast.catalog.select import Restriction
 from holdfast.query.expression import Operator
 from holdfast.query.request import Query, default_order
 from holdfast.representation.json_schema import JsonSchema
+from holdfast.schema.resources.restore_points import POINT_TYPE
 from holdfast.schema.roles import ADMINISTRATOR, VM_RESTORERS
 
 _TEXT: JsonSchema = {"type": "string"}
@@ -28,7 +29,7 @@ _POINT: JsonSchema = {
         "uid": _TEXT | {"format": "uuid"},
         "machine": _TEXT,
         "created": {"type": "integer", "description": "Milliseconds since 1970, UTC."},
-        "type": _TEXT | {"enum": ["Full", "Increment"]},
+        "type": _TEXT | {"enum": list(POINT_TYPE.values)},
         "damaged": {
             "anyOf": [
                 _TEXT | {"description": "What the last check found; such a point is not restored."},

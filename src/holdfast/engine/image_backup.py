@@ -41,6 +41,7 @@ from holdfast.engine.qemu_image import (
 _FULL_WEIGHTS = (94, 0, 6)
 _INCREMENT_WEIGHTS = (80, 15, 5)
 _LAYER_WEIGHTS = (80, 20)
+_ADOPTED_WEIGHTS = (100,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,8 @@ async def keep_layer(
     layer, parent, target = absolute(layer), absolute(parent), absolute(target)
     await asyncio.to_thread(ensure_writable_name, target)
     virtual_size = (await asyncio.to_thread(read_backup_header, parent)).virtual_size
+    if await fits_as_it_is(layer, target, storing):
+        return await keep_as_it_is(layer, parent, target, on_progress)
     phases = Phases(on_progress, _LAYER_WEIGHTS)
     await run_qemu_image(
         name_backing_arguments(layer, parent),
@@ -144,6 +147,38 @@ async def keep_layer(
             incremental=True,
             note=None,
         )
+
+
+async def fits_as_it_is(pushed: Path, target: Path, storing: Storing) -> bool:
+    """Say whether a qcow2 that somebody wrote can become a backup file without being copied."""
+    if storing.compressed or pushed.parent != target.parent:
+        return False
+    # Of another account's file nobody knows what that will do with it.
+    return (await asyncio.to_thread(pushed.stat)).st_uid == os.geteuid()
+
+
+async def keep_as_it_is(
+    pushed: Path, parent: Path | None, target: Path, on_progress: ProgressCallback = ignore_progress
+) -> ImageResult:
+    """Make a qcow2 that fits as it is the backup file ``target``, on ``parent`` or as a full."""
+    pushed, target = absolute(pushed), absolute(target)
+    await asyncio.to_thread(ensure_writable_name, target)
+    phases = Phases(on_progress, _ADOPTED_WEIGHTS)
+    if parent is not None:
+        await run_qemu_image(
+            name_backing_arguments(pushed, Path(parent.name)),
+            doing=f"Putting what changed on {parent}",
+            writing=pushed,
+        )
+    virtual_size = (await asyncio.to_thread(read_backup_header, pushed)).virtual_size
+    return await finish_image(
+        pushed,
+        target,
+        phases.phase(0),
+        virtual_size=virtual_size,
+        incremental=parent is not None,
+        note=None,
+    )
 
 
 def ensure_writable_name(target: Path) -> None:

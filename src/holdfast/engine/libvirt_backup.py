@@ -29,6 +29,8 @@ from holdfast.engine.image_backup import (
     ImagePlan,
     ImageResult,
     back_up_image,
+    fits_as_it_is,
+    keep_as_it_is,
     keep_layer,
 )
 from holdfast.engine.image_send import send_image, send_layer
@@ -230,6 +232,8 @@ async def _keep_disk(work: Work, decision: Decision, advance: Callable[[float], 
         result = await _send_disk(work, decision, parent, tell)
     elif rung is Rung.CHANGED_BLOCKS and parent is not None:
         result = await keep_layer(pushed, parent, target, tell, storing)
+    elif rung is Rung.FULL and await fits_as_it_is(pushed, target, storing):
+        result = await keep_as_it_is(pushed, None, target, tell)
     else:
         parent = parent if rung is Rung.DIFFERENCE else None
         result = await back_up_image(ImagePlan(pushed, target, parent, "qcow2", storing), tell)

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.engine import image_backup
+from holdfast.engine.durability import sha256_of
+from holdfast.engine.image import merge_into_parent
 from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_ladder import Rung
+from holdfast.engine.qemu_image import Storing
 
 from .lab import DISK_SIZE, Guest, back_up, restored_disks
 
@@ -40,3 +44,36 @@ async def test_every_point_of_a_machine_with_two_disks_restores_byte_for_byte(
     assert guest.checkpoints() == ["holdfast.c1.p2", "holdfast.c1.p3"]
     assert {path.suffix for path in folder.iterdir()} == {".qcow2", ".xml"}
     guest.ensure_untouched()
+
+
+async def test_points_that_are_not_compressed_are_what_qemu_has_written(
+    connection: LibvirtConnection,
+    guest: Guest,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def copied(*_arguments: object, **_more: object) -> None:
+        raise AssertionError("what QEMU has written was copied once more")
+
+    monkeypatch.setattr(image_backup, "convert_arguments", copied)
+    results, contents = [], []
+    for number in range(3):
+        guest.write_something(number)
+        last = results[-1] if results else None
+        storing = Storing(compressed=False)
+        results.append(
+            await back_up(connection, guest, folder, f"p{number}", last, storing=storing)
+        )
+        contents.append(guest.contents())
+    assert [result.rung for result in results] == [Rung.FULL, *[Rung.CHANGED_BLOCKS] * 2]
+    for result, content in zip(results, contents, strict=True):
+        assert await restored_disks(result, folder, tmp_path / "out") == content
+        for disk in result.point.disks:
+            assert disk.file.sha256 == await sha256_of(folder / disk.file.name)
+    assert len(list(folder.iterdir())) == 3 * (2 + 1)
+    # They are a chain like any other: the oldest can be merged, and what is newer stays.
+    for target in guest.disks:
+        await merge_into_parent(folder / f"p0.{target}.qcow2", folder / f"p1.{target}.qcow2")
+    for result, content in list(zip(results, contents, strict=True))[1:]:
+        assert await restored_disks(result, folder, tmp_path / "out") == content

@@ -31,7 +31,14 @@ def test_the_benchmark_measures_each_step_of_each_contender(tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stderr
     rows = re.findall(r"^\| (\w[^|]*) \|((?: \d+\.\d\d s \(\d+\.\d\d\) \|){3})$", done.stdout, re.M)
-    assert [name for name, _ in rows] == ["cp", "bare engine", "Holdfast", "Holdfast, a job"]
+    assert [name for name, _ in rows] == [
+        "cp",
+        "bare engine",
+        "Holdfast",
+        "Holdfast, a job",
+        "bare engine, not compressed",
+        "Holdfast, not compressed",
+    ]
     assert "virtnbdbackup is not installed, so it was left out." in done.stdout
     # QEMU reads what changed, and some of its own tables, but never the whole disk.
     changed, read = re.search(r"Of ([\d.]+) MiB .* QEMU read ([\d.]+) MiB", done.stdout).groups()
