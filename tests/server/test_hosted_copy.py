@@ -285,3 +285,25 @@ async def test_a_copy_has_nothing_to_do_with_the_host(
         assert (await lab.command("delete-job", job)).success
         assert (await lab.command("remove-host", host.uid)).success
         assert await copied(lab, offsite) == contents
+
+
+async def test_what_has_lost_its_point_is_merged_and_written_anew_as_others_are(
+    open_lab: OpenLab, platform: DiskPlatform
+) -> None:
+    async with open_lab() as lab:
+        job = await add_machine(lab, platform, retention=9)
+        contents = await back_up(lab, platform, job, 2, 3, 4)
+    # The definition of the second point is gone; the third is built on its disks.
+    sorted(lab.repository_path.glob("*/*.xml"))[1].unlink()
+    async with open_lab() as lab:
+        assert len(await lab.rows(tables.machine_point)) == 2
+        assert (await lab.command("edit-job", job, retention=2)).success
+        for seed in (5, 6, 7):
+            contents += await back_up(lab, platform, job, seed)
+            assert await lab.rows(tables.intent) == []
+        points = sorted(await lab.rows(tables.machine_point), key=lambda row: row.created)
+        assert len(points) == 2
+        for point, content in zip(points, contents[-2:], strict=True):
+            target = lab.folder / f"restored-{point.uid}"
+            await lab.server.restore.point(point.uid, target)
+            assert {path.stem: path.read_bytes() for path in target.glob("*.raw")} == content

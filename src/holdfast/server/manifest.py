@@ -96,15 +96,20 @@ async def check_manifest(image: Path, sha256: str) -> None:
         )
 
 
-def recorded_manifest(connection: Connection, file: UUID) -> Manifest:
-    """Given a backup file of the catalog, return the manifest that belongs to it."""
+def recorded_manifest(connection: Connection, file: UUID) -> Manifest | None:
+    """Given a backup file of the catalog, return the manifest that belongs to it.
+
+    None for a file that no point has any more, but others are built on.
+    """
     row = row_of(connection, tables.backup_file, file)
     table, disk = tables.machine_point, tables.machine_disk
     of_disk = connection.execute(select(disk).where(disk.c.backup_file_uid == file)).first()
     holding = table.c.backup_file_uid == file
     if of_disk is not None:
         holding = table.c.uid == of_disk.point_uid
-    point = connection.execute(select(table).where(holding)).one()
+    point = connection.execute(select(table).where(holding)).first()
+    if point is None:
+        return None
     backup = row_of(connection, tables.backup, row.backup_uid)
     parent = tables.backup_file.c.path
     parent_path = connection.scalar(

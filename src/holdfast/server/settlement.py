@@ -45,7 +45,12 @@ from holdfast.server.journal import (
     RemoveFiles,
     RemoveImage,
 )
-from holdfast.server.manifest import recorded_manifest, remove_manifest, write_manifest
+from holdfast.server.manifest import (
+    Manifest,
+    recorded_manifest,
+    remove_manifest,
+    write_manifest,
+)
 from holdfast.server.points import holds
 from holdfast.server.publish import row_of
 from holdfast.server.repositories import BackupPlace, Repositories
@@ -202,14 +207,14 @@ class Settlement:
         recorded = await self._store.read(
             lambda connection: recorded_manifest(connection, work.increment)
         )
-        manifest = msgspec.structs.replace(
+        await _renew_manifest(
+            image,
             recorded,
             parent=None,
             file_size=result.file_size,
             data_size=points.merged_data_size(full, increment),
             sha256=result.sha256,
         )
-        await write_manifest(image, manifest)
         await remove_manifest(place.path(full.path))
 
         def record(connection: Connection) -> None:
@@ -287,14 +292,14 @@ class Settlement:
     ) -> None:
         result = await measured(file)
         recorded = await self._store.read(lambda c: recorded_manifest(c, work.file))
-        manifest = msgspec.structs.replace(
+        await _renew_manifest(
+            file,
             recorded,
             parent=None if onto is None else onto.name,
             file_size=result.file_size,
             data_size=result.data_size,
             sha256=result.sha256,
         )
-        await write_manifest(file, manifest)
 
         def record(connection: Connection) -> None:
             points.record_rebuilt(connection, work.file, work.onto, result)
@@ -324,6 +329,14 @@ class Settlement:
 
     async def _strike(self, intent: Intent) -> None:
         await self._store.write(lambda connection: journal.strike(connection, intent))
+
+
+async def _renew_manifest(image: Path, recorded: Manifest | None, **changed: Any) -> None:
+    """Write what is true of a file now; what belongs to no point any more has no manifest."""
+    if recorded is None:
+        await remove_manifest(image)
+    else:
+        await write_manifest(image, msgspec.structs.replace(recorded, **changed))
 
 
 def _partials_of(image: Path) -> list[Path]:
