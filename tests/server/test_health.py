@@ -16,6 +16,7 @@ from .lab import Lab, write_image
 from .offsite import Offsite, restored
 
 DAY = timedelta(days=1)
+ACTIVE_FULL: dict[str, Any] = {"active_full": {"week": ["Monday"]}}
 
 
 def flip(path: Path) -> None:
@@ -265,3 +266,32 @@ async def test_damaged_points_are_not_copied_and_hinder_no_others(lab: Lab) -> N
     assert await restored(lab, await offsite.points()) == [contents[0], contents[2]]
     refused = await lab.command("check-job", copying)
     assert "is of kind BackupCopy" in refused.message
+
+
+async def test_what_is_copied_onto_a_damaged_copy_is_not_taken_for_good(lab: Lab) -> None:
+    offsite = await Offsite.of(lab)
+    job = await lab.create_job("a.raw", retention=9)
+    copying = await offsite.copy_job(job, retention=3)
+    contents = await run_points(lab, job, 3)
+    assert (await lab.run(copying)).values["Result"] == "Success"
+    # The second is to be merged into the first, which shows that it is damaged.
+    flip(sorted(offsite.path.glob("*/*.qcow2"))[1])
+    for seed in (3, 4, 5, 6):
+        write_image(lab.source("a.raw"), seed)
+        await lab.run(job)
+        session = await lab.run(copying)
+        assert session.values["Result"] == "Warning"
+        assert "is damaged" in session.values["FailureMessage"]
+
+    points = await offsite.points()
+    assert [point.damaged is not None for point in points] == [False] + [True] * 6
+    # The good one stays, and what does not need the damaged ones is good again.
+    assert await restored(lab, points[:1]) == contents[:1]
+    assert (await lab.command("edit-job", job, options=ACTIVE_FULL)).success
+    lab.clock.advance(7 * DAY)
+    contents.append(write_image(lab.source("a.raw"), 7))
+    await lab.run(job)
+    assert (await lab.run(copying)).values["Result"] == "Success"
+    newest = (await offsite.points())[-1]
+    assert newest.damaged is None
+    assert await restored(lab, [newest]) == contents[-1:]

@@ -66,3 +66,12 @@ def note_bad_files(connection: Connection, key: ChainKey, bad_files: Mapping[UUI
     damaged = points_needing(connection, key, bad_files)
     rows = points.points_of(connection, key.backup, key.chain)
     note_damage(connection, [row for row in rows if row.uid in damaged], damaged)
+
+
+def damage_of(connection: Connection, file: UUID) -> str | None:
+    """Return what is noted as damaged about the point that a backup file is of, if anything."""
+    table = tables.machine_point
+    reason: str | None = connection.scalar(
+        select(table.c.damaged).where(points.holds(file), table.c.damaged.is_not(None)).limit(1)
+    )
+    return reason

@@ -67,6 +67,7 @@ class HostedCopy(MachineCopy):
                     built_on={disk.row.target: disk.parent for disk in disks if disk.parent},
                     copied_from=point.uid,
                 )
+                self._note_damaged(connection, [disk.parent for disk in disks])
                 journal.strike(connection, intent)
 
             await self._store.write(record)

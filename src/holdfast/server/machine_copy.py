@@ -7,6 +7,7 @@ before an error, a stop or a crash stays, and the next session goes on after it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
@@ -22,6 +23,7 @@ from holdfast.server import copy_plan, journal, points, sessions, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.copy_plan import Point
+from holdfast.server.damage import damage_of, note_bad_files
 from holdfast.server.journal import ChainKey, Intent, MakeImage, MakeSnapshot, MergeImages, Work
 from holdfast.server.machine_backup import SessionPlan
 from holdfast.server.manifest import Manifest, check_manifest, write_manifest
@@ -64,6 +66,8 @@ class MachineCopy:
         self._place = plan.place
         self._key = ChainKey.of(plan.place.backup, machine.kind, machine.reference)
         self._newest: tuple[int, UUID] | None = None
+        #: Why copies that were made cannot be restored all the same.
+        self._damaged: dict[str, None] = {}
 
     async def run(self, on_progress: ProgressCallback) -> None:
         """Copy what is to be copied. Raise EngineError with the reason if that fails."""
@@ -154,6 +158,7 @@ class MachineCopy:
                     result=result,
                     copied_from=point.uid,
                 )
+                self._note_damaged(connection, [parent])
                 journal.strike(connection, intent)
 
             await self._store.write(record)
@@ -210,6 +215,15 @@ class MachineCopy:
             )
         return name, parent
 
+    def _note_damaged(self, connection: Connection, built_on: Iterable[UUID | None]) -> None:
+        """Note of a new copy that what it is built on here is damaged, if it is."""
+        bad = {}
+        for file in built_on:
+            if file is not None and (reason := damage_of(connection, file)) is not None:
+                bad[file] = reason
+                self._damaged[reason] = None
+        note_bad_files(connection, self._key, bad)
+
     def _restore_point(self, connection: Connection, point: Point) -> UUID:
         return points.ensure_copied_restore_point(
             connection, self._plan.session, self._place.backup, point.restore_point_uid
@@ -252,8 +266,8 @@ class MachineCopy:
             connection,
             self._machine.task_session,
             milliseconds(self._clock.now()),
-            Result.SUCCESS,
-            "",
+            Result.WARNING if self._damaged else Result.SUCCESS,
+            " ".join(f"What was copied before is damaged: {each}" for each in self._damaged),
             **newest,
         )
 
