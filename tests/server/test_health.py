@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from holdfast.engine.errors import ToolFailed
+from holdfast.engine.files import ResticRepository
 from holdfast.server import tables
 from holdfast.server.refusal import RefusedError
 
@@ -295,3 +297,63 @@ async def test_what_is_copied_onto_a_damaged_copy_is_not_taken_for_good(lab: Lab
     newest = (await offsite.points())[-1]
     assert newest.damaged is None
     assert await restored(lab, [newest]) == contents[-1:]
+
+
+async def damage_the_first_snapshot(lab: Lab) -> Any:
+    """Make two points of a directory, and damage a file that only the first has; return the job.
+
+    In the same pack is a file that the second needs, and that the source has no more.
+    """
+    share = lab.source("share")
+    share.mkdir()
+    for name, size in (("a", 300_000), ("b", 20_000), ("c", 20_000)):
+        (share / name).write_bytes(name.encode() * size)
+    job = await lab.create_job("share", kind="NasBackup", options={"compression": "none"})
+    for name in "ab":
+        assert (await lab.run(job)).values["Result"] == "Success"
+        (share / name).unlink()
+    [folder] = lab.repository_path.glob("*/files/data")
+    # Wherever it begins, the largest file is in the middle.
+    flip(max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size))
+    return job
+
+
+async def test_what_is_lost_with_a_damaged_pack_is_noted_as_damaged(lab: Lab) -> None:
+    job = await damage_the_first_snapshot(lab)
+    await lab.run(job, "check-job")
+    assert await damaged(lab) == [True, False]
+    # A backup comes after the check only where the newest point is damaged, or on the days of it.
+    options = {"compression": "none", "health_check": {"week": ["Tuesday"]}}
+    assert (await lab.command("edit-job", job, options=options)).success
+    lab.clock.advance(DAY)
+    assert (await lab.run(job)).values["Result"] == "Warning"
+    rows = sorted(await lab.rows(tables.machine_point), key=lambda row: row.created)
+    for row in rows:
+        if row.damaged is None:
+            await lab.server.restore.point(row.uid, lab.folder / f"out-{row.uid}")
+    assert [row.damaged is not None for row in rows] == [True, True, False]
+
+
+async def test_a_directory_is_backed_up_again_after_its_healing_was_interrupted(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = lab.source("share")
+    share.mkdir()
+    (share / "a").write_bytes(b"a" * 300_000)
+    job = await lab.create_job("share", kind="NasBackup", options={"compression": "none"})
+    assert (await lab.run(job)).values["Result"] == "Success"
+    [folder] = lab.repository_path.glob("*/files/data")
+    flip(max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size))
+
+    async def failing(*_arguments: object) -> None:
+        raise ToolFailed("a test cut this off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ResticRepository, "back_up", failing)
+        assert (await lab.run(job, "check-job")).values["Result"] == "Failed"
+    session = await lab.run(job)
+    assert session.values["Result"] == "Warning", session.values
+    assert await damaged(lab) == [True, False]
+    newest = max(await lab.rows(tables.machine_point), key=lambda row: row.created)
+    await lab.server.restore.point(newest.uid, lab.folder / "out")
+    assert (lab.folder / "out" / "a").read_bytes() == b"a" * 300_000

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio.subprocess import Process
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -122,6 +122,26 @@ class HealthCheck:
             if (problem := await _unreadable(files, row.snapshot_id)) is not None:
                 damaged[row.uid] = problem
         return len(rows), damaged, packs or ()
+
+
+async def note_readable(
+    store: Store, files: ResticRepository, key: ChainKey, among: Collection[UUID] | None = None
+) -> set[UUID]:
+    """Read points of directories as a whole; note which are damaged, and return these.
+
+    Those `among` these; without it, all that are not known to be damaged. Raise EngineError.
+    """
+    rows = [
+        row
+        for row in await store.read(lambda c: _snapshots(c, key))
+        if (row.damaged is None if among is None else row.uid in among)
+    ]
+    damaged: dict[UUID, str] = {}
+    for row in rows:
+        if (problem := await _unreadable(files, row.snapshot_id)) is not None:
+            damaged[row.uid] = problem
+    await store.write(lambda c: note_damage(c, rows, damaged))
+    return set(damaged)
 
 
 async def _unreadable(files: ResticRepository, snapshot: str) -> str | None:

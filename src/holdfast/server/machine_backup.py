@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
+from holdfast.engine.errors import ChainBroken
 from holdfast.engine.files import FilesPlan, FilesResult, ResticRepository
 from holdfast.engine.image import ImagePlan, ImageResult, back_up_image, inspect
 from holdfast.engine.progress import Progress, ProgressCallback
@@ -20,7 +21,7 @@ from holdfast.engine.repository import folder_name
 from holdfast.engine.script import Script, around
 from holdfast.server import fulls, journal, points, sessions
 from holdfast.server.clock import Clock, milliseconds
-from holdfast.server.health import Findings
+from holdfast.server.health import Findings, note_readable
 from holdfast.server.job_options import JobOptions, ScriptOption
 from holdfast.server.journal import ChainKey, Intent, MakeImage, MakeSnapshot, Work
 from holdfast.server.keeping import Policy
@@ -117,6 +118,8 @@ class MachineBackup:
         #: Bad news from before the backup: they make the result a warning.
         self._remarks = list(remarks)
         self._why_full: str | None = None
+        #: Points of directories that were good before damaged packs were taken out.
+        self._lost: set[UUID] = set()
 
     async def run(self, on_progress: ProgressCallback) -> None:
         """Back the machine up. Raise EngineError with the reason if that fails."""
@@ -220,6 +223,9 @@ class MachineBackup:
             if seen.total:
                 await self._note_size(seen.total)
             await self._settlement.try_settle(intent)
+        if self._lost:
+            # What was stored anew makes some of them whole.
+            await note_readable(self._store, files, self._key, self._lost)
 
     async def _healed(self, files: ResticRepository) -> bool:
         """Take damaged data out of a restic repository; say whether there may have been any."""
@@ -227,11 +233,16 @@ class MachineBackup:
         if findings is not None and findings.problems:
             packs = findings.packs
         elif self._why_full is not None:
-            packs = await files.damaged_packs()
+            try:
+                packs = await files.damaged_packs()
+            except ChainBroken:
+                packs = ()  # set aside before, by a session that did not come to its end
         else:
             return False
         # What is damaged must not be taken for there: it would be missing in this point, too.
         await files.set_aside(packs)
+        # A pack holds more than what is damaged of it.
+        self._lost = await note_readable(self._store, files, self._key)
         return True
 
     def _record_image(
