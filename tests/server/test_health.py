@@ -229,6 +229,27 @@ async def test_a_damaged_increment_is_not_merged_into_a_good_full(lab: Lab) -> N
     assert [await lab.restored(p.uid) for p in points] == contents[-2:]
 
 
+async def test_nothing_is_merged_into_a_damaged_full(lab: Lab) -> None:
+    job = await lab.create_job("a.raw", retention=2)
+    contents = await run_points(lab, job, 2)
+    flip((await files_of(lab))[0])
+    contents.append(write_image(lab.source("a.raw"), 2))
+
+    session = await lab.run(job)
+
+    # After a merge, the damage would be part of what every later check finds as it was written.
+    assert session.values["Result"] == "Warning"
+    assert "is damaged" in session.values["FailureMessage"]
+    assert await damaged(lab) == [True, True, True]
+    assert await lab.rows(tables.intent) == []
+    for number in (3, 4):
+        contents.append(write_image(lab.source("a.raw"), number))
+        await lab.run(job)
+    points = await lab.points("a")
+    assert [p.values["PointType"] for p in points] == ["Full", "Increment"]
+    assert [await lab.restored(p.uid) for p in points] == contents[-2:]
+
+
 @pytest.mark.parametrize("header", [False, True])
 async def test_no_full_is_made_of_what_is_damaged(lab: Lab, header: bool) -> None:
     job = await lab.create_job("a.raw", options={"synthetic_full": {"week": ["Tuesday"]}})

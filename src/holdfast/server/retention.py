@@ -47,7 +47,7 @@ from holdfast.server.store import Store
 #: Declares the next step, given the files that could not be made fulls; None when there is none.
 _Next = Callable[[Container[UUID], Connection], Intent | None]
 
-#: Returns the files that the next steps merge into others; given the same.
+#: Returns the files that the next steps merge; given the same.
 _ToMerge = Callable[[Container[UUID], Connection], Sequence[Row[Any]]]
 
 
@@ -203,14 +203,16 @@ class Retention:
     def _to_merge(
         self, key: ChainKey, rules: Rules, _given_up: Container[UUID], connection: Connection
     ) -> list[Row[Any]]:
-        """Return the files that the next steps merge into the fulls they are built on."""
+        """Return the files that the next steps merge into one: fulls, and increments on them."""
         rows = points.points_of(connection, key.backup, key.chain)
         found = keeping([_Point(row) for row in rows], rules.policy, self._clock.now())
         _, steps = _steps(connection, key, rows, found)
         return [
-            row_of(connection, tables.backup_file, UUID(step.next))
+            row_of(connection, tables.backup_file, UUID(uid))
             for step in steps
             if isinstance(step, Merge)
+            # The full gets a new checksum: what is damaged of it now would never be seen again.
+            for uid in (step.oldest, step.next)
         ]
 
     def _wanted_fulls(
