@@ -185,7 +185,9 @@ async def test_a_machine_is_not_touched_when_its_first_script_fails(lab: Lab) ->
     assert await lab.rows(tables.intent) == []
 
 
-async def test_scripts_that_anybody_may_change_are_refused(lab: Lab) -> None:
+async def test_scripts_that_anybody_may_change_are_refused(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_image(lab.source("a.raw"), 1)
     job = await lab.create_job("a.raw")
     script = make_script(lab.folder / "script", "true")
@@ -194,6 +196,14 @@ async def test_scripts_that_anybody_may_change_are_refused(lab: Lab) -> None:
         outcome = await lab.command("edit-job", job, options={"before": {"path": str(script)}})
         assert not outcome.success
         assert reason in outcome.message
+    # Somebody else's own.
+    script.chmod(0o755)
+    if os.geteuid() == 0:
+        os.chown(script, 65534, -1)
+    else:
+        monkeypatch.setattr("os.geteuid", lambda: 65534)
+    outcome = await lab.command("edit-job", job, options={"before": {"path": str(script)}})
+    assert "belongs to neither root nor the account" in outcome.message
     outcome = await lab.command("edit-job", job, options={"after": {"path": "/no/such/script"}})
     assert "options.after: the script /no/such/script cannot be found" in outcome.message
 

@@ -206,7 +206,7 @@ def check_options(options: JobOptions, kind: str) -> None:
 
 
 def check_scripts(options: JobOptions) -> None:
-    """Refuse scripts that are not there, or that more people than their owner may change."""
+    """Refuse scripts that are not there, or that others than root and the server may change."""
     for name, script in (("before", options.before), ("after", options.after)):
         if script is None:
             continue
@@ -223,6 +223,11 @@ def check_scripts(options: JobOptions) -> None:
             raise RefusedError(
                 f"options.{name}: others than its owner may write to the script {script.path}, "
                 "and it would run with the rights of the backup server."
+            )
+        if status.st_uid not in (0, os.geteuid()):
+            raise RefusedError(
+                f"options.{name}: the script {script.path} belongs to neither root nor the account "
+                "of the backup server, and it would run with the rights of that."
             )
 
 
