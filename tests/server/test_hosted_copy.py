@@ -307,3 +307,19 @@ async def test_what_has_lost_its_point_is_merged_and_written_anew_as_others_are(
             target = lab.folder / f"restored-{point.uid}"
             await lab.server.restore.point(point.uid, target)
             assert {path.stem: path.read_bytes() for path in target.glob("*.raw")} == content
+
+
+async def test_a_file_that_has_lost_its_point_is_checked_for_those_that_need_it(
+    open_lab: OpenLab, platform: DiskPlatform
+) -> None:
+    async with open_lab() as lab:
+        job = await add_machine(lab, platform, retention=9)
+        await back_up(lab, platform, job, 2, 3, 4)
+    sorted(lab.repository_path.glob("*/*.xml"))[1].unlink()
+    sorted(lab.repository_path.glob("*/*.vda.qcow2"))[1].write_bytes(b"nothing")
+    async with open_lab() as lab:
+        session = await lab.run(job, "check-job")
+        assert session.values["Result"] == "Warning"
+        points = sorted(await lab.rows(tables.machine_point), key=lambda row: row.created)
+        # The third, and the one that was made because of it.
+        assert [point.damaged is not None for point in points] == [False, True, False]

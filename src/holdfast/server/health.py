@@ -25,6 +25,7 @@ from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.damage import note_damage, points_needing
 from holdfast.server.fulls import files_of
 from holdfast.server.journal import FILES_CHAIN, ChainKey
+from holdfast.server.publish import row_of
 from holdfast.server.repositories import BackupPlace, Repositories
 from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
@@ -157,9 +158,11 @@ async def _unreadable(files: ResticRepository, snapshot: str) -> str | None:
 
 def _files(connection: Connection, key: ChainKey) -> list[_File]:
     found = []
+    built_on: list[tuple[UUID | None, UUID]] = []
     for row in points.points_of(connection, key.backup, key.chain):
         for file in files_of(connection, row):
             found.append(_File(file.path, file.sha256, file.uid, row.uid))
+            built_on.append((file.parent_uid, row.uid))
         if row.detail is not None:
             known = hosted_points.decoded(row.detail)
             small = [each for each in (known.definition, known.nvram) if each is not None]
@@ -168,6 +171,14 @@ def _files(connection: Connection, key: ChainKey) -> list[_File]:
                 _File(path, each.sha256, None, row.uid)
                 for path, each in zip(paths, small, strict=True)
             ]
+    # Files that have lost their point, and that others need.
+    counted = {file.uid for file in found}
+    for parent, point in built_on:
+        while parent is not None and parent not in counted:
+            file = row_of(connection, tables.backup_file, parent)
+            found.append(_File(file.path, file.sha256, file.uid, point))
+            counted.add(parent)
+            parent = file.parent_uid
     return found
 
 
