@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.engine.errors import ToolFailed
+from holdfast.engine.errors import ChainBroken, ToolFailed
 from holdfast.engine.files import ResticRepository
 from holdfast.server import tables
 from holdfast.server.refusal import RefusedError
@@ -128,6 +128,22 @@ async def test_what_can_be_read_of_a_damaged_point_is_restored_with_force(lab: L
     assert outcome.success, outcome.message
     await lab.server.wait_until_idle()
     assert lab.source("b.raw").read_bytes() == found
+
+
+async def test_damage_that_no_check_has_found_yet_is_never_restored_unasked(lab: Lab) -> None:
+    # Not compressed, so that qemu-img has no way to see it.
+    job = await lab.create_job("a.raw", options={"compression": "none"})
+    [content] = await run_points(lab, job, 1)
+    file = (await files_of(lab))[0]
+    file.chmod(0o600)
+    block = next(content[at : at + 512] for at in range(0, len(content), 65536) if content[at])
+    data = file.read_bytes()
+    file.write_bytes(data.replace(block, bytes([block[0] ^ 1]) + block[1:]))
+    [point] = await lab.points("a")
+    with pytest.raises(ChainBroken, match="its checksum is not the one"):
+        await lab.restored(point.uid)
+    await lab.server.restore.point(point.uid, lab.folder / "out", force=True)
+    assert (lab.folder / "out").read_bytes() != content
 
 
 async def test_marks_are_taken_back_when_the_files_are_there_again(lab: Lab) -> None:

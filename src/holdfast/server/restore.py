@@ -16,11 +16,12 @@ from holdfast.engine.failures import writing_failure
 from holdfast.engine.image import restore_image
 from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
 from holdfast.engine.repository import folder_name
-from holdfast.server import hosted_points, tables
+from holdfast.server import hosted_points, journal, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.database import sqlite_url
 from holdfast.server.journal import ChainKey
 from holdfast.server.keys import Keys
+from holdfast.server.point_files import verify
 from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import BackupPlace, Repositories
 from holdfast.server.restore_plan import refuse_damaged
@@ -66,13 +67,14 @@ class Restore:
         for row in rows:
             refuse_damaged(row, force=force)
         if len(rows) == 1 and rows[0].uid == uid:
-            return [await self._one(rows[0], target, image_format, on_progress, disks)]
+            return [await self._one(rows[0], target, image_format, on_progress, disks, force=force)]
         if disks:
             raise RefusedError("Disks can be chosen of the point of one machine alone.")
         await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
         restored = []
         for row, name in zip(rows, _names(rows, image_format), strict=True):
-            restored.append(await self._one(row, target / name, image_format, on_progress))
+            path = target / name
+            restored.append(await self._one(row, path, image_format, on_progress, force=force))
         return restored
 
     async def _one(
@@ -82,6 +84,8 @@ class Restore:
         image_format: str,
         on_progress: ProgressCallback,
         disks: Collection[str] = (),
+        *,
+        force: bool,
     ) -> Restored:
         if disks and row.detail is None:
             raise RefusedError(
@@ -92,6 +96,8 @@ class Restore:
         async with self._locks.files.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
             # Retention may have taken it while we waited.
             await self._store.read(lambda connection: _machine_points(connection, row.uid))
+            if row.snapshot_id is None and not force:
+                await self._verify(row, place, disks)
             if row.snapshot_id is not None:
                 await place.files().restore(row.snapshot_id, target)
             elif row.detail is not None:
@@ -100,6 +106,17 @@ class Restore:
                 image = place.path(row.path)
                 await restore_image(image, target, on_progress, format=image_format)
         return Restored(row.display_name, target)
+
+    async def _verify(self, row: Row[Any], place: BackupPlace, wanted: Collection[str]) -> None:
+        """Raise ChainBroken when a file that is read is not what was written."""
+        key = ChainKey.of(row.backup_uid, row.kind, row.reference)
+        if await self._store.read(lambda c: journal.changes_files(c, key)):
+            # A merge that was interrupted: it restores the same, and has no checksum yet.
+            return
+        held = await self._store.read(lambda c: hosted_points.disks_of(c, row.uid))
+        paths = [disk.path for disk in held if not wanted or disk.target in wanted]
+        images = [place.path(path) for path in paths or [row.path]]
+        await verify(self._store, place, images, lambda _fraction: None)
 
     async def _machine(
         self,
