@@ -23,9 +23,15 @@ from holdfast.engine.disk_difference import (
     written_since,
 )
 from holdfast.engine.disk_service import Image, served
-from holdfast.engine.durability import discarded_on_exit, partial_name, publish
+from holdfast.engine.durability import (
+    discarded_on_exit,
+    partial_name,
+    publish,
+    write_private,
+)
 from holdfast.engine.errors import EngineError, MachineBusy, ToolFailed
 from holdfast.engine.failures import writing_failure
+from holdfast.engine.image_restore import adopt_permissions
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import MachineDisk, read_definition
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
@@ -216,7 +222,8 @@ async def _bring_nvram(source: LibvirtConnection, plan: FailbackPlan) -> None:
     async with discarded_on_exit(partial):
         try:
             content = await asyncio.to_thread(ours.read_bytes)
-            await asyncio.to_thread(partial.write_bytes, content)
+            await asyncio.to_thread(write_private, partial, content)
+            await asyncio.to_thread(adopt_permissions, partial, path)
             await publish(partial, path, overwrite=True)
         except OSError as error:
             raise writing_failure(error, path) from error
