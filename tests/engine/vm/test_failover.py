@@ -20,10 +20,10 @@ from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import Identity, rewritten
 from holdfast.engine.libvirt_failback import FailbackPlan, bring_back, ensure_possible
 from holdfast.engine.libvirt_failover import fail_over, is_failed_over, shut_down, start, take_back
-from holdfast.engine.libvirt_ladder import Rung
+from holdfast.engine.libvirt_ladder import DiskState, Rung
 from holdfast.engine.libvirt_machine import LibvirtMachine
 from holdfast.engine.libvirt_overlay import FailoverPlan
-from holdfast.engine.libvirt_point import MachinePoint, StoredFile
+from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
 from holdfast.engine.libvirt_xml import parse, unparse
 from support.cut_off import Killed, cut_off
 
@@ -298,6 +298,30 @@ async def test_failback_killed_at_any_moment_is_carried_on(
         waits += 2 + waits // 3
     expected = patched(replica.contents[-1]["vda"], 2 * MIB, 65536, 50)
     assert raw(guest.disks["vda"].path, tmp_path / "raw") == expected
+
+
+async def test_file_that_only_has_the_path_of_the_source_s_disk_is_not_written_to(
+    make_guest: Callable[..., Guest],
+    connection: LibvirtConnection,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    guest = make_guest(targets=("vda",))
+    guest.power_off()
+    disk = guest.disks["vda"].path
+    assert await LibvirtMachine(connection, guest.uuid).file_size("vda") == disk.stat().st_size
+
+    async def on_another_machine(_machine: LibvirtMachine, _target: str) -> int:
+        return disk.stat().st_size + 65536
+
+    monkeypatch.setattr(LibvirtMachine, "file_size", on_another_machine)
+    state = DiskState("vda", str(disk), "qcow2", DISK_SIZE, None)
+    small = StoredFile("p", "")
+    kept = DiskPoint(state, small, 0, 0, False, Rung.FULL, None)
+    point = MachinePoint(guest.uuid, "n", None, None, small, None, (kept,))
+    plan = FailoverPlan(Identity("n", REPLICA, False), tmp_path, point, "one", "")
+    with pytest.raises(EngineError, match="on the source's host, so it is another one"):
+        await ensure_possible(connection, connection, FailbackPlan(plan, guest.uuid))
 
 
 async def test_nvram_that_is_brought_back_is_as_private_as_it_was(
