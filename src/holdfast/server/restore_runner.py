@@ -157,7 +157,9 @@ class RestoreRunner:
             return await work(note)
         finally:
             publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
+            # Whoever stops it now is too late: what is done must not be told as stopped.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(publishing, return_exceptions=True)
 
     async def _keep_publishing(self, session: UUID, fractions: list[float]) -> None:
         """Publish the progress while it changes, until cancelled."""

@@ -12,8 +12,9 @@ import pytest
 
 from engine.lab import wait_until
 from engine.vm.lab import Guest, Host, VirtualDisk
+from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.qcow2_header import read_header
-from holdfast.server import instant_records, tables
+from holdfast.server import instant_records, libvirt_platform, tables
 from holdfast.server.messages import InstantRecovery
 from server.lab import HandClock
 
@@ -67,6 +68,40 @@ def ensure_alone(copy: Guest, targets: Path) -> None:
     assert sorted(paths) == sorted(targets.iterdir())
     for path in paths:
         assert read_header(path).backing_name is None
+
+
+async def test_a_machine_that_runs_is_kept_when_it_was_to_be_stopped_too_late(
+    lab: HostedLab, make_guest: MakeGuest, targets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = make_guest()
+    point = await lab.backed_up(guest, await lab.job_of(guest), 0)
+    runs, closing = asyncio.Event(), asyncio.Event()
+    restore, close = libvirt_platform.restore_machine, LibvirtConnection.close
+
+    async def restored(*arguments: Any) -> Any:
+        found = await restore(*arguments)
+        runs.set()
+        return found
+
+    async def slow(connection: LibvirtConnection) -> None:
+        if runs.is_set() and not closing.is_set():
+            closing.set()
+            await asyncio.sleep(1)
+        await close(connection)
+
+    monkeypatch.setattr(libvirt_platform, "restore_machine", restored)
+    monkeypatch.setattr(LibvirtConnection, "close", slow)
+    wanted = {"new_name": "copy", "new_identifiers": True, "folder": str(targets)}
+    session = await lab.begun("start-instant-recovery", point, **wanted)
+    await closing.wait()
+    assert (await lab.command("stop-restore", session)).success
+    assert (await lab.ended(session)).values["Result"] == "Success"
+    guest.connection.lookupByName("copy").suspend()
+    # The point is held: the machine reads from it.
+    (recovery,) = await recoveries(lab)
+    assert recovery.state == "Running"
+    await lab.done("discard-instant-recovery", recovery.uid)
+    assert entries(targets) == []
 
 
 async def recoveries(lab: HostedLab) -> list[InstantRecovery]:
