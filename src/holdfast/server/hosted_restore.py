@@ -29,7 +29,7 @@ from holdfast.server.point_files import verify, verify_sizes
 from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
 from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import BackupPlace, Repositories
-from holdfast.server.restore_plan import Hosted, RestoreDisks, RestoreHosted, point_row
+from holdfast.server.restore_plan import Hosted, Plan, RestoreDisks, RestoreHosted, point_row
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -40,6 +40,13 @@ _HOST_AGAIN_SECONDS = 30.0
 _COMPLETED = (
     "The backup server stopped unexpectedly while this was running. What was restored is whole; "
     "see whether it is powered on."
+)
+
+
+_MAY_RUN = (
+    "The backup server stopped unexpectedly while this was running, and the host has not answered "
+    "since. The machine may run from its restore point, which is kept: discard it when the host "
+    "answers."
 )
 
 
@@ -188,6 +195,16 @@ class HostedRestore:
         access = await self._hosts.access(plan.host)
         work = _for_the_engine(plan, known, place.path(row.path).parent)
         await self._hosts.platform.finish_in_place(access, work, files)
+
+
+def given_up(plan: Plan, ledger: str | None) -> str:
+    """Return what is to be noted when nobody puts a restore right that a crash interrupted.
+
+    Empty for one that has failed. A machine that may run from its point must keep that.
+    """
+    if not isinstance(plan, RestoreHosted) or plan.instant is None or ledger is None:
+        return ""
+    return _MAY_RUN if msgspec.json.decode(ledger, type=_Noted).files is not None else ""
 
 
 def _refuse_if_written(connection: Connection, session: UUID, paths: Sequence[str]) -> None:
