@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -138,8 +139,9 @@ def _checked_folder(connection: Connection, wanted: str) -> str:
     path = PurePosixPath(re.sub("^/+", "/", wanted.strip()))
     if not path.is_absolute() or ".." in path.parts or any(ord(sign) < 32 for sign in wanted):
         raise RefusedError(f"folder: expected a folder's path from the root, not {wanted!r}.")
+    really = Path(os.path.realpath(path))
     for repository in connection.scalars(select(tables.repository.c.path)):
-        if path.is_relative_to(repository):
+        if path.is_relative_to(repository) or really.is_relative_to(os.path.realpath(repository)):
             raise RefusedError(f"folder: {path} is in a repository, which is for backups alone.")
     return str(path)
 
