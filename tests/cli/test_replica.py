@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from holdfast.cli.api_client import ApiClient
+from holdfast.cli.commands import api_command
 from holdfast.cli.commands import replica as commands
 
 from .holdfast_process import Running, holdfast
@@ -53,7 +54,7 @@ def test_operation_is_asked_for_and_its_end_awaited(monkeypatch: pytest.MonkeyPa
         with httpx.Client(base_url="http://x/api", transport=transport) as client:
             yield ApiClient(client)
 
-    monkeypatch.setattr(commands, "logged_on", logged_on)
+    monkeypatch.setattr(api_command, "logged_on", logged_on)
     wanted = ["failback", "WEB", "--seconds", "5", "--force"]
     ended = CliRunner().invoke(commands.application, wanted)
     assert ended.exit_code == 0, ended.output

@@ -206,7 +206,11 @@ def test_stale_ready_file_is_gone_before_the_start_begins(tmp_path: Path) -> Non
         (["up", "--ready-file", "/no/such/ready.json"], "--ready-file: /no/such/ready.json: expec"),
         (["up", "--key-file", "/no/such/key"], "--certificate-file, --key-file: expected both"),
         (["nonsense"], "No such command 'nonsense'"),
-        (["restore", "only-one"], "Missing argument 'TARGET'"),
+        (["restore", "only-one"], "POINT: expected the UID of a restore point"),
+        (
+            ["restore", "4f0f0b3c-6a6a-4a3e-8f0e-5d3c5f6d7a11"],
+            "TARGET: expected the file or directory to make, or --to-host",
+        ),
     ],
 )
 def test_wrong_input_is_told_in_one_line(tmp_path: Path, arguments: list[str], line: str) -> None:

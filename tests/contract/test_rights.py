@@ -12,12 +12,13 @@ import pytest_asyncio
 
 from contract.all_calls import DOCUMENTED, QUERIES, product_call
 from holdfast.api.app import create_app
+from holdfast.api.own_failover_descriptions import ACTIONS, may_do
 from holdfast.manager.account import NewAccount
 from holdfast.manager.enterprise_manager import EnterpriseManager
 from holdfast.schema.calls import all_calls, place_of
 from holdfast.schema.core import CORE
 from holdfast.schema.roles import Role
-from schema.generated_rows import fill, row_of
+from schema.generated_rows import fill, row_of, uid_of
 from support.documents import error_message, links_of, parsed
 from support.fake_backup_server import FakeBackupServer
 from support.managers import (
@@ -142,6 +143,29 @@ async def test_role_may_make_its_calls_and_no_other(
         if method == "GET":
             head = await client.head(f"/api{path}")
             assert head.status_code == answer.status_code, path
+
+
+@pytest.mark.parametrize("role", Role, ids=lambda role: role.name.lower())
+async def test_role_does_with_replicas_what_is_described(
+    client: httpx.AsyncClient, role: Role
+) -> None:
+    for action in ACTIONS:
+        path = f"/api/holdfast/v1/replicas/{uid_of('Replica')}?action={action}"
+        answer = await client.post(path)
+        allowed = role in may_do(action)
+        assert (answer.status_code == 403) is not allowed, (action, answer.text)
+
+
+@pytest.mark.parametrize("role", Role, ids=lambda role: role.name.lower())
+async def test_only_an_administrator_says_where_to_write(
+    client: httpx.AsyncClient, role: Role
+) -> None:
+    point = uid_of("VmRestorePoint")
+    for call in ("restore", "instantRecovery"):
+        path = f"/api/holdfast/v1/vmRestorePoints/{point}/{call}"
+        answer = await client.post(path, json={"folder": "/etc"})
+        allowed = role is Role.PORTAL_ADMINISTRATOR
+        assert (answer.status_code == 403) is not allowed, (call, answer.text)
 
 
 async def test_every_route_is_in_a_table(manager: EnterpriseManager) -> None:

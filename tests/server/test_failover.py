@@ -11,6 +11,7 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import libvirt
@@ -19,8 +20,10 @@ from sqlalchemy import Connection
 
 from engine.lab import MIB
 from engine.vm.lab import Guest, Host, libvirt_daemon
+from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
+from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.progress import ignore_progress
-from holdfast.server import failover_sessions, tables
+from holdfast.server import failover, failover_sessions, tables
 from holdfast.server.failover_record import Operation
 from holdfast.server.failover_specification import FailoverOptions
 from holdfast.server.publish import row_of
@@ -344,6 +347,70 @@ async def test_server_killed_in_the_middle_of_anything_puts_right_what_it_did(
     assert replica.source_disk() == expected
 
 
+async def test_source_and_replica_never_run_both(
+    replica: ReplicaLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failovers = replica.lab.server._failovers._failovers
+    replicate, calls = failovers._replicate, count(1)
+
+    async def powered_on_again(uid: UUID) -> None:
+        await replicate(uid)
+        if next(calls) == 2:
+            replica.guest.domain.create()
+
+    monkeypatch.setattr(failovers, "_replicate", powered_on_again)
+    session = await replica.do("planned-failover", seconds=1, force=True)
+    assert "was powered on again meanwhile" in session.values["FailureMessage"]
+    assert await replica.state() == "Ready"
+    assert replica.guest.domain.isActive()
+    assert not replica.domain.isActive()
+    # A source whose start seems to have failed may run all the same.
+    await replica.do("failover")
+    replica.guest.power_off()
+    begin, starts = failover.start, count(1)
+
+    async def answer_lost(connection: LibvirtConnection, uuid: str) -> None:
+        await begin(connection, uuid)
+        if next(starts) == 1:
+            raise HypervisorUnavailable("There was no answer.")
+
+    monkeypatch.setattr(failover, "start", answer_lost)
+    session = await replica.do("failback", seconds=1, force=True)
+    assert session.values["Result"] == "Failed"
+    assert await replica.state() == "Failover"
+    assert replica.domain.isActive()
+    assert not replica.guest.domain.isActive()
+
+
+async def test_what_a_replica_wrote_is_kept_when_it_does_not_start_after_a_crash(
+    replica: ReplicaLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = replica.guest.contents()["vda"]
+    failovers = replica.lab.server._failovers._failovers
+
+    async def refused(_connection: LibvirtConnection, _plan: object) -> None:
+        raise HypervisorFailed("There is no memory for it.")
+
+    async def crashed_before_the_end() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(failover, "fail_over", refused)
+            await failovers._note(replica.uid, doing=Operation.FAILOVER)
+            replica.domain.destroy()
+            await failovers.recover(replica.uid)
+
+    await replica.do("failover")
+    replica.write(3 * MIB, 65536, 77)
+    await crashed_before_the_end()
+    assert await replica.state() == "Failover"
+    assert replica.disk() == patched(content, 3 * MIB, 65536, 77)
+    await replica.do("undo-failover")
+    # One that wrote nothing is taken back.
+    await replica.do("failover")
+    await crashed_before_the_end()
+    assert await replica.state() == "Ready"
+    assert not replica.layers
+
+
 async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
     source_host: Host,
     target_host: Host,
@@ -416,6 +483,8 @@ async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
         assert [await each.state() for each in (first, second)] == ["PermanentFailover", "Ready"]
         shown = (await lab.resource("FailoverPlan", plan)).values
         assert shown["Outcome"].startswith("1 of 2 machines stand ready again. Replica")
+        # What cannot be undone any more does not keep the plan for ever.
+        assert (await lab.command("delete-failover-plan", plan)).success
         created = {
             session.values["VmDisplayName"]: session.values["CreationTimeUTC"]
             for session in await lab.resources("RestoreSession")

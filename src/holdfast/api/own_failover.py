@@ -26,6 +26,7 @@ from holdfast.api.own_failover_descriptions import (
     ONE_REPLICA,
     PLANS,
     REPLICAS,
+    may_do,
 )
 from holdfast.api.resources import Place, own_restrictions, task_answer
 from holdfast.api.routing import Router
@@ -88,6 +89,7 @@ async def act(call: Call) -> Response:
     action = (call.parameter("action") or "").strip("/ ").casefold()
     if action not in ACTIONS:
         raise BadRequest(f"Parameter action: expected one of {', '.join(ACTIONS)}.")
+    require(call, may_do(action), action.replace("-", " "))
     options = msgspec.to_builtins(read_as(await optional_object(call), FailoverOptions))
     server, _ = await server_of_row(call, resource, uid)
     return await started(call, ACTIONS[action], server, action, uid, options)

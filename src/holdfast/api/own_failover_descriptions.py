@@ -9,7 +9,13 @@ import msgspec
 
 from holdfast.api.description import ActionChoice, Answer, Body, Operation, Parameter, document
 from holdfast.representation.json_schema import JsonSchema, named
-from holdfast.schema.roles import ADMINISTRATOR, FAILOVER_OPERATORS, RESTORERS
+from holdfast.schema.roles import (
+    ADMINISTRATOR,
+    FAILOVER_OPERATORS,
+    RESTORERS,
+    VM_RESTORERS,
+    Role,
+)
 from holdfast.server.messages import (
     FailoverOptions,
     FailoverPlanEdit,
@@ -32,6 +38,15 @@ ACTIONS = {
     "commit-failback": "CommitReplicaFailback",
     "undo-failback": "UndoReplicaFailback",
 }
+
+
+def may_do(action: str) -> frozenset[Role]:
+    """Return the roles that may do something with a replica.
+
+    Whoever may let a replica take over by the documented call may do so here. The others write to
+    the source, power machines off or throw away what one of the two has written.
+    """
+    return RESTORERS if action == "failover" else VM_RESTORERS
 
 
 def _or_null(described: JsonSchema) -> JsonSchema:
@@ -123,7 +138,7 @@ ONE_REPLICA = {
             ),
         ),
         body=Body(named(FailoverOptions.__name__)),
-        actions=tuple(ActionChoice(name, task, RESTORERS) for name, task in ACTIONS.items()),
+        actions=tuple(ActionChoice(name, task, may_do(name)) for name, task in ACTIONS.items()),
     ),
     "DELETE": Operation(
         "Remove a replica that is ready, with its machine and all its points",

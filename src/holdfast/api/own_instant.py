@@ -23,7 +23,7 @@ from holdfast.api.own_restore_descriptions import (
     ONE_INSTANT,
     START_INSTANT,
 )
-from holdfast.api.own_restores import point_of, with_host
+from holdfast.api.own_restores import expect_may_name, point_of, with_host
 from holdfast.api.resources import own_restrictions
 from holdfast.api.routing import Router
 from holdfast.catalog.select import Restriction
@@ -52,6 +52,7 @@ async def start(call: Call) -> Response:
     require(call, VM_RESTORERS, "restore machines")
     uid, server = await point_of(call)
     wanted = read_as(with_host(await json_object(call)), InstantSpecification)
+    expect_may_name(call, wanted.folder)
     arguments: dict[str, Any] = {
         "new_name": wanted.name,
         "host": None if wanted.host is None else str(wanted.host),

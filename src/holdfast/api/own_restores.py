@@ -15,7 +15,7 @@ from holdfast.api.own_bodies import guid_in, json_object, read_as
 from holdfast.api.own_restore_descriptions import RESTORE, STOP
 from holdfast.api.resources import Place
 from holdfast.api.routing import Router
-from holdfast.schema.roles import VM_RESTORERS
+from holdfast.schema.roles import ADMINISTRATOR, VM_RESTORERS
 from holdfast.server.messages import RestoreSpecification
 
 
@@ -44,6 +44,7 @@ async def restore(call: Call) -> Response:
     require(call, VM_RESTORERS, "restore machines")
     uid, server = await point_of(call)
     wanted = read_as(with_host(await json_object(call)), RestoreSpecification)
+    expect_may_name(call, wanted.folder)
     arguments: dict[str, Any] = {
         "new_name": wanted.name,
         "overwrite": wanted.in_place,
@@ -56,6 +57,15 @@ async def restore(call: Call) -> Response:
         "force": wanted.force,
     }
     return await started(call, "StartVMRestore", server, "restore-machine", uid, arguments)
+
+
+def expect_may_name(call: Call, folder: str) -> None:
+    """Raise Forbidden if a folder is named by somebody who may not.
+
+    What is in a disk was written by its guest, and a backup server may write anywhere.
+    """
+    if folder:
+        require(call, ADMINISTRATOR, "say in which folder of a host or a backup server to write")
 
 
 async def point_of(call: Call) -> tuple[UUID, UUID]:

@@ -9,6 +9,7 @@ QEMU, so that the source's bitmaps learn of every block: the next replication fi
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,9 +24,15 @@ from holdfast.engine.disk_difference import (
     written_since,
 )
 from holdfast.engine.disk_service import Image, served
-from holdfast.engine.durability import discarded_on_exit, partial_name, publish
-from holdfast.engine.errors import EngineError, MachineBusy, ToolFailed
-from holdfast.engine.failures import writing_failure
+from holdfast.engine.durability import (
+    discarded_on_exit,
+    partial_name,
+    publish,
+    write_private,
+)
+from holdfast.engine.errors import EngineError, HypervisorFailed, MachineBusy, ToolFailed
+from holdfast.engine.failures import reading_failure, writing_failure
+from holdfast.engine.image_restore import adopt_permissions
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import MachineDisk, read_definition
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
@@ -69,7 +76,8 @@ async def ensure_possible(
     replica: LibvirtConnection, source: LibvirtConnection, plan: FailbackPlan
 ) -> None:
     """Raise why a failback cannot be begun: MachineMissing, MachineBusy or EngineError."""
-    await _disks(source, plan)
+    for disk, there in await _disks(source, plan):
+        await _ensure_same_file(LibvirtMachine(source, plan.source), disk.state.target, there)
     ours = await LibvirtMachine(replica, plan.failover.identity.uuid).definition(live=False)
     if not plan.failover.stands_in(ours):
         raise EngineError(
@@ -139,6 +147,35 @@ def _ensure_reachable(path: Path) -> None:
         ) from error
     if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
         raise EngineError(f"The disk {path} of the source is neither a file nor a block device.")
+
+
+async def _ensure_same_file(machine: LibvirtMachine, target: str, there: MachineDisk) -> None:
+    """Raise EngineError when what lies here under a disk's path is not what the host has there."""
+    path = Path(there.path or "")
+    here = await asyncio.to_thread(_size_of_file, path)
+    if here is None:
+        return
+    try:
+        on_host = await machine.file_size(target)
+    except HypervisorFailed:
+        return  # it cannot look at it while the machine is off
+    if on_host != here:
+        raise EngineError(
+            f"The file {path} has {here} bytes here and {on_host} on the source's host, so it is "
+            "another one. The backup server must see the source's disks under the same path."
+        )
+
+
+def _size_of_file(path: Path) -> int | None:
+    """Return the size of a regular file, None for a device. Blocking."""
+    if not path.is_file():
+        return None
+    try:
+        # Opened, since only then a share is asked anew.
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise reading_failure(error, path) from error
 
 
 async def _bring_disk(
@@ -216,7 +253,8 @@ async def _bring_nvram(source: LibvirtConnection, plan: FailbackPlan) -> None:
     async with discarded_on_exit(partial):
         try:
             content = await asyncio.to_thread(ours.read_bytes)
-            await asyncio.to_thread(partial.write_bytes, content)
+            await asyncio.to_thread(write_private, partial, content)
+            await asyncio.to_thread(adopt_permissions, partial, path)
             await publish(partial, path, overwrite=True)
         except OSError as error:
             raise writing_failure(error, path) from error

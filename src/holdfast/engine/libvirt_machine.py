@@ -200,6 +200,13 @@ class LibvirtMachine:
         )
         return info[0]
 
+    async def file_size(self, target: str) -> int:
+        """Return how many bytes the file of a disk has, as the host sees it."""
+        info: list[int] = await self._ask(
+            lambda _library, domain: domain.blockInfo(target), f"measuring the file of {target} of"
+        )
+        return info[2]
+
     async def begin_backup(self, backup: str, checkpoint: str | None) -> None:
         """Begin a backup job and make a checkpoint, both at one instant."""
         await self._ask(

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from lxml import etree
 
+from holdfast.engine.disk_difference import held_by
 from holdfast.engine.durability import (
     discarded_on_exit,
     partial_name,
     publish,
     remove_durably,
     synchronise,
+    write_private,
 )
 from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.failures import folder_gone, writing_failure
@@ -88,13 +90,17 @@ async def make_layers(plan: FailoverPlan) -> None:
                 writing=layer,
                 unreadable=ChainBroken,
             )
+            try:
+                await asyncio.to_thread(partial.chmod, 0o600)  # it takes people's data
+            except OSError as error:
+                raise writing_failure(error, layer) from error
             await _publish(partial, layer)
     if plan.nvram is not None and plan.point.nvram is not None:
         content = await stored_content(plan.folder, plan.point.nvram)
         partial = partial_name(plan.nvram)
         async with discarded_on_exit(partial):
             try:
-                await asyncio.to_thread(partial.write_bytes, content)
+                await asyncio.to_thread(write_private, partial, content)
             except OSError as error:
                 raise writing_failure(error, plan.nvram) from error
             await _publish(partial, plan.nvram)
@@ -105,6 +111,19 @@ async def _publish(partial: Path, path: Path) -> None:
         await publish(partial, path, overwrite=True)
     except OSError as error:
         raise writing_failure(error, path) from error
+
+
+async def hold_anything(plan: FailoverPlan) -> bool:
+    """Say whether anything was written to the layers; those that are not there hold nothing.
+
+    The machine must be off. Raise RepositoryUnavailable, ToolFailed or ImageInUse.
+    """
+    if not await asyncio.to_thread(plan.folder.is_dir):
+        raise folder_gone(plan.folder)
+    for layer in plan.layers.values():
+        if await asyncio.to_thread(layer.exists) and await held_by(layer):
+            return True
+    return False
 
 
 async def remove_layers(plan: FailoverPlan) -> None:

@@ -17,6 +17,7 @@ from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
 from holdfast.engine.libvirt_domain import (
     Identity,
     Labels,
+    files_in,
     new_identity,
     read_definition,
     rewritten,
@@ -32,6 +33,7 @@ from holdfast.engine.restored_files import (
     NoLedger,
     Overlay,
     WholeFile,
+    carried_out,
     finish_naming,
     written,
 )
@@ -118,6 +120,8 @@ async def restore_machine(
     )
     machine = LibvirtMachine(connection, identity.uuid)
     async with written(plan.folder, files, on_progress, ledger or NoLedger(), overwrite=False):
+        # Copying took its time: somebody else may have defined such a machine meanwhile.
+        await _ensure_new(connection, identity)
         try:
             await connection.call(
                 lambda _library, connect: connect.defineXML(new_xml), doing=f"defining {name}"
@@ -125,8 +129,9 @@ async def restore_machine(
             if plan.power_on:
                 await machine.start()
         except BaseException:
+            own = {str(path) for path, _ in places.values()}
             with contextlib.suppress(EngineError):
-                await uninterrupted(_remove(machine))
+                await uninterrupted(_remove(machine, own))
             raise
     return RestoredMachine(identity.uuid, name, {key: path for key, (path, _) in places.items()})
 
@@ -155,11 +160,15 @@ async def restore_in_place(
         content = await stored_content(plan.folder, plan.point.nvram)
         files.append(FileToBe(Path(definition.nvram), "raw", content))
     async with written(plan.folder, files, on_progress, ledger or NoLedger(), overwrite=True):
-        if plan.disks is None:
-            await _redefine(machine, xml)
-        if plan.power_on:
-            await machine.start()
+        await carried_out(_use(machine, plan, xml))
     return RestoredMachine(plan.point.uuid, definition.name, places)
+
+
+async def _use(machine: LibvirtMachine, plan: RestorePlan, xml: bytes) -> None:
+    if plan.disks is None:
+        await _redefine(machine, xml)
+    if plan.power_on:
+        await machine.start()
 
 
 async def finish_in_place(
@@ -280,8 +289,11 @@ async def _ensure_new(connection: LibvirtConnection, identity: Identity) -> None
         )
 
 
-async def _remove(machine: LibvirtMachine) -> None:
+async def _remove(machine: LibvirtMachine, files: set[str]) -> None:
+    """Take away a machine that has one of these files; another one with its UUID stays."""
     with contextlib.suppress(MachineMissing):
+        if files.isdisjoint(files_in(await machine.definition(live=False))):
+            return
         if await machine.state() is not State.OFF:
             await machine.destroy()
         await machine.undefine()

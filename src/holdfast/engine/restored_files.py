@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+import os
+import stat
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +28,7 @@ from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_lock import unchanged_while_read
 from holdfast.engine.image_restore import adopt_permissions, restore_image
 from holdfast.engine.libvirt_point import DiskPoint
+from holdfast.engine.process import finished
 from holdfast.engine.progress import Phases, Progress, ProgressCallback
 from holdfast.engine.qemu_image import absolute, create_overlay_arguments, run_qemu_image
 
@@ -108,24 +111,59 @@ async def written(
 ) -> AsyncIterator[None]:
     """Write all files and name them, for a block that makes use of them.
 
-    ``folder`` holds the point. With ``overwrite`` each takes the place of the one that is there.
-    Otherwise none may be there, and new ones are taken away again when the block fails.
+    ``folder`` holds the point. With ``overwrite`` each takes the place of the one that is there: it
+    cannot be cancelled any more once it has begun to name them, or a machine would have one disk
+    from the point and another that is not. Otherwise none may be there, and new ones are taken away
+    again when the block fails.
     """
     made: list[Path] = []
+    if overwrite:
+        await asyncio.to_thread(_expect_regular, [file.path for file in files])
     await ledger.writing([str(file.path) for file in files])
-    async with discarded_on_exit(*(file.partial for file in files)):
-        try:
-            await _write(folder, files, on_progress)
-            await ledger.naming(await asyncio.to_thread(_whole_files, files))
-            for file in files:
-                await _name(file.partial, file.path, overwrite)
-                made.append(file.path)
-            yield
-        except BaseException:
-            if not overwrite:
-                for path in made:
-                    await remove_durably(path)
+    with uncancelled_when_done() as outcome:
+        async with discarded_on_exit(*(file.partial for file in files)):
+            try:
+                await _write(folder, files, on_progress)
+                await ledger.naming(await asyncio.to_thread(_whole_files, files))
+                naming = _name_all(files, made, overwrite)
+                await (carried_out(naming) if overwrite else finished(naming))
+                yield
+            except BaseException:
+                if not overwrite:
+                    await finished(_remove_all(made))
+                raise
+            outcome.done = True
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Whether some work is done."""
+
+    done: bool = False
+
+
+@contextlib.contextmanager
+def uncancelled_when_done() -> Iterator[Outcome]:
+    """Let nobody cancel a block that has noted that its work is done.
+
+    What is left to do then, such as closing a connection, may be cut short. A restore that has
+    succeeded must not be taken for one that was stopped.
+    """
+    outcome = Outcome()
+    try:
+        yield outcome
+    except asyncio.CancelledError:
+        if not outcome.done:
             raise
+
+
+async def carried_out(work: Coroutine[None, None, None]) -> None:
+    """Do some work to its end; whoever cancels it meanwhile has come too late."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+    task.result()
 
 
 async def take_back(paths: Iterable[str], files: Iterable[WholeFile]) -> None:
@@ -205,6 +243,28 @@ async def _write(folder: Path, files: Sequence[FileToBe], on_progress: ProgressC
 
         point = folder / file.source.file.name
         await restore_image(point, file.partial, tell, format=file.format)
+
+
+def _expect_regular(paths: Iterable[Path]) -> None:
+    """Refuse to replace what is no file: what takes the place of a block device is no disk."""
+    for path in paths:
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            raise EngineError(f"{path} is not a regular file; it is not overwritten.")
+
+
+async def _name_all(files: Sequence[FileToBe], made: list[Path], overwrite: bool) -> None:
+    there = [file.path for file in files if overwrite and await asyncio.to_thread(file.path.exists)]
+    # None is named while a machine runs on one of them.
+    with unchanged_while_read(there):
+        pass
+    for file in files:
+        await _name(file.partial, file.path, overwrite)
+        made.append(file.path)
+
+
+async def _remove_all(paths: Iterable[Path]) -> None:
+    for path in paths:
+        await remove_durably(path)
 
 
 async def _name(partial: Path, path: Path, overwrite: bool) -> None:

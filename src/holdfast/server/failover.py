@@ -17,7 +17,13 @@ import msgspec
 from sqlalchemy import Connection, Row, select, update
 
 from holdfast.engine.disk_difference import Moved
-from holdfast.engine.errors import EngineError, HypervisorUnavailable, ToolFailed
+from holdfast.engine.errors import (
+    EngineError,
+    HypervisorUnavailable,
+    MachineBusy,
+    MachineMissing,
+    ToolFailed,
+)
 from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
 from holdfast.engine.libvirt_domain import Identity
 from holdfast.engine.libvirt_failback import (
@@ -37,7 +43,7 @@ from holdfast.engine.libvirt_failover import (
     start,
     take_back,
 )
-from holdfast.engine.libvirt_overlay import FailoverPlan
+from holdfast.engine.libvirt_overlay import FailoverPlan, hold_anything
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.libvirt_tidy import end_interrupted_backup
 from holdfast.engine.progress import Phases, Progress, ProgressCallback
@@ -144,6 +150,13 @@ class Failovers:
         except EngineError:
             if back or record.doing not in _REVERSIBLE:
                 raise
+            if record.doing in (Operation.FAILOVER, Operation.PLANNED):
+                plan = await self._plan(row, record)
+                if await hold_anything(plan):
+                    # It has run. Nobody has asked for what it wrote to be given up.
+                    _LOGGER.exception("%s has taken over, but does not start", row.machine_name)
+                    await self._settled(uid, ReplicaState.FAILOVER, record)
+                    return
             await self._note(uid, back=True)
             await self.settle(uid)
 
@@ -217,6 +230,11 @@ class Failovers:
             )
         await self._replicate(replica.uid)
         async with self._at_rest(replica), self._target(replica) as target:
+            async with self._source(replica) as source:
+                if await is_on(source, replica.source_uuid):
+                    raise MachineBusy(
+                        f"The source of {replica.machine_name} was powered on again meanwhile."
+                    )
             ready = await ready_definition(target, replica.machine_uuid)
             newest = await self._store.read(lambda c: replicas.points_of(c, replica.uid)[-1].uid)
             await self._note(
@@ -318,9 +336,15 @@ class Failovers:
     async def _settle_failback(self, row: Row[Any], record: Failover) -> None:
         if not record.back:
             async with self._source(row) as source:
+                await self._note(row.uid, source_started=True)
                 await start(source, row.source_uuid)
             await self._settled(row.uid, ReplicaState.FAILBACK, record)
             return
+        if record.source_started:
+            # It may have started although that failed, or was called off. Never both of them.
+            with contextlib.suppress(MachineMissing):
+                async with self._source(row) as source:
+                    await power_off(source, row.source_uuid)
         async with self._target(row) as target:
             if record.replica_was_on:
                 await start(target, row.machine_uuid)
@@ -425,7 +449,7 @@ class Failovers:
 
 
 def _done(record: Failover) -> Failover:
-    return msgspec.structs.replace(record, doing=None, back=False)
+    return msgspec.structs.replace(record, doing=None, back=False, source_started=False)
 
 
 def _put(connection: Connection, uid: UUID, state: ReplicaState, record: Failover | None) -> None:

@@ -131,6 +131,7 @@ class FailoverPlanRunner:
                 await self._store.write(partial(_not_started, machine=machine.uid))
             else:
                 problems.append(problem)
+                await self._store.write(partial(self._forget, machine=machine))
         return _outcome("stand ready again", len(started), problems)
 
     async def _done(self, machine: Row[Any], begin: Any) -> str | None:
@@ -152,7 +153,8 @@ class FailoverPlanRunner:
     @staticmethod
     def _forget(connection: Connection, machine: Row[Any]) -> None:
         replica = replicas.find_replica(connection, machine.replica_uid)
-        if replica.state in replicas.AT_REST:
+        # One that has taken over for good cannot be undone; it must not keep the plan for ever.
+        if replica.state in replicas.AT_REST | {ReplicaState.PERMANENT}:
             failover_plans.set_started(connection, machine.uid, started=False)
 
 

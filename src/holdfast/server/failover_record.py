@@ -57,8 +57,9 @@ class Failover(msgspec.Struct, frozen=True, kw_only=True):
     names. `back` says that it is to be undone, not carried on. `point` is the one that took over,
     `key` tells its layers, `ready` is the replica's definition before. `source_was_on` and
     `replica_was_on`: it was before it was shut down. `source_written`: a failback has begun to
-    write to the source's disks and not come to its end. `arrived`: all of it is there. `brought`
-    tells in words what the last failback compared and wrote.
+    write to the source's disks and not come to its end. `arrived`: all of it is there.
+    `source_started`: the source was told to start after that. `brought` tells in words what the
+    last failback compared and wrote.
     """
 
     doing: Operation | None
@@ -70,6 +71,7 @@ class Failover(msgspec.Struct, frozen=True, kw_only=True):
     replica_was_on: bool = False
     source_written: bool = False
     arrived: bool = False
+    source_started: bool = False
     brought: str = ""
 
 

@@ -86,8 +86,10 @@ class FailoverRunner:
         """Bring to an end what was interrupted, as soon as its hosts answer; until cancelled."""
         while True:
             try:
+                # In this order: of what was not settled then, nothing can have begun since.
+                unsettled = await self._failovers.unsettled()
                 running = await self._busy()
-                for uid in await self._failovers.unsettled():
+                for uid in unsettled:
                     if uid not in running:
                         await self._recover(uid)
             except SQLAlchemyError:

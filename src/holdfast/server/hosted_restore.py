@@ -23,13 +23,13 @@ from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.libvirt_restore import RestorePlan, restore_disks
 from holdfast.engine.progress import Phases, Progress, ProgressCallback
 from holdfast.engine.restored_files import WholeFile, all_named, finish_naming, take_back
-from holdfast.server import hosted_points, instant_records, tables
+from holdfast.server import hosted_points, instant_records, restore_sessions, tables
 from holdfast.server.hosts import Hosts
 from holdfast.server.point_files import verify, verify_sizes
 from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
 from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import BackupPlace, Repositories
-from holdfast.server.restore_plan import Hosted, RestoreDisks, RestoreHosted, point_row
+from holdfast.server.restore_plan import Hosted, Plan, RestoreDisks, RestoreHosted, point_row
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -40,6 +40,13 @@ _HOST_AGAIN_SECONDS = 30.0
 _COMPLETED = (
     "The backup server stopped unexpectedly while this was running. What was restored is whole; "
     "see whether it is powered on."
+)
+
+
+_MAY_RUN = (
+    "The backup server stopped unexpectedly while this was running, and the host has not answered "
+    "since. The machine may run from its restore point, which is kept: discard it when the host "
+    "answers."
 )
 
 
@@ -65,15 +72,17 @@ class _SessionLedger:
     async def writing(self, paths: Sequence[str]) -> None:
         """Files that are to have these names are about to be written under temporary ones."""
         self._paths = tuple(paths)
-        await self._note(_Noted(self._paths))
+        await self._note(_Noted(self._paths), alone=True)
 
     async def naming(self, files: Sequence[WholeFile]) -> None:
         """These files are about to be named."""
         await self._note(_Noted(self._paths, tuple(files)))
 
-    async def _note(self, noted: _Noted) -> None:
+    async def _note(self, noted: _Noted, *, alone: bool = False) -> None:
         def write(connection: Connection) -> None:
             table = tables.restore_session
+            if alone:
+                _refuse_if_written(connection, self._session, noted.paths)
             values = {"ledger": msgspec.json.encode(noted).decode()}
             connection.execute(update(table).where(table.c.uid == self._session).values(values))
             if self._instant is not None:
@@ -186,6 +195,28 @@ class HostedRestore:
         access = await self._hosts.access(plan.host)
         work = _for_the_engine(plan, known, place.path(row.path).parent)
         await self._hosts.platform.finish_in_place(access, work, files)
+
+
+def given_up(plan: Plan, ledger: str | None) -> str:
+    """Return what is to be noted when nobody puts a restore right that a crash interrupted.
+
+    Empty for one that has failed. A machine that may run from its point must keep that.
+    """
+    if not isinstance(plan, RestoreHosted) or plan.instant is None or ledger is None:
+        return ""
+    return _MAY_RUN if msgspec.json.decode(ledger, type=_Noted).files is not None else ""
+
+
+def _refuse_if_written(connection: Connection, session: UUID, paths: Sequence[str]) -> None:
+    """Refuse files that another restore writes, be it of another machine or to another host: both
+    would write to the same temporary name.
+    """
+    for row in restore_sessions.unfinished(connection):
+        if row.uid == session or row.ledger is None:
+            continue
+        taken = set(msgspec.json.decode(row.ledger, type=_Noted).paths)
+        if common := sorted(taken.intersection(paths)):
+            raise RefusedError(f"Another restore is writing to {common[0]}.")
 
 
 def _is_wanted(plan: Hosted, target: str) -> bool:

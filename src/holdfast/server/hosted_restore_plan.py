@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+import os
+import re
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,6 +27,9 @@ from holdfast.server.restore_plan import (
     plain_name,
     refuse_damaged,
 )
+
+# Volumes and other block devices have their names there, and files would be kept in memory.
+_DEVICES = "/dev"
 
 
 def plan_hosted(connection: Connection, point: Row[Any], options: MachineRestoreOptions) -> Hosted:
@@ -117,8 +122,10 @@ def folder_for(
     if wanted:
         return _checked_folder(connection, wanted)
     for disk in known.disks:
-        if disk.state.path is not None and (disks is None or disk.state.target in disks):
-            return str(PurePosixPath(disk.state.path).parent)
+        if disk.state.path is None or not (disks is None or disk.state.target in disks):
+            continue
+        if not (folder := PurePosixPath(disk.state.path).parent).is_relative_to(_DEVICES):
+            return str(folder)
     raise RefusedError(
         "folder: say where the disks are to come, since the original's were no files."
     )
@@ -128,11 +135,13 @@ def _checked_folder(connection: Connection, wanted: str) -> str:
     """Return a folder that somebody named; refuse one that is not named from the root, and one in
     a repository: what is not of the backups has no place there.
     """
-    path = PurePosixPath(wanted.strip())
+    # Two slashes at the beginning would make it another path than the repositories' for Python.
+    path = PurePosixPath(re.sub("^/+", "/", wanted.strip()))
     if not path.is_absolute() or ".." in path.parts or any(ord(sign) < 32 for sign in wanted):
         raise RefusedError(f"folder: expected a folder's path from the root, not {wanted!r}.")
+    really = Path(os.path.realpath(path))
     for repository in connection.scalars(select(tables.repository.c.path)):
-        if path.is_relative_to(repository):
+        if path.is_relative_to(repository) or really.is_relative_to(os.path.realpath(repository)):
             raise RefusedError(f"folder: {path} is in a repository, which is for backups alone.")
     return str(path)
 

@@ -33,7 +33,7 @@ from holdfast.engine.libvirt_restore import (
 from holdfast.engine.libvirt_tidy import release_checkpoints
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
-from holdfast.engine.restored_files import Ledger, WholeFile
+from holdfast.engine.restored_files import Ledger, WholeFile, uncancelled_when_done
 from holdfast.server.platform import HostAccess, HostFacts, HostMachine
 
 # Their hosts see this machine's files under the same path.
@@ -98,8 +98,10 @@ class LibvirtPlatform:
         ledger: Ledger,
     ) -> None:
         """Make a new machine of a point."""
-        async with connected(access.uri, account=_account(access)) as connection:
-            await restore_machine(connection, plan, on_progress, ledger)
+        with uncancelled_when_done() as outcome:
+            async with connected(access.uri, account=_account(access)) as connection:
+                await restore_machine(connection, plan, on_progress, ledger)
+                outcome.done = True
 
     async def restore_in_place(
         self,
@@ -109,8 +111,10 @@ class LibvirtPlatform:
         ledger: Ledger,
     ) -> None:
         """Bring a machine back over itself."""
-        async with connected(access.uri, account=_account(access)) as connection:
-            await restore_in_place(connection, plan, on_progress, ledger)
+        with uncancelled_when_done() as outcome:
+            async with connected(access.uri, account=_account(access)) as connection:
+                await restore_in_place(connection, plan, on_progress, ledger)
+                outcome.done = True
 
     async def finish_in_place(
         self, access: HostAccess, plan: RestorePlan, files: Sequence[WholeFile]

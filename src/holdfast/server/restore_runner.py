@@ -21,6 +21,7 @@ from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.engine.tree_restore import remove_staging
 from holdfast.server import restore_sessions, tables
 from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.hosted_restore import given_up
 from holdfast.server.job_runner import UNEXPECTED
 from holdfast.server.point_restore import PointRestore
 from holdfast.server.publish import row_of
@@ -99,7 +100,9 @@ class RestoreRunner:
             self._work.pop(session, None)
             if work.cancelled() and self._closing and session in self._interrupted:
                 return  # the next start goes on with it
-            if work.cancelled():
+            if work.cancelled() and session in self._interrupted:
+                await self._give_up(session)
+            elif work.cancelled():
                 await self._end(session, failure="The restore was stopped.")
             elif error := work.exception():
                 known = isinstance(error, EngineError | RefusedError)
@@ -110,6 +113,13 @@ class RestoreRunner:
                 await self._end(session, note=work.result())
         finally:
             del self._supervisors[session]
+
+    async def _give_up(self, session: UUID) -> None:
+        """End a restore that a crash interrupted and that was stopped before it was put right."""
+        row = await self._store.read(lambda c: row_of(c, tables.restore_session, session))
+        note = given_up(msgspec.json.decode(row.plan, type=Plan), row.ledger)
+        failure = None if note else "The restore was stopped."
+        await self._end(session, failure=failure, note=note)
 
     async def _end(self, session: UUID, *, failure: str | None = None, note: str = "") -> None:
         """End a restore; try until the database takes it, since none may stay running."""
@@ -157,7 +167,9 @@ class RestoreRunner:
             return await work(note)
         finally:
             publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
+            # Whoever stops it now is too late: what is done must not be told as stopped.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(publishing, return_exceptions=True)
 
     async def _keep_publishing(self, session: UUID, fractions: list[float]) -> None:
         """Publish the progress while it changes, until cancelled."""

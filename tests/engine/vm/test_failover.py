@@ -13,15 +13,17 @@ import libvirt_qemu
 import pytest
 
 from engine.lab import MIB
+from holdfast.engine import libvirt_failback
 from holdfast.engine.errors import EngineError, MachineBusy
 from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import Identity, rewritten
 from holdfast.engine.libvirt_failback import FailbackPlan, bring_back, ensure_possible
 from holdfast.engine.libvirt_failover import fail_over, is_failed_over, shut_down, start, take_back
-from holdfast.engine.libvirt_ladder import Rung
+from holdfast.engine.libvirt_ladder import DiskState, Rung
+from holdfast.engine.libvirt_machine import LibvirtMachine
 from holdfast.engine.libvirt_overlay import FailoverPlan
-from holdfast.engine.libvirt_point import MachinePoint, StoredFile
+from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
 from holdfast.engine.libvirt_xml import parse, unparse
 from support.cut_off import Killed, cut_off
 
@@ -154,6 +156,7 @@ async def test_failover_write_failback_with_contents_proven_each_time(
     before, plan, guest = replica.checksums(), replica.plan(), replica.guest
     await fail_over(replica.connection, plan)
     replica.domain.suspend()
+    assert not any(layer.stat().st_mode & 0o077 for layer in plan.layers.values())
     assert replica.disks_of(plan, tmp_path / "raw") == replica.contents[-1]
     xml = replica.domain.XMLDesc(0)
     assert "52:54:00:99:88:77" in xml
@@ -295,6 +298,55 @@ async def test_failback_killed_at_any_moment_is_carried_on(
         waits += 2 + waits // 3
     expected = patched(replica.contents[-1]["vda"], 2 * MIB, 65536, 50)
     assert raw(guest.disks["vda"].path, tmp_path / "raw") == expected
+
+
+async def test_file_that_only_has_the_path_of_the_source_s_disk_is_not_written_to(
+    make_guest: Callable[..., Guest],
+    connection: LibvirtConnection,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    guest = make_guest(targets=("vda",))
+    guest.power_off()
+    disk = guest.disks["vda"].path
+    assert await LibvirtMachine(connection, guest.uuid).file_size("vda") == disk.stat().st_size
+
+    async def on_another_machine(_machine: LibvirtMachine, _target: str) -> int:
+        return disk.stat().st_size + 65536
+
+    monkeypatch.setattr(LibvirtMachine, "file_size", on_another_machine)
+    state = DiskState("vda", str(disk), "qcow2", DISK_SIZE, None)
+    small = StoredFile("p", "")
+    kept = DiskPoint(state, small, 0, 0, False, Rung.FULL, None)
+    point = MachinePoint(guest.uuid, "n", None, None, small, None, (kept,))
+    plan = FailoverPlan(Identity("n", REPLICA, False), tmp_path, point, "one", "")
+    with pytest.raises(EngineError, match="on the source's host, so it is another one"):
+        await ensure_possible(connection, connection, FailbackPlan(plan, guest.uuid))
+
+
+async def test_nvram_that_is_brought_back_is_as_private_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = tmp_path / "vars.fd"
+    theirs.write_bytes(b"old")
+    theirs.chmod(0o640)
+    xml = f"<domain><name>n</name><uuid>{REPLICA}</uuid><os><nvram>{theirs}</nvram></os></domain>"
+
+    async def definition(_machine: LibvirtMachine, *, live: bool) -> str:
+        assert not live
+        return xml
+
+    monkeypatch.setattr(LibvirtMachine, "definition", definition)
+    small = StoredFile("n", "")
+    point = MachinePoint("u", "n", None, None, StoredFile("p.xml", ""), small, ())
+    plan = FailoverPlan(Identity("n", "u", False), tmp_path, point, "one", "")
+    assert plan.nvram is not None
+    plan.nvram.write_bytes(b"new")
+    await libvirt_failback._bring_nvram(
+        LibvirtConnection.__new__(LibvirtConnection), FailbackPlan(plan, "u")
+    )
+    assert theirs.read_bytes() == b"new"
+    assert theirs.stat().st_mode & 0o777 == 0o640
 
 
 def test_plans_of_two_failovers_have_no_file_in_common(tmp_path: Path) -> None:

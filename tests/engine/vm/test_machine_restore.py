@@ -5,7 +5,7 @@
 import asyncio
 import hashlib
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import libvirt
 import pytest
 
 from engine.lab import MIB
+from holdfast.engine import libvirt_restore
 from holdfast.engine.errors import ChainBroken, EngineError, HypervisorFailed, MachineBusy
 from holdfast.engine.image import restore_image
 from holdfast.engine.libvirt_backup import MachineResult
@@ -20,6 +21,7 @@ from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import read_definition
 from holdfast.engine.libvirt_ladder import Rung
 from holdfast.engine.libvirt_restore import RestorePlan, restore_in_place, restore_machine
+from holdfast.engine.restored_files import NoLedger, WholeFile
 
 from .lab import Guest, back_up, restored_disks
 
@@ -104,6 +106,44 @@ async def test_machine_under_its_own_name_and_identifiers_after_it_was_lost(
     assert "52:54:00:11:22:33" in guest.domain.XMLDesc(0)
     for target, path in restored.disks.items():
         assert bytes_of(path, "qcow2", tmp_path / "out") == before[target]
+
+
+async def test_a_machine_that_came_in_between_is_left_alone(
+    connection: LibvirtConnection,
+    make_guest: Callable[..., Guest],
+    folder: Path,
+    targets: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guest = make_guest()
+    uuid = guest.uuid
+    point = (await back_up(connection, guest, folder, "p0")).point
+    guest.kill()
+    guest.discard()
+    other = f"<domain type='qemu'><name>other</name><uuid>{uuid}</uuid><memory>1024</memory>"
+    other += "<os><type>hvm</type></os></domain>"
+
+    class Meanwhile(NoLedger):
+        async def naming(self, files: Sequence[WholeFile]) -> None:  # noqa: ARG002
+            guest.connection.defineXML(other)
+
+    plan = RestorePlan(point, folder, targets)
+    try:
+        with pytest.raises(MachineBusy, match="has a machine"):
+            await restore_machine(connection, plan, ledger=Meanwhile())
+        assert guest.connection.lookupByUUIDString(uuid).name() == "other"
+        guest.connection.lookupByName("other").undefine()
+
+        async def look(*_arguments: object) -> None:
+            """Find nothing, as when it comes after the last look."""
+
+        monkeypatch.setattr(libvirt_restore, "_ensure_new", look)
+        with pytest.raises(HypervisorFailed, match="already defined"):
+            await restore_machine(connection, plan, ledger=Meanwhile())
+        assert guest.connection.lookupByUUIDString(uuid).name() == "other"
+    finally:
+        guest.connection.lookupByUUIDString(uuid).undefine()
+    assert list(targets.iterdir()) == []
 
 
 async def test_restore_in_place_and_the_chain_goes_on(

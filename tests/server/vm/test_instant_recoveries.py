@@ -6,19 +6,23 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from engine.lab import wait_until
 from engine.vm.lab import Guest, Host, VirtualDisk
+from holdfast.engine.errors import HypervisorUnavailable
+from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.qcow2_header import read_header
-from holdfast.server import instant_records, tables
-from holdfast.server.messages import InstantRecovery
+from holdfast.server import instant_records, libvirt_platform, restore_sessions, tables
+from holdfast.server.backup_server import BackupServer
+from holdfast.server.messages import Command, InstantRecovery
 from server.lab import HandClock
 
 from .lab import (
     HostedLab,
+    QuickPlatform,
     bytes_of,
     disks_of,
     entries,
@@ -67,6 +71,40 @@ def ensure_alone(copy: Guest, targets: Path) -> None:
     assert sorted(paths) == sorted(targets.iterdir())
     for path in paths:
         assert read_header(path).backing_name is None
+
+
+async def test_a_machine_that_runs_is_kept_when_it_was_to_be_stopped_too_late(
+    lab: HostedLab, make_guest: MakeGuest, targets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = make_guest()
+    point = await lab.backed_up(guest, await lab.job_of(guest), 0)
+    runs, closing = asyncio.Event(), asyncio.Event()
+    restore, close = libvirt_platform.restore_machine, LibvirtConnection.close
+
+    async def restored(*arguments: Any) -> Any:
+        found = await restore(*arguments)
+        runs.set()
+        return found
+
+    async def slow(connection: LibvirtConnection) -> None:
+        if runs.is_set() and not closing.is_set():
+            closing.set()
+            await asyncio.sleep(1)
+        await close(connection)
+
+    monkeypatch.setattr(libvirt_platform, "restore_machine", restored)
+    monkeypatch.setattr(LibvirtConnection, "close", slow)
+    wanted = {"new_name": "copy", "new_identifiers": True, "folder": str(targets)}
+    session = await lab.begun("start-instant-recovery", point, **wanted)
+    await closing.wait()
+    assert (await lab.command("stop-restore", session)).success
+    assert (await lab.ended(session)).values["Result"] == "Success"
+    guest.connection.lookupByName("copy").suspend()
+    # The point is held: the machine reads from it.
+    (recovery,) = await recoveries(lab)
+    assert recovery.state == "Running"
+    await lab.done("discard-instant-recovery", recovery.uid)
+    assert entries(targets) == []
 
 
 async def recoveries(lab: HostedLab) -> list[InstantRecovery]:
@@ -198,6 +236,49 @@ async def test_it_survives_that_the_server_is_killed_at_any_moment(
     async with running_hosted_lab(tmp_path, clock, daemon) as lab:
         assert lab.point_files() == before
         assert await lab.rows(tables.instant_recovery) == []
+
+
+async def test_the_point_is_held_when_nobody_knows_whether_the_machine_runs(
+    tmp_path: Path,
+    clock: HandClock,
+    daemon: Host,
+    make_guest: MakeGuest,
+    targets: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guest = make_guest()
+    async with running_hosted_lab(tmp_path, clock, daemon) as lab:
+        point = await lab.backed_up(guest, await lab.job_of(guest), 0)
+    killed_at("starting", tmp_path, "start-instant-recovery", point, wanted(targets))
+    asked = asyncio.Event()
+
+    async def away(*_arguments: object) -> None:
+        asked.set()
+        raise HypervisorUnavailable("The host is away.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(QuickPlatform, "machine_disks", away)
+        server = BackupServer(
+            tmp_path / "server", "backup01", clock=clock, platform=QuickPlatform()
+        )
+        await server.start()
+        try:
+            await asked.wait()
+            [row] = await server._store.read(restore_sessions.unfinished)
+            stop = Command(request_id=uuid4(), operation="stop-restore", target=row.uid)
+            assert (await server.execute(stop)).success
+            await server.wait_until_idle()
+        finally:
+            await server.stop()
+    async with running_hosted_lab(tmp_path, clock, daemon) as lab:
+        session = (await lab.resources("RestoreSession"))[-1].values
+        assert session["Result"] == "Warning"
+        assert "may run from its restore point" in session["FailureMessage"]
+        [recovery] = await recoveries(lab)
+        assert recovery.state == "Running"
+        await lab.done("discard-instant-recovery", recovery.uid)
+        assert (await recoveries(lab), entries(targets)) == ([], [])
+    assert not is_there(daemon, "copy")
 
 
 async def test_only_what_can_run_from_a_backup_does(lab: HostedLab, make_guest: MakeGuest) -> None:

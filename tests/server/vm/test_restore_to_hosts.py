@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from engine.lab import wait_until
 from engine.vm.lab import Guest, Host, libvirt_daemon
+from holdfast.engine import restored_files
 from server.lab import HandClock
 
 from .lab import HostedLab, bytes_of, disks_of, entries, is_there, killed_at, running_hosted_lab
@@ -130,6 +132,7 @@ async def test_what_makes_no_sense_is_refused_and_what_fails_or_is_stopped_leave
         ({"new_name": "a", "folder": "x"}, "folder: expected a folder's path from the root"),
         ({"new_name": "a/b"}, "plain file name"),
         ({"new_name": "a", "folder": str(lab.repository_path / "x")}, "is in a repository"),
+        ({"new_name": "a", "folder": f"/{lab.repository_path / 'x'}"}, "is in a repository"),
         ({"host": "7f3c9a52-92a4-4d5a-a3e5-0f6dbd1b7e11"}, "Cannot find host"),
     ]
     for options, reason in refusals:
@@ -147,6 +150,39 @@ async def test_what_makes_no_sense_is_refused_and_what_fails_or_is_stopped_leave
     assert "is damaged: its checksum" in damaged.values["FailureMessage"]
     assert entries(targets) == []
     assert not is_there(lab.daemon, "copy")
+
+
+async def test_two_restores_never_write_to_the_same_file(
+    lab: HostedLab, make_guest: MakeGuest, targets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = make_guest()
+    point, content = await lab.backed_up(guest, await lab.job_of(guest), 0), guest.contents()
+    guest.power_off()
+    guest.discard()
+    wait_until(lambda: not is_there(lab.daemon, guest.name))
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    real = restored_files.restore_image
+
+    async def slow(*arguments: Any, **more: Any) -> None:
+        begun.set()
+        await go_on.wait()
+        await real(*arguments, **more)
+
+    monkeypatch.setattr(restored_files, "restore_image", slow)
+    # To files, and as a machine: two places, but the name of the file is the same.
+    first = await lab.begun("restore-machine", point, format="qcow2", folder=str(targets))
+    await begun.wait()
+    second = await lab.begun("restore-machine", point, folder=str(targets))
+    monkeypatch.setattr(restored_files, "restore_image", real)
+    async with asyncio.timeout(60):
+        while (await lab.resource("RestoreSession", second)).values["State"] != "Stopped":
+            await asyncio.sleep(0.1)
+    go_on.set()
+    assert (await lab.ended(first)).values["Result"] == "Success"
+    failed = (await lab.ended(second)).values
+    path = targets / f"{guest.name}-vda.qcow2"
+    assert failed["FailureMessage"] == f"Another restore is writing to {path}."
+    assert bytes_of(path) == content["vda"]
 
 
 async def test_a_crash_leaves_nothing_half_made(

@@ -6,28 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.cli.api_client import ApiClient, logged_on
-from holdfast.cli.commands.options import (
-    DataOption,
-    PasswordFileOption,
-    PortOption,
-    ReadyFileOption,
-    UserOption,
-    settings_of,
-)
+from holdfast.cli.api_client import ApiClient
+from holdfast.cli.commands.api_command import over_api
 from holdfast.cli.commands.restore import shown_progress
 from holdfast.cli.errors import BadInput, Failure
-from holdfast.cli.passwords import ADMINISTRATOR
 
 
+@over_api
 def check(
-    context: typer.Context,
+    api: ApiClient,
     job: Annotated[str, typer.Argument(metavar="JOB", help="Name or UID of a job.")],
-    user: UserOption = ADMINISTRATOR,
-    data: DataOption = None,  # noqa: ARG001 - these are read from the context
-    http_port: PortOption = None,  # noqa: ARG001
-    ready_file: ReadyFileOption = None,  # noqa: ARG001
-    password_file: PasswordFileOption = None,  # noqa: ARG001
 ) -> None:
     """Read every file that a job has backed up, and compare it with its checksum.
 
@@ -35,7 +23,7 @@ def check(
     backed up at once, from nothing. The password of an administrator is asked for, unless the
     settings give it.
     """
-    with logged_on(settings_of(context), user) as api, shown_progress("Checking") as advance:
+    with shown_progress("Checking") as advance:
         path = f"/holdfast/v1/jobs/{_named_job(api, job)['uid']}/check"
         session = api.have_run(
             path, {}, "BackupJobSession", "/backupSessions", lambda done: advance(done / 100)

@@ -6,20 +6,12 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from holdfast.cli.api_client import ApiClient, logged_on
-from holdfast.cli.commands.options import (
-    DataOption,
-    PasswordFileOption,
-    PortOption,
-    ReadyFileOption,
-    settings_of,
-)
+from holdfast.cli.api_client import ApiClient
+from holdfast.cli.commands.api_command import over_api
 from holdfast.cli.errors import BadInput
-from holdfast.cli.passwords import ADMINISTRATOR
+from holdfast.cli.printing import new_table, print_table
 
 application = typer.Typer(
     no_args_is_help=True,
@@ -31,16 +23,14 @@ application = typer.Typer(
 )
 
 _HOSTS = "/holdfast/v1/hosts"
-# No terminal, no width: rows are then never broken or cut.
-_UNLIMITED = 10_000
 
-_User = Annotated[str, typer.Option(help="Name of an administrator's account.")]
 _Host = Annotated[str, typer.Argument(metavar="HOST", help="Name, URI or UID of a host.")]
 
 
 @application.command("add")
+@over_api
 def add(
-    context: typer.Context,
+    api: ApiClient,
     uri: Annotated[
         str, typer.Argument(metavar="URI", help="Connection URI, such as qemu:///system.")
     ],
@@ -56,78 +46,54 @@ def add(
     server: Annotated[
         str | None, typer.Option(metavar="UID", help="Backup server, where there are several.")
     ] = None,
-    user: _User = ADMINISTRATOR,
-    data: DataOption = None,  # noqa: ARG001 - these are read from the context
-    http_port: PortOption = None,  # noqa: ARG001
-    ready_file: ReadyFileOption = None,  # noqa: ARG001
-    password_file: PasswordFileOption = None,  # noqa: ARG001
 ) -> None:
     """Add the host at URI, if it answers."""
     wanted = {"uri": uri, "name": name, "description": description}
     optional = {"credentials": credentials, "staging": staging, "server": server}
     body = wanted | {key: value for key, value in optional.items() if value is not None}
-    with logged_on(settings_of(context), user) as api:
-        before = {host["uid"] for host in _hosts(api)}
-        api.have_done("POST", _HOSTS, body)
-        for host in _hosts(api):
-            if host["uid"] not in before:
-                typer.echo(f"{host['name']} added: {_versions(host)}")
+    before = {host["uid"] for host in _hosts(api)}
+    api.have_done("POST", _HOSTS, body)
+    for host in _hosts(api):
+        if host["uid"] not in before:
+            typer.echo(f"{host['name']} added: {_versions(host)}")
 
 
 @application.command("list")
+@over_api
 def list_hosts(
-    context: typer.Context,
+    api: ApiClient,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
-    user: _User = ADMINISTRATOR,
-    data: DataOption = None,  # noqa: ARG001 - these are read from the context
-    http_port: PortOption = None,  # noqa: ARG001
-    ready_file: ReadyFileOption = None,  # noqa: ARG001
-    password_file: PasswordFileOption = None,  # noqa: ARG001
 ) -> None:
     """List the hosts, with what was last found there."""
-    with logged_on(settings_of(context), user) as api:
-        found = _hosts(api)
+    found = _hosts(api)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _UNLIMITED
-    console.print(_table(found))
+    print_table(_table(found))
 
 
 @application.command("remove")
+@over_api
 def remove(
-    context: typer.Context,
+    api: ApiClient,
     host: _Host,
-    user: _User = ADMINISTRATOR,
-    data: DataOption = None,  # noqa: ARG001 - these are read from the context
-    http_port: PortOption = None,  # noqa: ARG001
-    ready_file: ReadyFileOption = None,  # noqa: ARG001
-    password_file: PasswordFileOption = None,  # noqa: ARG001
 ) -> None:
     """Remove a host, unless a job has something of it. Its restore points stay."""
-    with logged_on(settings_of(context), user) as api:
-        found = named_host(api, host)
-        api.have_done("DELETE", f"{_HOSTS}/{found['uid']}")
+    found = named_host(api, host)
+    api.have_done("DELETE", f"{_HOSTS}/{found['uid']}")
     typer.echo(f"{found['name']} removed")
 
 
 @application.command("rescan")
+@over_api
 def rescan(
-    context: typer.Context,
+    api: ApiClient,
     host: _Host,
-    user: _User = ADMINISTRATOR,
-    data: DataOption = None,  # noqa: ARG001 - these are read from the context
-    http_port: PortOption = None,  # noqa: ARG001
-    ready_file: ReadyFileOption = None,  # noqa: ARG001
-    password_file: PasswordFileOption = None,  # noqa: ARG001
 ) -> None:
     """Look at a host now, and list its machines."""
-    with logged_on(settings_of(context), user) as api:
-        path = f"{_HOSTS}/{named_host(api, host)['uid']}"
-        api.have_done("POST", f"{path}/rescan")
-        machines = [each for each in api.get(path)["objects"] if each["type"] == "Vm"]
+    path = f"{_HOSTS}/{named_host(api, host)['uid']}"
+    api.have_done("POST", f"{path}/rescan")
+    machines = [each for each in api.get(path)["objects"] if each["type"] == "Vm"]
     for each in machines:
         typer.echo(f"{each['name']}\t{each['reference']}")
 
@@ -151,7 +117,7 @@ def _versions(host: dict[str, Any]) -> str:
 
 
 def _table(found: list[dict[str, Any]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = new_table()
     for heading in ("Host", "URI", "State", "Found there", "Reference"):
         table.add_column(heading, no_wrap=heading == "Reference")
     for host in found:

@@ -7,18 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.cli.api_client import ApiClient, logged_on
-from holdfast.cli.commands.options import (
-    DataOption,
-    PasswordFileOption,
-    PortOption,
-    ReadyFileOption,
-    UserOption,
-    settings_of,
-)
+from holdfast.cli.api_client import ApiClient
+from holdfast.cli.commands.api_command import over_api
 from holdfast.cli.commands.restore import shown_progress, uid_of_host, uid_of_point
 from holdfast.cli.errors import BadInput
-from holdfast.cli.passwords import ADMINISTRATOR
 
 application = typer.Typer(
     no_args_is_help=True,
@@ -38,8 +30,9 @@ _Machine = Annotated[
 
 
 @application.command("start")
+@over_api
 def start(
-    context: typer.Context,
+    api: ApiClient,
     point: Annotated[str, typer.Argument(metavar="POINT", help="UID of a restore point.")],
     to_host: Annotated[
         str | None,
@@ -52,40 +45,29 @@ def start(
     new_identifiers: Annotated[
         bool, typer.Option("--new-identifiers", help="Make it another machine than the original.")
     ] = False,
-    user: UserOption = ADMINISTRATOR,
-    data: DataOption = None,  # noqa: ARG001 - these are read from the context
-    http_port: PortOption = None,  # noqa: ARG001
-    ready_file: ReadyFileOption = None,  # noqa: ARG001
-    password_file: PasswordFileOption = None,  # noqa: ARG001
 ) -> None:
     """Run the machine of POINT from there, within seconds. Nothing is copied."""
     body: dict[str, Any] = {"folder": folder, "name": name, "new_identifiers": new_identifiers}
     path = f"/holdfast/v1/vmRestorePoints/{uid_of_point(point)}/instantRecovery"
-    with logged_on(settings_of(context), user) as api:
-        if to_host is not None:
-            body["host"] = uid_of_host(api, to_host)
-        before = {each["uid"] for each in _recoveries(api)}
-        note = api.have_restored(path, body, lambda _percent: None)
-        for each in _recoveries(api):
-            if each["uid"] not in before:
-                typer.echo(f"{each['name']} runs on {each['host_name']}")
+    if to_host is not None:
+        body["host"] = uid_of_host(api, to_host)
+    before = {each["uid"] for each in _recoveries(api)}
+    note = api.have_restored(path, body, lambda _percent: None)
+    for each in _recoveries(api):
+        if each["uid"] not in before:
+            typer.echo(f"{each['name']} runs on {each['host_name']}")
     if note:
         typer.echo(note)
 
 
 @application.command("list")
+@over_api
 def list_machines(
-    context: typer.Context,
+    api: ApiClient,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
-    user: UserOption = ADMINISTRATOR,
-    data: DataOption = None,  # noqa: ARG001 - these are read from the context
-    http_port: PortOption = None,  # noqa: ARG001
-    ready_file: ReadyFileOption = None,  # noqa: ARG001
-    password_file: PasswordFileOption = None,  # noqa: ARG001
 ) -> None:
     """List the machines that run from a restore point."""
-    with logged_on(settings_of(context), user) as api:
-        found = _recoveries(api)
+    found = _recoveries(api)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -95,17 +77,13 @@ def list_machines(
 
 
 @application.command("migrate")
+@over_api
 def migrate(
-    context: typer.Context,
+    api: ApiClient,
     machine: _Machine,
-    user: UserOption = ADMINISTRATOR,
-    data: DataOption = None,  # noqa: ARG001 - these are read from the context
-    http_port: PortOption = None,  # noqa: ARG001
-    ready_file: ReadyFileOption = None,  # noqa: ARG001
-    password_file: PasswordFileOption = None,  # noqa: ARG001
 ) -> None:
     """Move a machine to its own storage while it runs. After, it needs the backup no more."""
-    with logged_on(settings_of(context), user) as api, shown_progress("Migrating") as advance:
+    with shown_progress("Migrating") as advance:
         found = _named(api, machine)
         path = f"{_RECOVERIES}/{found['uid']}?action=migrate"
         api.have_restored(path, {}, lambda percent: advance(percent / 100))
@@ -113,19 +91,14 @@ def migrate(
 
 
 @application.command("discard")
+@over_api
 def discard(
-    context: typer.Context,
+    api: ApiClient,
     machine: _Machine,
-    user: UserOption = ADMINISTRATOR,
-    data: DataOption = None,  # noqa: ARG001 - these are read from the context
-    http_port: PortOption = None,  # noqa: ARG001
-    ready_file: ReadyFileOption = None,  # noqa: ARG001
-    password_file: PasswordFileOption = None,  # noqa: ARG001
 ) -> None:
     """Power a machine off and take it away, with all that it has written."""
-    with logged_on(settings_of(context), user) as api:
-        found = _named(api, machine)
-        api.have_restored(f"{_RECOVERIES}/{found['uid']}?action=discard", {}, lambda _percent: None)
+    found = _named(api, machine)
+    api.have_restored(f"{_RECOVERIES}/{found['uid']}?action=discard", {}, lambda _percent: None)
     typer.echo(f"{found['name']} discarded")
 
 

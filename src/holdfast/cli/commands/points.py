@@ -7,18 +7,14 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich import box
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
 from holdfast.cli.commands.options import DataOption
 from holdfast.cli.data_directory import DataDirectory
+from holdfast.cli.printing import new_table, print_table
 from holdfast.cli.restore_points import Point, read_points
 from holdfast.cli.settings_loading import load
-
-# No terminal, no width: rows are then never broken or cut.
-_UNLIMITED = 10_000
 
 
 def points(
@@ -30,10 +26,7 @@ def points(
     if as_json:
         typer.echo(json.dumps([_json(point) for point in found], indent=2))
         return
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _UNLIMITED
-    console.print(_table(found))
+    print_table(_table(found))
 
 
 def _json(point: Point) -> dict[str, Any]:
@@ -48,7 +41,7 @@ def _state(point: Point) -> str:
 
 
 def _table(found: list[Point]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = new_table()
     for heading in ("Point", "Created (local time)", "Job", "Name", "Kind"):
         table.add_column(heading, no_wrap=heading == "Point")
     table.add_column("Size", justify="right")

@@ -7,21 +7,11 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
-from holdfast.cli.api_client import ApiClient, logged_on
-from holdfast.cli.commands.options import (
-    DataOption,
-    PasswordFileOption,
-    PortOption,
-    ReadyFileOption,
-    UserOption,
-    settings_of,
-)
+from holdfast.cli.api_client import ApiClient
+from holdfast.cli.commands.api_command import over_api
 from holdfast.cli.errors import BadInput
-from holdfast.cli.passwords import ADMINISTRATOR
+from holdfast.cli.printing import new_table, print_table
 
 application = typer.Typer(
     no_args_is_help=True,
@@ -33,8 +23,6 @@ application = typer.Typer(
 )
 
 _REPLICAS = "/holdfast/v1/replicas"
-# No terminal, no width: rows are then never broken or cut.
-_UNLIMITED = 10_000
 
 #: What each operation does, for its help.
 _OPERATIONS = {
@@ -53,38 +41,31 @@ _Replica = Annotated[
 
 
 @application.command("list")
+@over_api
 def list_replicas(
-    context: typer.Context,
+    api: ApiClient,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
-    user: UserOption = ADMINISTRATOR,
-    data: DataOption = None,  # noqa: ARG001 - these are read from the context
-    http_port: PortOption = None,  # noqa: ARG001
-    ready_file: ReadyFileOption = None,  # noqa: ARG001
-    password_file: PasswordFileOption = None,  # noqa: ARG001
 ) -> None:
     """List the replicas, and how it stands with them."""
-    with logged_on(settings_of(context), user) as api:
-        found = _replicas(api)
+    found = _replicas(api)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _UNLIMITED
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = new_table()
     for heading in ("Replica", "Source", "State"):
         table.add_column(heading)
     for replica in found:
         state = f"{replica['state']} ({replica['doing']})" if replica["doing"] else replica["state"]
         table.add_row(replica["name"], replica["source"], state)
-    console.print(table)
+    print_table(table)
 
 
 def _command(operation: str) -> Callable[..., None]:
     """Given an operation, return the command that has it done."""
 
+    @over_api
     def command(
-        context: typer.Context,
+        api: ApiClient,
         replica: _Replica,
         seconds: Annotated[
             int, typer.Option(min=1, help="How long a guest may take to shut down.")
@@ -96,18 +77,12 @@ def _command(operation: str) -> Callable[..., None]:
                 help="Power a guest off then; undo a failback though its source's host is away.",
             ),
         ] = False,
-        user: UserOption = ADMINISTRATOR,
-        data: DataOption = None,  # noqa: ARG001 - these are read from the context
-        http_port: PortOption = None,  # noqa: ARG001
-        ready_file: ReadyFileOption = None,  # noqa: ARG001
-        password_file: PasswordFileOption = None,  # noqa: ARG001
     ) -> None:
-        with logged_on(settings_of(context), user) as api:
-            path = f"{_REPLICAS}/{_named(api, replica)['uid']}"
-            body = {"seconds": seconds, "force": force}
-            note = api.have_restored(f"{path}?action={operation}", body, lambda _percent: None)
-            # One that has taken over for good is no replica any more.
-            left = [each for each in _replicas(api) if path.endswith(each["uid"])]
+        path = f"{_REPLICAS}/{_named(api, replica)['uid']}"
+        body = {"seconds": seconds, "force": force}
+        note = api.have_restored(f"{path}?action={operation}", body, lambda _percent: None)
+        # One that has taken over for good is no replica any more.
+        left = [each for each in _replicas(api) if path.endswith(each["uid"])]
         for each in left:
             typer.echo(f"{each['name']}: {each['state']}. {each['failback']}".rstrip())
         if note:

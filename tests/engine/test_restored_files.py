@@ -1,0 +1,130 @@
+"""The files of a restore get their names, whatever happens meanwhile: all of them, or none."""
+
+# ruff: noqa: ASYNC240 - a test has the event loop for itself
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.engine import restored_files
+from holdfast.engine.errors import EngineError, ImageInUse
+from holdfast.engine.restored_files import FileToBe, NoLedger, written
+
+
+def to_be(folder: Path) -> list[FileToBe]:
+    return [FileToBe(folder / name, "raw", name.encode()) for name in ("vda", "vdb", "vdc")]
+
+
+async def restored(folder: Path, *, overwrite: bool) -> None:
+    async with written(folder, to_be(folder), lambda _: None, NoLedger(), overwrite=overwrite):
+        pass
+
+
+class Naming:
+    """Names files, but stops at the second before it is let go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+        self._calls = 0
+        self._publish = restored_files.publish
+        monkeypatch.setattr(restored_files, "publish", self.publish)
+
+    async def publish(self, *arguments: Any, **more: Any) -> None:
+        self._calls += 1
+        if self._calls == 2:
+            self.reached.set()
+            await self.go_on.wait()
+        await self._publish(*arguments, **more)
+
+
+async def test_a_restore_in_place_is_not_stopped_between_one_disk_and_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in to_be(tmp_path):
+        file.path.write_bytes(b"old")
+    naming = Naming(monkeypatch)
+    running = asyncio.create_task(restored(tmp_path, overwrite=True))
+    await naming.reached.wait()
+    running.cancel()
+    await asyncio.sleep(0.05)
+    naming.go_on.set()
+    await running
+    held = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert held == {"vda": b"vda", "vdb": b"vdb", "vdc": b"vdc"}
+
+
+async def test_a_restore_to_new_files_that_is_stopped_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naming = Naming(monkeypatch)
+    named = asyncio.Event()
+
+    async def slow(partial: Path, path: Path) -> None:
+        # As in a thread, which goes on when whoever waits for it is cancelled.
+        path.hardlink_to(partial)
+        partial.unlink()
+        naming.reached.set()
+        await naming.go_on.wait()
+        named.set()
+
+    monkeypatch.setattr(restored_files, "publish", slow)
+    running = asyncio.create_task(restored(tmp_path, overwrite=False))
+    await naming.reached.wait()
+    running.cancel()
+    await asyncio.sleep(0.05)
+    naming.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert named.is_set()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_no_disk_is_replaced_when_a_machine_runs_on_one_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in to_be(tmp_path):
+        file.path.write_bytes(b"old")
+    real = restored_files.unchanged_while_read
+
+    def in_use(paths: list[Path]) -> Any:
+        if tmp_path / "vdb" in paths:
+            raise ImageInUse("vdb is in use")
+        return real(paths)
+
+    monkeypatch.setattr(restored_files, "unchanged_while_read", in_use)
+    with pytest.raises(ImageInUse):
+        await restored(tmp_path, overwrite=True)
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"old"}
+
+
+async def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    volume.write_bytes(b"old")
+    (tmp_path / "vdb").symlink_to(volume)
+    with pytest.raises(EngineError, match="vdb is not a regular file; it is not overwritten"):
+        await restored(tmp_path, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["vdb", "volume"]
+    assert (tmp_path / "vdb").is_symlink()
+
+
+async def test_a_restore_that_is_done_is_not_stopped_while_it_tidies_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def slow(*_temporaries: Path) -> AsyncIterator[None]:
+        yield
+        reached.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(restored_files, "discarded_on_exit", slow)
+    running = asyncio.create_task(restored(tmp_path, overwrite=False))
+    await reached.wait()
+    running.cancel()
+    await running
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["vda", "vdb", "vdc"]
