@@ -403,6 +403,11 @@ async def test_what_a_replica_wrote_is_kept_when_it_does_not_start_after_a_crash
     await crashed_before_the_end()
     assert await replica.state() == "Failover"
     assert replica.disk() == patched(content, 3 * MIB, 65536, 77)
+    # Nor is it given up when it could not be taken back at once, and has gone on since.
+    await failovers._note(replica.uid, doing=Operation.FAILOVER, back=True)
+    await failovers.recover(replica.uid)
+    assert await replica.state() == "Failover"
+    assert replica.disk() == patched(content, 3 * MIB, 65536, 77)
     await replica.do("undo-failover")
     # One that wrote nothing is taken back.
     await replica.do("failover")

@@ -133,16 +133,12 @@ class Failovers:
         if record is None or record.doing is None:
             return
         back = record.back
-        if record.doing in (Operation.FAILOVER, Operation.PLANNED) and not back:
-            back = True
-            if row.state == ReplicaState.FAILOVER:
-                plan = await self._plan(row, record)
-                async with self._target(row) as target:
-                    back = not await is_failed_over(target, plan)
+        if record.doing in (Operation.FAILOVER, Operation.PLANNED):
+            back = not await self._may_have_run(row, record)
         elif record.doing is Operation.FAILBACK:
             back = back or not record.arrived
-        if back:
-            await self._note(uid, back=True)
+        if back != record.back:
+            await self._note(uid, back=back)
         try:
             await self.settle(uid)
         except HypervisorUnavailable:
@@ -159,6 +155,19 @@ class Failovers:
                     return
             await self._note(uid, back=True)
             await self.settle(uid)
+
+    async def _may_have_run(self, row: Row[Any], record: Failover) -> bool:
+        """Say whether a replica that was taking over must be taken for one that has."""
+        if row.state != ReplicaState.FAILOVER:
+            return False
+        plan = await self._plan(row, record)
+        async with self._target(row) as target:
+            if not await is_failed_over(target, plan):
+                return False
+            if not record.back or await is_on(target, row.machine_uuid):
+                return True
+        # It was to be taken back, but its host did not answer. What it wrote since is kept.
+        return await hold_anything(plan)
 
     async def settle(self, uid: UUID) -> str:
         """Bring what the record says to its end; return what is to be noted.
