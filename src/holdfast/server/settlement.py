@@ -119,8 +119,12 @@ class Settlement:
         """Settle what can be settled, on every chain that has entries; say whether all could."""
         problems: list[str] = []
         for key in {intent.key for intent in await self._store.read(journal.standing)}:
-            async with self._locks.work.hold(key):
-                problems += await self.settle_chain(key)
+            try:
+                async with self._locks.work.hold(key):
+                    problems += await self.settle_chain(key)
+            except Exception:  # whatever is wrong with one chain must not keep all others waiting
+                _LOGGER.exception("The chain %s cannot be settled now", key)
+                problems.append(str(key))
         return not problems
 
     async def _undo_image(self, intent: Intent, work: MakeImage, place: BackupPlace) -> None:
