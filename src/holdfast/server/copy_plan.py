@@ -225,15 +225,14 @@ def _missing(
     wanted = {row.uid for row in newest} & {row.uid for row in new}
     by_uid = {row.uid: row for row in offered}
     found: dict[UUID, Point] = {}
-    for row in new:
-        if row.uid not in wanted:
+    waiting = [row for row in new if row.uid in wanted]
+    while waiting:
+        row = waiting.pop()
+        if row.uid in copied or row.uid in found:
             continue
-        line = []
-        step: Point | None = row
-        while step is not None and step.uid not in copied and step.uid not in found:
-            line.append(step)
-            # All disks of a machine are built on those of the point before, or on nothing.
-            before = (files.points.get(each) for each in files.built_on[step.uid])
-            step = next((by_uid[uid] for uid in before if uid in by_uid), None)
-        found |= {each.uid: each for each in reversed(line)}
-    return list(found.values())
+        found[row.uid] = row
+        # When a disk was written anew, those of one machine may be built on different points.
+        before = (files.points.get(each) for each in files.built_on[row.uid])
+        waiting += [by_uid[uid] for uid in before if uid in by_uid]
+    # What a point is built on is older.
+    return sorted(found.values(), key=lambda row: (row.created, row.uid))
