@@ -290,6 +290,30 @@ async def test_scope_limits_lists_queries_and_items(
             assert (await client.get(path)).status_code == (200 if name in seen else 404)
 
 
+async def test_who_is_limited_starts_no_plan_of_machines_that_nobody_can_tell(
+    manager: EnterpriseManager,
+) -> None:
+    plan = RowState(uuid4(), "Everything", {})
+    resource = manager.schema["FailoverPlan"]
+    await manager.store.write(lambda c: put(c, resource, plan))
+    for name, free in (("Ann", False), ("free", True)):
+        account = NewAccount(
+            name, (Role.VM_RESTORE_OPERATOR,), "secret", allow_restore_all_vms=free
+        )
+        await manager.accounts.add(account)
+        async with client_of(manager) as client:
+            await log_on(client, name)
+            assert (
+                len(part(parsed(await client.get("/api/query?type=FailoverPlan")), "Refs")) == free
+            )
+            path = f"/api/failoverPlans/{plan.uid}"
+            assert (await client.get(path)).status_code == (200 if free else 404)
+            if not free:
+                assert (await client.post(f"{path}?action=start")).status_code == 404
+            own = (await client.get("/api/holdfast/v1/failoverPlans")).json()
+            assert len(own["failover_plans"]) == free
+
+
 async def test_administrator_and_whoever_may_restore_all_are_not_limited(
     manager: EnterpriseManager,
 ) -> None:

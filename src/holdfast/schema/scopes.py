@@ -39,6 +39,7 @@ TIES: Mapping[str, tuple[Tie, ...]] = {
     "BackupTaskSession": (Tie(value="VmUid"),),
     "RestoreSession": (Tie(relation="point"),),
     # The API ties these to no object: nobody can tell whether a scope covers them.
+    "FailoverPlan": (),
     "ReplicaTaskSession": (),
     "Replica": (),
     "VmReplicaPoint": (),
