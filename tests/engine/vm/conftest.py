@@ -69,7 +69,8 @@ def make_guest(host: Host, tmp_path: Path) -> Iterator[Callable[..., Guest]]:
         started: bool = True,
         **more: Any,
     ) -> Guest:
-        guest = Guest(host, f"web{next(_numbers)}", disks, direct, **more)
+        # Of one width, so that their order by name is the order in which they were made.
+        guest = Guest(host, f"web{next(_numbers):04}", disks, direct, **more)
         made.append(guest)
         for target in targets:
             guest.add_disk(target)
