@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+
+from holdfast.engine.process import finished
 
 # Only looked at when the two ends meet, at the beginning.
 _VALID_FOR = timedelta(days=1)
@@ -42,11 +44,18 @@ async def transfer_keys(folder: Path, address: str) -> AsyncIterator[TransferKey
 
     Raise OSError when they cannot be written.
     """
-    place = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=_PREFIX, dir=folder))
+    place = folder / f"{_PREFIX}{secrets.token_hex(8)}"
+    making = asyncio.create_task(asyncio.to_thread(_make, place, address))
     try:
-        yield await asyncio.to_thread(_make, place, address)
+        yield await asyncio.shield(making)
     finally:
-        await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+        await finished(_remove(place, making))
+
+
+async def _remove(place: Path, making: asyncio.Task[TransferKeys]) -> None:
+    # A cancellation does not end a thread: what it still writes must go, too.
+    await asyncio.gather(making, return_exceptions=True)
+    await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
 
 
 def sweep_transfer_keys(folder: Path) -> None:
@@ -58,6 +67,7 @@ def sweep_transfer_keys(folder: Path) -> None:
 
 
 def _make(place: Path, address: str) -> TransferKeys:
+    place.mkdir(mode=0o700)
     keys = TransferKeys(place / "sender", place / "receiver")
     authority = _Authority()
     authority.certify(keys.sender, "client", ExtendedKeyUsageOID.CLIENT_AUTH, None)
