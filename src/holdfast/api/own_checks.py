@@ -12,6 +12,7 @@ from holdfast.api.description import Answer, Operation, document
 from holdfast.api.file_listing import server_of_row, started
 from holdfast.api.own import PREFIX
 from holdfast.api.own_bodies import json_answer
+from holdfast.api.own_shapes import TEXT
 from holdfast.api.resources import Place
 from holdfast.api.routing import Router
 from holdfast.catalog.reader import Row
@@ -22,23 +23,22 @@ from holdfast.representation.json_schema import JsonSchema
 from holdfast.schema.resources.restore_points import POINT_TYPE
 from holdfast.schema.roles import ADMINISTRATOR, VM_RESTORERS
 
-_TEXT: JsonSchema = {"type": "string"}
 _POINT: JsonSchema = {
     "type": "object",
     "properties": {
-        "uid": _TEXT | {"format": "uuid"},
-        "machine": _TEXT,
+        "uid": TEXT | {"format": "uuid"},
+        "machine": TEXT,
         "created": {"type": "integer", "description": "Milliseconds since 1970, UTC."},
-        "type": _TEXT | {"enum": list(POINT_TYPE.values)},
+        "type": TEXT | {"enum": list(POINT_TYPE.values)},
         "damaged": {
             "anyOf": [
-                _TEXT | {"description": "What the last check found; such a point is not restored."},
+                TEXT | {"description": "What the last check found; such a point is not restored."},
                 {"type": "null"},
             ]
         },
         "kept_for": {
             "type": "array",
-            "items": _TEXT,
+            "items": TEXT,
             "description": "For which periods it is kept for long: Weekly, Monthly, Yearly.",
         },
     },

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from inspect import cleandoc
-from typing import Any
-
-import msgspec
-
-from holdfast.api.description import ActionChoice, Answer, Body, Operation, Parameter, document
+from holdfast.api.description import ActionChoice, Answer, Body, Operation, Parameter
+from holdfast.api.own_shapes import STARTED, TEXT, UID, components_of, object_of, or_null
 from holdfast.representation.json_schema import JsonSchema, named
 from holdfast.schema.roles import (
     ADMINISTRATOR,
@@ -25,8 +21,6 @@ from holdfast.server.messages import (
 _AREA = "Holdfast"
 _REPLICA = "HoldfastReplica"
 _PLAN = "HoldfastFailoverPlan"
-_TEXT: JsonSchema = {"type": "string"}
-_UID: JsonSchema = {"type": "string", "format": "uuid"}
 
 #: What can be asked of a replica, by the task under which it is done.
 ACTIONS = {
@@ -49,66 +43,47 @@ def may_do(action: str) -> frozenset[Role]:
     return RESTORERS if action == "failover" else VM_RESTORERS
 
 
-def _or_null(described: JsonSchema) -> JsonSchema:
-    return {"anyOf": [described, {"type": "null"}]}
-
-
-def _object(properties: dict[str, JsonSchema]) -> JsonSchema:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
 def _schemas() -> dict[str, JsonSchema]:
     wanted = (FailoverOptions, FailoverPlanSpecification, FailoverPlanEdit)
-    template = "#/components/schemas/{name}"
-    found: dict[str, Any] = msgspec.json.schema_components(wanted, ref_template=template)[1]
-    for described in found.values():
-        # The rest of the text is for those who read the code.
-        described["description"] = cleandoc(described["description"]).partition("\n\n")[0]
+    found = components_of(*wanted)
     given = found["PlannedMachine"]["properties"]
-    given["replica"] = _TEXT | {"description": "The UID or the GUID of a replica."}
+    given["replica"] = TEXT | {"description": "The UID or the GUID of a replica."}
     states = ["Ready", "Processing", "Failover", "Failback", "PermanentFailover"]
     replica = {
-        "uid": _UID,
-        "name": _TEXT,
-        "source": _TEXT | {"description": "The machine that it stands for."},
-        "server": _or_null(_UID),
-        "host": _or_null(_UID | {"description": "Where it runs."}),
+        "uid": UID,
+        "name": TEXT,
+        "source": TEXT | {"description": "The machine that it stands for."},
+        "server": or_null(UID),
+        "host": or_null(UID | {"description": "Where it runs."}),
         "state": {"type": "string", "enum": states},
-        "doing": _TEXT | {"description": "What is under way; empty for nothing."},
-        "point": _or_null(_UID | {"description": "The restore point that took over."}),
-        "failback": _TEXT | {"description": "What the last failback compared and wrote."},
+        "doing": TEXT | {"description": "What is under way; empty for nothing."},
+        "point": or_null(UID | {"description": "The restore point that took over."}),
+        "failback": TEXT | {"description": "What the last failback compared and wrote."},
     }
     machine = {
-        "replica": _UID,
-        "name": _TEXT,
+        "replica": UID,
+        "name": TEXT,
         "delay": {"type": "integer", "description": "Seconds to wait before the next one."},
         "started": {"type": "boolean", "description": "Whether it took over by this plan."},
     }
     plan = {
-        "uid": _UID,
-        "name": _TEXT,
-        "description": _TEXT,
-        "server": _or_null(_UID),
+        "uid": UID,
+        "name": TEXT,
+        "description": TEXT,
+        "server": or_null(UID),
         "doing": {"type": "string", "enum": ["", "start", "undo"]},
-        "outcome": _TEXT | {"description": "How it was started or undone last; may be empty."},
-        "machines": {"type": "array", "items": _object(machine)},
+        "outcome": TEXT | {"description": "How it was started or undone last; may be empty."},
+        "machines": {"type": "array", "items": object_of(machine)},
     }
-    return {**found, _REPLICA: _object(replica), _PLAN: _object(plan)}
+    return {**found, _REPLICA: object_of(replica), _PLAN: object_of(plan)}
 
 
 #: The schemas of bodies and answers, by component name.
 SCHEMAS = _schemas()
 
-_STARTED = {202: document("Task", "The task under which it is done.")}
-
 
 def _list(name: str, component: str, text: str) -> dict[int, Answer]:
-    listed = _object({name: {"type": "array", "items": named(component)}})
+    listed = object_of({name: {"type": "array", "items": named(component)}})
     return {200: Answer(text, listed)}
 
 
@@ -130,7 +105,7 @@ ONE_REPLICA = {
     "POST": Operation(
         "Let a replica take over, or what follows that",
         _AREA,
-        _STARTED,
+        STARTED,
         RESTORERS,
         parameters=(
             Parameter(
@@ -143,7 +118,7 @@ ONE_REPLICA = {
     "DELETE": Operation(
         "Remove a replica that is ready, with its machine and all its points",
         _AREA,
-        _STARTED,
+        STARTED,
         ADMINISTRATOR,
     ),
 }
@@ -157,7 +132,7 @@ PLANS = {
     "POST": Operation(
         "Make a failover plan",
         _AREA,
-        _STARTED,
+        STARTED,
         ADMINISTRATOR,
         body=Body(named(FailoverPlanSpecification.__name__), required=True),
     ),
@@ -172,14 +147,14 @@ ONE_PLAN = {
     "PUT": Operation(
         "Change one failover plan; what is left out stays as it is",
         _AREA,
-        _STARTED,
+        STARTED,
         ADMINISTRATOR,
         body=Body(named(FailoverPlanEdit.__name__), required=True),
     ),
     "DELETE": Operation(
         "Delete one failover plan, unless machines have taken over by it",
         _AREA,
-        _STARTED,
+        STARTED,
         ADMINISTRATOR,
     ),
 }

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from inspect import cleandoc
-from typing import Any
-
-import msgspec
-
 from holdfast.api.description import ActionChoice, Answer, Body, Operation, Parameter, document
+from holdfast.api.own_shapes import TEXT, UID, components_of, object_of, or_null
 from holdfast.representation.json_schema import JsonSchema, named
 from holdfast.schema.roles import VM_RESTORERS
 from holdfast.server.messages import InstantSpecification, RestoreSpecification
@@ -17,44 +13,26 @@ _RECOVERY = "HoldfastInstantRecovery"
 
 
 def _schemas() -> dict[str, JsonSchema]:
-    template = "#/components/schemas/{name}"
     wanted = (RestoreSpecification, InstantSpecification)
-    found: dict[str, Any] = msgspec.json.schema_components(wanted, ref_template=template)[1]
+    found = components_of(*wanted)
     for described in found.values():
-        # The rest of the text is for those who read the code.
-        described["description"] = cleandoc(described["description"]).partition("\n\n")[0]
         host = {"type": "string", "description": "The UID or the GUID of a host."}
-        described["properties"]["host"] = _or_null(host)
-    uid: JsonSchema = {"type": "string", "format": "uuid"}
-    text: JsonSchema = {"type": "string"}
+        described["properties"]["host"] = or_null(host)
     recovery = {
-        "server": uid,
-        "uid": uid,
-        "point": uid,
-        "host": uid,
-        "host_name": text,
-        "name": text | {"description": "The name of the machine."},
-        "uuid": text | {"description": "The UUID of the machine on its host."},
-        "state": text | {"enum": ["Starting", "Running", "Migrating", "Discarding"]},
+        "server": UID,
+        "uid": UID,
+        "point": UID,
+        "host": UID,
+        "host_name": TEXT,
+        "name": TEXT | {"description": "The name of the machine."},
+        "uuid": TEXT | {"description": "The UUID of the machine on its host."},
+        "state": TEXT | {"enum": ["Starting", "Running", "Migrating", "Discarding"]},
         "created": {"type": "integer", "description": "Milliseconds since 1970, UTC."},
-        "session": _or_null(uid | {"description": "The restore session that is at it."}),
-        "progress": _or_null({"type": "integer", "description": "How far that is, in percent."}),
+        "session": or_null(UID | {"description": "The restore session that is at it."}),
+        "progress": or_null({"type": "integer", "description": "How far that is, in percent."}),
     }
-    found[_RECOVERY] = _object(recovery)
+    found[_RECOVERY] = object_of(recovery)
     return found
-
-
-def _or_null(described: JsonSchema) -> JsonSchema:
-    return {"anyOf": [described, {"type": "null"}]}
-
-
-def _object(properties: dict[str, JsonSchema]) -> JsonSchema:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
 
 
 #: What can be done with a machine that runs from its restore point, and the task's operation.
@@ -94,7 +72,7 @@ INSTANT = {
         {
             200: Answer(
                 "The machines of the backup servers that answer.",
-                _object({"recoveries": {"type": "array", "items": named(_RECOVERY)}}),
+                object_of({"recoveries": {"type": "array", "items": named(_RECOVERY)}}),
             )
         },
         VM_RESTORERS,
