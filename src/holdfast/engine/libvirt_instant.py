@@ -63,7 +63,7 @@ async def move_to_own_storage(
                 raise MachineBusy("The machine is off; power it on, as it is moved while it runs.")
             try:
                 await _move(machine, target, path, advance)
-            except BaseException:
+            except BaseException:  # cancellation too: no copying may go on unseen
                 with contextlib.suppress(EngineError):
                     await uninterrupted(_leave(machine, target, path))
                 raise

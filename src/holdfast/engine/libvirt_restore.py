@@ -128,7 +128,7 @@ async def restore_machine(
             )
             if plan.power_on:
                 await machine.start()
-        except BaseException:
+        except BaseException:  # cancellation too: no machine may stay without its disks
             own = {str(path) for path, _ in places.values()}
             with contextlib.suppress(EngineError):
                 await uninterrupted(_remove(machine, own))

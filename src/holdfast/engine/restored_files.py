@@ -128,7 +128,7 @@ async def written(
                 naming = _name_all(files, made, overwrite)
                 await (carried_out(naming) if overwrite else finished(naming))
                 yield
-            except BaseException:
+            except BaseException:  # cancellation too: no part of a restore may stay
                 if not overwrite:
                     await finished(_remove_all(made))
                 raise

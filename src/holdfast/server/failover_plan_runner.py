@@ -71,7 +71,7 @@ class FailoverPlanRunner:
                 outcome = await self._start(machines, until)
             else:
                 outcome = await self._undo(machines)
-        except Exception:
+        except Exception:  # whatever it was, no plan may seem to be going on for ever
             _LOGGER.exception("Failover plan %s ended unexpectedly", plan)
             outcome = UNEXPECTED
         await self._end(plan, outcome)

@@ -149,7 +149,7 @@ class Restore:
                 # The definition may hold secrets.
                 await asyncio.to_thread(copy.touch, 0o600, exist_ok=False)
                 await asyncio.to_thread(shutil.copyfile, source, copy)
-        except BaseException as error:
+        except BaseException as error:  # cancellation too: half a restore must not stay
             await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
             if isinstance(error, OSError):
                 raise writing_failure(error, target) from error
