@@ -61,9 +61,9 @@ def specification(**more: Any) -> JobSpecification:
                 "kind": "BackupCopy",
                 "sources": [],
                 "linked_jobs": ["8d6f6d3c-3f0e-4a7c-9a52-0c5a5b6e3c11"],
-                "options": {"bandwidth": 10**6},
+                "options": {"active_full": SUNDAYS},
             },
-            "options: a job of kind BackupCopy has none",
+            "options.active_full: a job of kind BackupCopy has none",
         ),
     ],
 )

@@ -116,9 +116,7 @@ class ResticRepository:
         arguments += ["--compression", plan.compression]
         arguments += ["--force"] * plan.read_all
         arguments += [] if parent is None else ["--parent", parent]
-        if plan.rate_limit is not None:
-            # In KiB; the least that a job may ask for is more than one.
-            arguments += ["--limit-upload", str(max(plan.rate_limit // 1024, 1))]
+        arguments += _limited(plan.rate_limit)
         # What a restore is just putting together there comes and goes: not part of the source.
         unfinished = await asyncio.to_thread(files_folder.staging_pattern, plan.source)
         arguments += ["--exclude", unfinished]
@@ -164,11 +162,15 @@ class ResticRepository:
         source: "ResticRepository",
         snapshot_id: str,
         on_progress: ProgressCallback = ignore_progress,
+        *,
+        compression: str = "auto",
+        rate_limit: int | None = None,
     ) -> str:
         """Copy a snapshot of another repository, tags and all; return its id here.
 
-        Only data that is not here yet is read, and each piece is proved by its hash. One that was
-        copied before is not copied again. Raise ChainBroken when the snapshot or its data is
+        ``compression`` and ``rate_limit`` are as in `FilesPlan`. Only data that is not here yet is
+        read, and each piece is proved by its hash. One that was copied before is not copied again.
+        Raise ChainBroken when the snapshot or its data is
         missing or damaged; then no snapshot is left. When cancelled, data without a snapshot may
         stay; ``prune`` removes it.
         """
@@ -176,8 +178,7 @@ class ResticRepository:
         source._restic.ensure_present()
         try:
             await self._restic.call(
-                "copy",
-                snapshot_id,
+                *("copy", snapshot_id, "--compression", compression, *_limited(rate_limit)),
                 doing=f"Copying {snapshot_id} from {source.folder} to {self.folder}",
                 on_line=CopyOutput(on_progress).read,
                 reading=source._restic,
@@ -375,6 +376,12 @@ class ResticRepository:
         if len(found) != 1:
             raise ToolFailed(f"{self.folder} holds {len(found)} snapshots named {snapshot_id}.")
         return found[0]
+
+
+def _limited(rate_limit: int | None) -> list[str]:
+    """Return the arguments that let restic write no more than so many bytes a second."""
+    # In KiB; the least that a job may ask for is more than one.
+    return [] if rate_limit is None else ["--limit-upload", str(max(rate_limit // 1024, 1))]
 
 
 def _ensure_readable_folder(source: Path) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +29,14 @@ class CopyPlan:
 
     ``target`` has the name of ``source``, in the folder that holds the copy of what the file is
     built on. ``file_size`` in bytes, which tells the progress, and ``sha256`` are those that were
-    recorded when the file was written.
+    recorded when the file was written. At most ``rate_limit`` bytes a second are copied.
     """
 
     source: Path
     target: Path
     file_size: int
     sha256: str
+    rate_limit: int | None = None
 
 
 async def copy_image(plan: CopyPlan, on_progress: ProgressCallback = ignore_progress) -> None:
@@ -95,7 +97,7 @@ async def _copied(plan: CopyPlan, partial: Path, on_progress: ProgressCallback, 
         def note(copied: int) -> None:
             loop.call_soon_threadsafe(tell, copied)
 
-        return _copy(plan.source, partial, mode, stopped, note)
+        return _copy(plan, partial, mode, stopped, note)
 
     copying = loop.run_in_executor(None, work)
     try:
@@ -109,14 +111,16 @@ async def _copied(plan: CopyPlan, partial: Path, on_progress: ProgressCallback, 
 
 
 def _copy(
-    source: Path,
+    plan: CopyPlan,
     partial: Path,
     mode: int,
     stopped: threading.Event,
     tell: Callable[[int], object],
 ) -> str:
-    digest = hashlib.sha256()
-    copied = 0
+    digest, source = hashlib.sha256(), plan.source
+    copied, begun = 0, time.monotonic()
+    # So that even the least limit is felt after each piece, and not in long pauses.
+    chunk_size = _CHUNK if plan.rate_limit is None else min(_CHUNK, max(plan.rate_limit // 4, 4096))
     try:
         reading = source.open("rb", buffering=0)
     except OSError as error:
@@ -125,19 +129,21 @@ def _copy(
         try:
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
             with os.fdopen(descriptor, "wb", buffering=0) as writing:
-                while not stopped.is_set() and (chunk := _read(reading.read, source)):
+                while not stopped.is_set() and (chunk := _read(reading.read, source, chunk_size)):
                     digest.update(chunk)
                     writing.write(chunk)
                     copied += len(chunk)
                     tell(copied)
+                    if plan.rate_limit is not None:
+                        stopped.wait(begun + copied / plan.rate_limit - time.monotonic())
         except OSError as error:
             raise writing_failure(error, partial) from error
     return digest.hexdigest()
 
 
-def _read(read: Callable[[int], bytes | None], source: Path) -> bytes:
+def _read(read: Callable[[int], bytes | None], source: Path, size: int) -> bytes:
     try:
-        return read(_CHUNK) or b""
+        return read(size) or b""
     except OSError as error:
         raise _unreadable(source, error) from error
 

@@ -21,6 +21,7 @@ from holdfast.server.catalog_service import catalog_routes
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.checkpoint_release import CheckpointRelease
 from holdfast.server.clock import Clock, SystemClock
+from holdfast.server.clock_watch import ClockWatch
 from holdfast.server.commands import Commands
 from holdfast.server.database import sqlite_url
 from holdfast.server.expiry import Expiry
@@ -237,6 +238,9 @@ class BackupServer:
         ]
         self.app = make_service(store, self._commands, self.token, looking)
         self._settled_once = asyncio.Event()
+        watch = ClockWatch(store, self._clock)
+        await watch.look()  # before anything goes by the time
+        self._in_background(watch.run(), "watch over the clock")
         self._in_background(self._settle(settlement), "settlement of the journal")
         self._in_background(self._failovers.keep_settling(), "settlement of failovers")
         self._in_background(scheduler.run(), "scheduler")

@@ -98,7 +98,8 @@ class HostedCopy(MachineCopy):
         phases = Phases(on_progress, [max(disk.row.file_size, 1) for disk in disks])
         for number, disk in enumerate(disks):
             image = source.path(disk.row.path)
-            plan = CopyPlan(image, folder / image.name, disk.row.file_size, disk.row.sha256)
+            known = (disk.row.file_size, disk.row.sha256, self._plan.options.bandwidth)
+            plan = CopyPlan(image, folder / image.name, *known)
             await copy_image(plan, partial(_advance, phases.phase(number)))
 
 

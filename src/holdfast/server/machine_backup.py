@@ -23,8 +23,9 @@ from holdfast.server import fulls, journal, points, sessions
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.health import Findings, note_readable
 from holdfast.server.job_options import JobOptions, ScriptOption
+from holdfast.server.job_specification import REPLICA
 from holdfast.server.journal import ChainKey, Intent, MakeImage, MakeSnapshot, Work
-from holdfast.server.keeping import Policy
+from holdfast.server.keeping import Jump, Policy
 from holdfast.server.manifest import Manifest, write_manifest
 from holdfast.server.names import image_file_name
 from holdfast.server.repositories import BackupPlace
@@ -34,7 +35,8 @@ from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
 
-_RESTIC_COMPRESSION = {"none": "off", "zstd": "auto", "max": "max"}
+#: What the compression of a job is called by restic.
+RESTIC_COMPRESSION = {"none": "off", "zstd": "auto", "max": "max"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class SessionPlan:
     begun: int = 0
     checking: bool = False
     only_checking: bool = False
+    #: Whether it is about all that the job has, and is to look after what it has no more.
+    whole: bool = False
+    #: By how much the clock has jumped; and what is to be said of that, if anything.
+    jumps: tuple[Jump, ...] = ()
+    jumped: str | None = None
     findings: dict[ChainKey, Findings] = field(default_factory=dict)
     #: For machines that must not be backed up at the same time.
     turns: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -67,18 +74,20 @@ class SessionPlan:
             ChainKey.of(self.place.backup, machine.kind, machine.reference)
             for machine in self.machines
         }
-        return keys == self.findings.keys()
+        return keys <= self.findings.keys()
 
     @property
     def rules(self) -> Rules:
         """What is kept of the machines, and how."""
-        policy = Policy(self.retention, self.retention_days, self.options.gfs)
+        policy = Policy(self.retention, self.retention_days, self.options.gfs, self.jumps)
         return Rules(policy, self.options.synthetic_full, self.storing)
 
     @property
     def storing(self) -> Storing:
         """How disks are brought into the repository."""
-        return Storing(self.options.compression != "none", self.options.bandwidth)
+        # A machine is to run on the files of a replica.
+        compressed = self.options.compression != "none" and self.job_kind != REPLICA
+        return Storing(compressed, self.options.bandwidth)
 
 
 @dataclass(frozen=True)
@@ -209,7 +218,7 @@ class MachineBackup:
             tag=str(self._point),
             host=self._plan.host,
             parent=parent.snapshot,
-            compression=_RESTIC_COMPRESSION[self._plan.options.compression],
+            compression=RESTIC_COMPRESSION[self._plan.options.compression],
             rate_limit=self._plan.options.bandwidth,
             read_all=read_all,
         )

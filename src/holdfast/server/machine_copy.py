@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
@@ -25,7 +26,7 @@ from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.copy_plan import Point
 from holdfast.server.damage import damage_of, note_bad_files
 from holdfast.server.journal import ChainKey, Intent, MakeImage, MakeSnapshot, MergeImages, Work
-from holdfast.server.machine_backup import SessionPlan
+from holdfast.server.machine_backup import RESTIC_COMPRESSION, SessionPlan
 from holdfast.server.manifest import Manifest, check_manifest, write_manifest
 from holdfast.server.publish import row_of
 from holdfast.server.repositories import Repositories
@@ -68,6 +69,12 @@ class MachineCopy:
         self._newest: tuple[int, UUID] | None = None
         #: Why copies that were made cannot be restored all the same.
         self._damaged: dict[str, None] = {}
+        #: Bad news from before the copying: they make the result a warning.
+        self._remarks: list[str] = []
+
+    def remark(self, problems: Iterable[str]) -> None:
+        """Have bad news told with the result."""
+        self._remarks += problems
 
     async def run(self, on_progress: ProgressCallback) -> None:
         """Copy what is to be copied. Raise EngineError with the reason if that fails."""
@@ -77,8 +84,12 @@ class MachineCopy:
         progress = _CopyProgress(on_progress)
         while left := await self._store.read(self._left):
             await self._settle_source(_chain_of(left[0]))
-            slots = self._slots.taken(self._place.repository_uid)
-            async with slots, self._locks.files.share(_chain_of(left[0])):
+            async with AsyncExitStack() as held:
+                if self._plan.options.bandwidth is not None:
+                    # The limit is the job's: its machines share it by taking turns.
+                    await held.enter_async_context(self._plan.turns)
+                await held.enter_async_context(self._slots.taken(self._place.repository_uid))
+                await held.enter_async_context(self._locks.files.share(_chain_of(left[0])))
                 await self._store.write(partial(self._begin, left[-1].total_size))
                 # Who held the files may have changed what there is to copy.
                 left = await self._store.read(self._unhindered)
@@ -95,7 +106,8 @@ class MachineCopy:
 
     def _left(self, connection: Connection) -> list[Point]:
         job = row_of(connection, tables.job, self._plan.job)
-        return copy_plan.points_to_copy(connection, job, self._machine.reference)
+        now = self._clock.now()
+        return copy_plan.points_to_copy(connection, job, self._machine.reference, now)
 
     def _unhindered(self, connection: Connection) -> list[Point]:
         """Return what is left to copy; nothing while a merge on its chain stands."""
@@ -132,7 +144,8 @@ class MachineCopy:
         await check_manifest(image, point.sha256)
         intent = await self._declare(MakeImage(path))
         try:
-            plan = CopyPlan(image, target, point.file_size, point.sha256)
+            limit = self._plan.options.bandwidth
+            plan = CopyPlan(image, target, point.file_size, point.sha256, limit)
             await copy_image(plan, on_progress)
             await write_manifest(target, self._manifest(point, uid, point, parent_name))
             result = ImageResult(
@@ -175,7 +188,14 @@ class MachineCopy:
         await files.ensure()
         intent = await self._declare(MakeSnapshot(uid))
         try:
-            snapshot = await files.copy_snapshot(source.files(), point.snapshot_id, on_progress)
+            options = self._plan.options
+            snapshot = await files.copy_snapshot(
+                source.files(),
+                point.snapshot_id,
+                on_progress,
+                compression=RESTIC_COMPRESSION[options.compression],
+                rate_limit=options.bandwidth,
+            )
 
             def record(connection: Connection) -> None:
                 points.record_snapshot(
@@ -261,13 +281,19 @@ class MachineCopy:
         self._newest = max(self._newest or (0, uid), (point.created, uid))
 
     def _complete(self, connection: Connection) -> None:
+        # What the check has found already is told once.
+        told = self._remarks + [
+            f"What was copied before is damaged: {each}"
+            for each in self._damaged
+            if each not in self._remarks
+        ]
         newest = {} if self._newest is None else {"machine_point_uid": self._newest[1]}
         sessions.complete_task(
             connection,
             self._machine.task_session,
             milliseconds(self._clock.now()),
-            Result.WARNING if self._damaged else Result.SUCCESS,
-            " ".join(f"What was copied before is damaged: {each}" for each in self._damaged),
+            Result.WARNING if told else Result.SUCCESS,
+            " ".join(told),
             **newest,
         )
 

@@ -38,6 +38,11 @@ from holdfast.server.store import Store
 _WEIGHTS = (30, 70)
 
 
+def _damage(row: Row[Any]) -> str:
+    """Return what is to be said of a point that is restored although it is known to be damaged."""
+    return "" if row.damaged is None else f"The restore point is damaged: {row.damaged}"
+
+
 class PointRestore:
     """Restores what points hold. Merges wait for it."""
 
@@ -76,7 +81,8 @@ class PointRestore:
                 case RestoreFiles():
                     return await self._files(session, place, row, plan)
                 case RestoreHosted() | RestoreDisks():
-                    return await self._hosted.run(session, place, row, plan, on_progress)
+                    note = await self._hosted.run(session, place, row, plan, on_progress)
+                    return " ".join(filter(None, (note, _damage(row))))
 
     async def put_right(self, session: Row[Any], plan: Plan, on_progress: ProgressCallback) -> str:
         """Put right what a crash left of a restore of a machine of a host, or go on with it.

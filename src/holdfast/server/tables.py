@@ -38,13 +38,23 @@ metadata = MetaData(
 )
 
 #: Who this server is: exactly one row. `epoch` is drawn when the database is made, so that a
-#: manager notices a lost database.
+#: manager notices a lost database. `seen` is what time it was when somebody last looked.
 server = Table(
     "server",
     metadata,
     Column("uid", Uuid, primary_key=True),
     Column("epoch", Uuid, nullable=False),
     Column("name", String, nullable=False),
+    Column("seen", BigInteger),
+)
+
+#: A jump of the clock: it showed `before` when last seen, and then `length` more.
+clock_jump = Table(
+    "clock_jump",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("before", BigInteger, nullable=False),
+    Column("length", BigInteger, nullable=False),
 )
 
 repository = Table(
