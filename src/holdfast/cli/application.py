@@ -16,6 +16,7 @@ from holdfast.cli.commands import (
     check,
     host,
     instant,
+    job,
     manager,
     password,
     points,
@@ -49,6 +50,7 @@ application.command("password")(password.password)
 application.command("points")(points.points)
 application.command("restore")(restore.restore)
 application.command("check")(check.check)
+application.add_typer(job.application, name="job")
 application.add_typer(host.application, name="host")
 application.add_typer(replica.application, name="replica")
 application.add_typer(instant.application, name="instant")

@@ -8,7 +8,7 @@ from pathlib import Path
 from holdfast.engine.durability import remove_durably
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_backup import ImagePlan, ImageResult, back_up_image
-from holdfast.engine.image_copy import CopyPlan, copy_image, copy_small_file
+from holdfast.engine.image_copy import CopyPlan, copy_image, copy_image_anew, copy_small_file
 from holdfast.engine.image_merge import MergeResult, merge_into_parent
 from holdfast.engine.image_restore import restore_image
 from holdfast.engine.image_source import ImageInfo, inspect
@@ -21,6 +21,7 @@ __all__ = [
     "MergeResult",
     "back_up_image",
     "copy_image",
+    "copy_image_anew",
     "copy_small_file",
     "inspect",
     "merge_into_parent",

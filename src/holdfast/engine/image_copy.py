@@ -1,7 +1,8 @@
-"""Copies the files of points as they are to another repository, and proves that they are whole.
+"""Copies the files of points to another repository, and proves that they are whole.
 
-A backup file is never changed by this: the copy has the same bytes and the same name, so that an
-increment finds the copy of its parent beside it by the name in its own header.
+A backup file is never changed by this. The copy has the same name, so that an increment finds the
+copy of its parent beside it by the name in its own header, and the same bytes, unless it is to be
+stored in another way: then it holds the same.
 """
 
 import asyncio
@@ -16,9 +17,14 @@ from pathlib import Path
 from holdfast.engine.durability import discarded_on_exit, partial_name, publish
 from holdfast.engine.errors import ChainBroken
 from holdfast.engine.failures import folder_gone, writing_failure
+from holdfast.engine.file_check import check_file
 from holdfast.engine.image_chain import read_backup_header
-from holdfast.engine.progress import Progress, ProgressCallback, ignore_progress
+from holdfast.engine.image_rebuild import Rebuilt, measured
+from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
+from holdfast.engine.qemu_image import Storing, convert_arguments, run_qemu_image
 
+# Compare with the checksum : read and write.
+_ANEW_WEIGHTS = (30, 70)
 _CHUNK = 4 * 1024 * 1024
 _FOR_ALL, _FOR_OWNER = 0o666, 0o600  # of which the process takes away what it always does
 
@@ -50,6 +56,45 @@ async def copy_image(plan: CopyPlan, on_progress: ProgressCallback = ignore_prog
     await asyncio.to_thread(_ensure_complete, plan)
     await _copy_whole(plan, on_progress, _FOR_ALL)
     on_progress(Progress(1.0, plan.file_size, plan.file_size))
+
+
+async def copy_image_anew(
+    plan: CopyPlan, compressed: bool, on_progress: ProgressCallback = ignore_progress
+) -> Rebuilt:
+    """As `copy_image`, but compressed or not compressed; return what the copy is.
+
+    All of the source is compared with its checksum first, then what this file itself holds is
+    written. What it is built on is read in the source's folder, and not copied.
+    """
+    await asyncio.to_thread(_ensure_complete, plan)
+    phases = Phases(on_progress, _ANEW_WEIGHTS, plan.file_size)
+    checked = phases.phase(0)
+    await check_file(plan.source, plan.sha256, lambda n: checked(n / max(plan.file_size, 1)))
+    header = await asyncio.to_thread(read_backup_header, plan.source)
+    partial = partial_name(plan.target)
+    async with discarded_on_exit(partial):
+        arguments = convert_arguments(
+            plan.source,
+            partial,
+            source_format="qcow2",
+            target_format="qcow2",
+            storing=Storing(compressed, plan.rate_limit),
+            backing_name=header.backing_name,
+        )
+        await run_qemu_image(
+            arguments,
+            doing=f"Copying {plan.source}",
+            writing=partial,
+            on_fraction=phases.phase(1),
+            unreadable=ChainBroken,
+        )
+        stored = await measured(partial)
+        try:
+            await publish(partial, plan.target, overwrite=True)
+        except OSError as error:
+            raise writing_failure(error, plan.target) from error
+    on_progress(Progress(1.0, plan.file_size, plan.file_size))
+    return stored
 
 
 async def copy_small_file(plan: CopyPlan) -> None:

@@ -20,9 +20,12 @@ from holdfast.server import points, tables
 from holdfast.server.clock import moment_of
 from holdfast.server.clock_watch import jumps
 from holdfast.server.copy_links import links_of
+from holdfast.server.fulls import files_of
 from holdfast.server.job_options import decode_options
 from holdfast.server.job_specification import COPY_KINDS, REPLICA
+from holdfast.server.journal import ChainKey
 from holdfast.server.keeping import Policy, keeping
+from holdfast.server.publish import row_of
 
 Point = Row[Any]
 
@@ -102,6 +105,34 @@ def has_source(connection: Connection, job: Row[Any], reference: str) -> bool:
         point.c.backup_uid.in_(sources), point.c.reference == reference
     )
     return connection.execute(found.limit(1)).first() is not None
+
+
+def files_of_chain(connection: Connection, key: ChainKey) -> list[Row[Any]]:
+    """Return the backup files that the points of a chain have, each after what it is built on."""
+    found = {
+        file.uid: file
+        for point in points.points_of(connection, key.backup, key.chain)
+        for file in files_of(connection, point)
+    }
+    return sorted(found.values(), key=lambda row: (row.created, row.uid))
+
+
+def original_of(connection: Connection, job: Row[Any], file: Row[Any]) -> Row[Any] | None:
+    """Return the backup file that one in a copy is the same as, byte by byte; None without one."""
+    table = tables.backup_file
+    name = PurePosixPath(file.path).name
+    same = connection.execute(
+        select(table).where(
+            table.c.backup_uid.in_(source_backups(connection, job)), table.c.sha256 == file.sha256
+        )
+    )
+    return next((row for row in same if PurePosixPath(row.path).name == name), None)
+
+
+def is_compressed(connection: Connection, backup: UUID) -> bool:
+    """Say whether the job that makes a backup compresses it."""
+    maker = row_of(connection, tables.job, row_of(connection, tables.backup, backup).job_uid)
+    return decode_options(maker.options).compression != "none"
 
 
 def objects_to_copy(connection: Connection, job: Row[Any], now: datetime) -> list[Row[Any]]:

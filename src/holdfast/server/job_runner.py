@@ -48,6 +48,7 @@ from holdfast.server.store import Store
 _LOGGER = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
+_MENDED = "It was copied again from the backup, and is whole."
 UNEXPECTED = "An internal error ended this. The log of the backup server tells more."
 
 
@@ -342,9 +343,14 @@ class JobRunner:
             plan,
             machine,
         )
+        place = plan.place
         if plan.checking:
-            async with self._slots.taken(plan.place.repository_uid):
+            async with self._slots.taken(place.repository_uid):
                 _, problems = await self._checked(plan, machine)
+                if problems and await copying.mend():
+                    del plan.findings[ChainKey.of(place.backup, machine.kind, machine.reference)]
+                    _, left = await self._checked(plan, machine)
+                    problems = [*problems, *left] if left else [*problems, _MENDED]
             copying.remark(problems)
         await copying.run(on_progress)
 

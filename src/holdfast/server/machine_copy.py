@@ -7,18 +7,20 @@ before an error, a stop or a crash stays, and the next session goes on after it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row
 
 from holdfast.engine.errors import ChainBroken, EngineError
-from holdfast.engine.image import CopyPlan, ImageResult, copy_image
+from holdfast.engine.image import CopyPlan, ImageResult, copy_image, copy_image_anew
+from holdfast.engine.image_rebuild import Rebuilt
 from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.server import copy_plan, journal, points, sessions, tables
 from holdfast.server.chain_locks import ChainLocks
@@ -35,6 +37,9 @@ from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
 from holdfast.server.slots import Slots
 from holdfast.server.store import Store
+
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class MachineCopy:
@@ -98,6 +103,37 @@ class MachineCopy:
                     progress.done(left[0])
         await self._store.write(self._complete)
 
+    async def mend(self) -> bool:
+        """Copy damaged files again whose original still has the same bytes; say whether any was.
+
+        With a slot, as `run` copies.
+        """
+        files = await self._store.read(partial(copy_plan.files_of_chain, key=self._key))
+        bad = await self._settlement.damaged(self._key, files)
+        mended = False
+        for file in files:
+            if file.uid not in bad:
+                continue
+            original = await self._store.read(partial(self._original, file))
+            if original is None:
+                continue
+            source = await self._repositories.place_of(original.backup_uid)
+            reading = ChainKey(original.backup_uid, self._key.chain)
+            target = self._place.path(file.path)
+            plan = CopyPlan(source.path(original.path), target, file.file_size, file.sha256)
+            async with self._locks.files.share(reading), self._locks.files.hold(self._key):
+                try:
+                    await copy_image(plan)
+                except EngineError as error:
+                    _LOGGER.warning("%s cannot be copied again: %s", target, error)
+                else:
+                    mended = True
+        return mended
+
+    def _original(self, file: Row[Any], connection: Connection) -> Row[Any] | None:
+        job = row_of(connection, tables.job, self._plan.job)
+        return copy_plan.original_of(connection, job, file)
+
     def _begin(self, size: int, connection: Connection) -> None:
         """Let the task session begin, unless it has, and note the size of the machine."""
         task = self._machine.task_session
@@ -144,16 +180,14 @@ class MachineCopy:
         await check_manifest(image, point.sha256)
         intent = await self._declare(MakeImage(path))
         try:
-            limit = self._plan.options.bandwidth
-            plan = CopyPlan(image, target, point.file_size, point.sha256, limit)
-            await copy_image(plan, on_progress)
-            await write_manifest(target, self._manifest(point, uid, point, parent_name))
+            stored = await self._copy_file(point, point, image, target, on_progress)
+            await write_manifest(target, self._manifest(point, uid, point, stored, parent_name))
             result = ImageResult(
                 path=target,
-                file_size=point.file_size,
-                data_size=point.data_size,
+                file_size=stored.file_size,
+                data_size=stored.data_size,
                 virtual_size=point.virtual_size,
-                sha256=point.sha256,
+                sha256=stored.sha256,
                 incremental=parent is not None,
                 note=None,
             )
@@ -179,6 +213,27 @@ class MachineCopy:
             # Once the point is recorded the entry no longer stands, and this does nothing.
             await self._settlement.try_settle(intent)
         self._note_newest(point, uid)
+
+    async def _copy_file(
+        self,
+        point: Point,
+        file: Row[Any],
+        image: Path,
+        target: Path,
+        on_progress: ProgressCallback,
+    ) -> Rebuilt:
+        """Copy a backup file of a point; return what the copy is.
+
+        As it is, unless the job compresses and the one that made it does not, or the other way.
+        """
+        options = self._plan.options
+        plan = CopyPlan(image, target, file.file_size, file.sha256, options.bandwidth)
+        compressed = options.compression != "none"
+        backup = point.backup_uid
+        if await self._store.read(lambda c: copy_plan.is_compressed(c, backup)) == compressed:
+            await copy_image(plan, on_progress)
+            return Rebuilt(file.file_size, file.data_size, file.sha256)
+        return await copy_image_anew(plan, compressed, on_progress)
 
     async def _copy_snapshot(self, point: Point, on_progress: ProgressCallback) -> None:
         place, uid = self._place, uuid4()
@@ -253,7 +308,13 @@ class MachineCopy:
         return replace(self._machine, name=point.display_name, path=point.source_path)
 
     def _manifest(
-        self, point: Point, uid: UUID, file: Row[Any], parent: str | None, **more: Any
+        self,
+        point: Point,
+        uid: UUID,
+        file: Row[Any],
+        stored: Rebuilt,
+        parent: str | None,
+        **more: Any,
     ) -> Manifest:
         """Return the manifest of the copy of a point's `file`, which has the columns of one."""
         backup = self._place.backup
@@ -269,10 +330,10 @@ class MachineCopy:
             reference=point.reference,
             created=point.created,
             parent=parent,
-            file_size=file.file_size,
-            data_size=file.data_size,
+            file_size=stored.file_size,
+            data_size=stored.data_size,
             virtual_size=file.virtual_size,
-            sha256=file.sha256,
+            sha256=stored.sha256,
             copied_from=point.uid,
             **more,
         )
