@@ -59,7 +59,8 @@ def test_everything_about_a_job_can_be_made_shown_and_changed(job: Command, tmp_
     assert found["options"] == {"gfs": gfs}
     assert found["retention_days"] == 30
     described.write_text(json.dumps({"schedule": {"type": "Daily", "time": "22:00:00"}}))
-    renamed = job("edit", found["uid"], "--file", described, "--set", "name=Longer")
+    more = ("--set", "name=Longer", "--set", "schedule_enabled=true")
+    renamed = job("edit", found["uid"], "--file", described, *more)
     assert renamed == (0, "Longer changed\n", "")
     listed = json.loads(job("list", "--json")[1])
     [longer] = [each for each in listed if each["name"] == "Longer"]

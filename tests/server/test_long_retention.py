@@ -30,7 +30,7 @@ async def run_days(lab: Lab, job: UUID, days: range) -> dict[int, bytes]:
     for day in days:
         content = write_image(lab.source("a.raw"), day)
         session = await lab.run(job)
-        assert session.values["Result"] == "Success", session.values
+        assert session.values["Result"] == "Success", session.values.get("FailureMessage")
         contents[session.values["CreationTimeUTC"]] = content
         lab.clock.advance(DAY - timedelta(minutes=10))
     return contents

@@ -81,7 +81,7 @@ def _take_back(connection: Connection, length: int) -> int:
     for row in connection.execute(select(table).order_by(table.c.number.desc())).all():
         taken = min(left, row.length)
         same = table.c.number == row.number
-        if taken == row.length:
+        if row.length - taken < LONGEST_PAUSE // timedelta(milliseconds=1):
             connection.execute(delete(table).where(same))
         else:
             connection.execute(update(table).where(same).values(length=row.length - taken))

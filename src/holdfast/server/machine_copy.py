@@ -38,7 +38,6 @@ from holdfast.server.settlement import Settlement
 from holdfast.server.slots import Slots
 from holdfast.server.store import Store
 
-
 _LOGGER = logging.getLogger(__name__)
 
 

@@ -283,7 +283,8 @@ async def test_the_point_is_held_when_nobody_knows_whether_the_machine_runs(
 
 async def test_only_what_can_run_from_a_backup_does(lab: HostedLab, make_guest: MakeGuest) -> None:
     guest = make_guest()
-    point = await lab.backed_up(guest, await lab.job_of(guest), 0)
+    job = await lab.job_of(guest)
+    point = await lab.backed_up(guest, job, 0)
     refusals: list[tuple[dict[str, Any], str]] = [
         ({"disks": ["vda"]}, "whole, beside its original"),
         ({"overwrite": True}, "whole, beside its original"),
@@ -300,6 +301,13 @@ async def test_only_what_can_run_from_a_backup_does(lab: HostedLab, make_guest: 
     ended = await lab.ended(begun)
     assert "is damaged: it has" in ended.values["FailureMessage"]
     assert await recoveries(lab) == []
+    # What a check has found is known before anything is read.
+    assert (await lab.run(job, "check-job")).values["Result"] == "Warning"
+    outcome = await lab.command(
+        "start-instant-recovery", point, new_name="copy", folder=str(lab.folder)
+    )
+    assert "is damaged" in outcome.message
+    assert "only restored with force" in outcome.message
     unknown = UUID(int=1)
     outcome = await lab.command("discard-instant-recovery", unknown)
     assert "Cannot find instant recovery" in outcome.message
