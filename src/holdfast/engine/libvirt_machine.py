@@ -83,7 +83,12 @@ class LibvirtMachine:
 
         def start(library: Any, domain: Any) -> None:
             domain.createWithFlags(library.VIR_DOMAIN_START_PAUSED)
-            _write_mark(library, domain, mark)
+            try:
+                _write_mark(library, domain, mark)
+            except library.libvirtError:
+                # Nobody would know later that it may be powered off.
+                domain.destroyFlags(library.VIR_DOMAIN_DESTROY_GRACEFUL)
+                raise
 
         await self._ask(start, "starting", _POWER_SECONDS)
 

@@ -18,7 +18,7 @@ from holdfast.engine.errors import (
 from holdfast.engine.failures import means_no_space, no_space
 from holdfast.engine.image_backup import usable_parent
 from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
-from holdfast.engine.libvirt_domain import MachineDisk, read_definition
+from holdfast.engine.libvirt_domain import MachineDisk
 from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung, decide, fallen
 from holdfast.engine.libvirt_leftovers import LEFT_JOB_BITMAP, take_leftovers
 from holdfast.engine.libvirt_machine import State
@@ -30,6 +30,7 @@ from holdfast.engine.libvirt_tidy import (
     abort_own_backup,
     checkpoint_prefix,
     end_interrupted_backup,
+    mark_of,
     release_checkpoint,
     release_checkpoints,
 )
@@ -94,10 +95,13 @@ async def _power_off(work: Work) -> None:
     """Power a machine off that was started paused for a backup."""
     machine = work.machine
     state = await machine.state()
+    # Without the mark somebody else was quicker to start it.
+    if state is State.OFF or await mark_of(machine) != MARK_STARTED:
+        return
     if state is State.PAUSED:
         await abort_own_backup(machine, work.plan.folders)
         await machine.destroy()
-    elif state is State.RUNNING:
+    else:
         # Somebody let it run meanwhile: then it stays.
         await machine.mark(None)
 
@@ -119,8 +123,7 @@ async def _begin(work: Work) -> None:
         async with _quiesced(work) if plan.quiesce else _marked(work):
             await _begin_job(work)
         return
-    mark = read_definition(await work.machine.definition(live=True)).mark
-    if mark == MARK_STARTED:
+    if await mark_of(work.machine) == MARK_STARTED:
         await _begin_job(work)
         return
     work.notes.append("The machine is paused, so its file systems were not quiesced.")

@@ -55,7 +55,7 @@ async def end_interrupted_backup(
     if await machine.state() is State.OFF:
         return []
     done = []
-    mark = read_definition(await machine.definition(live=True)).mark
+    mark = await mark_of(machine)
     # The daemon may have been killed as well. A backup that it knows of, it also ends well.
     if mark is not None and await machine.backup_targets() is None:
         await take_leftovers(machine, folders, checkpoint_prefix(chain))
@@ -69,6 +69,11 @@ async def end_interrupted_backup(
     elif mark is not None:
         await machine.mark(None)
     return done
+
+
+async def mark_of(machine: LibvirtMachine) -> str | None:
+    """Return what a backup has noted on a machine, or None."""
+    return read_definition(await machine.definition(live=True)).mark
 
 
 async def _thawed(machine: LibvirtMachine) -> str:

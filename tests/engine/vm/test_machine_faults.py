@@ -379,6 +379,27 @@ async def test_backup_is_taken_back_when_the_daemon_was_killed_and_is_there_agai
         assert await restored_disks(second, folder, tmp_path / "out") == guest.contents()
 
 
+async def test_machine_that_somebody_starts_at_the_same_time_is_not_powered_off(
+    connection: LibvirtConnection,
+    guest: Guest,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guest.power_off()
+    start_paused = LibvirtMachine.start_paused
+
+    async def too_late(machine: LibvirtMachine, mark: str) -> None:
+        guest.start()
+        await start_paused(machine, mark)
+
+    monkeypatch.setattr(LibvirtMachine, "start_paused", too_late)
+    with pytest.raises(HypervisorFailed, match="already running"):
+        await back_up(connection, guest, folder, "p0")
+    assert guest.domain.isActive()
+    await back_up(connection, guest, folder, "p1")
+    assert guest.domain.isActive()
+
+
 def leave_what_libvirt_does_not_know(guest: Guest, folder: Path) -> None:
     """Do what a daemon does that is killed when it has begun a backup, but has not noted it."""
     [node] = {
