@@ -225,7 +225,7 @@ async def test_a_replica_is_kept_by_days_checked_and_sent_anew(
     flip(known.folder / known.known.disks[0].file.name)
     held = guest.contents()
     session, tasks = await run(lab, job, "check-job")
-    assert session.values["Result"] == "Warning"
+    assert session.values["Result"] == "Warning", session.values.get("FailureMessage")
     assert "is damaged" in tasks[guest.name].values["Reason"]
     refused = await lab.command("failover-point", kept[-1].uid)
     assert "This restore point is damaged" in refused.message
