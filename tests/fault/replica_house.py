@@ -208,7 +208,10 @@ class House:
         return session
 
     def _asked(self, pair: Pair, operation: str) -> str:
-        task = self.holdfast.act(f"{pair.path}?action={operation}", {"seconds": 1, "force": True})
+        # By force, the replica would be started although the source's host does not answer.
+        force = operation != "undo-failback"
+        body = {"seconds": 1, "force": force}
+        task = self.holdfast.act(f"{pair.path}?action={operation}", body)
         return self.holdfast.related(self.holdfast.finished(task))
 
     def killed(self, pair: Pair, operation: str, victim: str) -> str:
@@ -283,7 +286,8 @@ class House:
         if victim in guests:
             if self._kill_machine(guests[victim]):
                 return
-            victim = "Holdfast"  # there is none at the moment
+            # There is none at the moment.
+            victim = victim.replace("QEMU", "libvirtd")
         if victim == "Holdfast":
             self.holdfast.kill()
             self.holdfast.start()
