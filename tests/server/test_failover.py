@@ -380,6 +380,30 @@ async def test_source_and_replica_never_run_both(
     assert await replica.state() == "Failover"
     assert replica.domain.isActive()
     assert not replica.guest.domain.isActive()
+    # By force, the replica is used although the source's host is away; not when a daemon was only
+    # started anew.
+    monkeypatch.setattr(failover, "_SECOND_TRY_SECONDS", 0.0)
+    power_off = failover.power_off
+    for away, result in ((1, "Success"), (2, "Warning")):
+        tries = count(1)
+
+        async def lost(
+            connection: LibvirtConnection, uuid: str, tries: Any = tries, away: int = away
+        ) -> None:
+            if next(tries) <= away:
+                raise HypervisorUnavailable("The connection was lost.")
+            await power_off(connection, uuid)
+
+        await replica.do("failback", seconds=1, force=True)
+        assert replica.guest.domain.isActive()
+        with monkeypatch.context() as patch:
+            patch.setattr(failover, "power_off", lost)
+            session = await replica.do("undo-failback", force=True)
+        assert session.values["Result"] == result, session.values
+        assert await replica.state() == "Failover"
+        assert replica.domain.isActive()
+        assert replica.guest.domain.isActive() == (result == "Warning")
+    assert "See to it that it stays off" in session.values["FailureMessage"]
 
 
 async def test_what_a_replica_wrote_is_kept_when_it_does_not_start_after_a_crash(

@@ -19,6 +19,7 @@ import msgspec
 
 from holdfast.engine.errors import ImageInUse, ToolFailed
 from holdfast.engine.failures import tool_failure
+from holdfast.engine.nbd import is_listening
 from holdfast.engine.process import Completed, end, spawn
 from holdfast.engine.qemu_image import absolute
 
@@ -98,7 +99,7 @@ async def _open(server: asyncio.subprocess.Process, image: Image, socket: Path) 
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_OPENING_SECONDS):
             while server.returncode is None:
-                if await asyncio.to_thread(socket.exists):
+                if await asyncio.to_thread(is_listening, socket):
                     return
                 await asyncio.sleep(_PAUSE)
     if server.returncode is None or server.stderr is None:

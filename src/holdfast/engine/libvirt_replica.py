@@ -41,11 +41,19 @@ class Standby:
 async def ensure_free(connection: LibvirtConnection, name: str, uuid: str) -> None:
     """Raise MachineBusy when another machine of the host has the name or the UUID."""
 
-    def look(_library: Any, connect: Any) -> list[tuple[str, str, bool]]:
-        return [
-            (domain.name(), domain.UUIDString(), is_replica(domain.XMLDesc(0)))
-            for domain in connect.listAllDomains()
-        ]
+    def look(library: Any, connect: Any) -> list[tuple[str, str, bool]]:
+        found = []
+        for domain in connect.listAllDomains():
+            other, other_uuid = domain.name(), domain.UUIDString()
+            if other != name and other_uuid != uuid:
+                continue
+            try:
+                found.append((other, other_uuid, is_replica(domain.XMLDesc(0))))
+            except library.libvirtError as error:
+                if error.get_error_code() != library.VIR_ERR_NO_DOMAIN:
+                    raise
+                # It was removed meanwhile, so it is in nobody's way.
+        return found
 
     found = await connection.call(look, doing=f"looking for a machine named {name}")
     for other, other_uuid, replica in found:

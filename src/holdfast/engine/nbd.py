@@ -5,8 +5,10 @@ The protocol is NBD's doc/proto.md, fixed newstyle, all numbers big-endian.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
+from pathlib import Path
 
 _GREETING = struct.Struct(">8s8sH")
 _OPTION = struct.Struct(">8sII")
@@ -24,10 +26,30 @@ _REPLY_MAGIC = 0x67446698
 _READ, _WRITE, _DISCONNECT, _FLUSH, _WRITE_ZEROES = 0, 1, 2, 3, 6
 _CAN_FLUSH, _CAN_WRITE_ZEROES = 1 << 2, 1 << 6
 _LARGEST_READ = 8 * 1024 * 1024
+_SOCKETS = Path("/proc/net/unix")
+_ACCEPTS = 1 << 16
 
 
 class NbdError(OSError):
     """The disk cannot be read or written."""
+
+
+def is_listening(path: Path) -> bool:
+    """Say whether somebody listens on a Unix socket, without connecting to it.
+
+    That it is there is not enough: until its server listens, too, clients are refused.
+    """
+    name = os.fspath(path)
+    try:
+        sockets = _SOCKETS.read_text(errors="surrogateescape")
+    except OSError:
+        return path.exists()
+    for line in sockets.splitlines():
+        # Num: RefCount Protocol Flags Type St Inode Path
+        fields = line.split(maxsplit=7)
+        if len(fields) == 8 and fields[7] == name and int(fields[3], 16) & _ACCEPTS:
+            return True
+    return False
 
 
 class NbdDisk:
@@ -35,7 +57,14 @@ class NbdDisk:
 
     def __init__(self, path: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.connect(path)
+        try:
+            self._socket.connect(path)
+            self._negotiate()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _negotiate(self) -> None:
         magic, option, flags = _GREETING.unpack(self._receive(_GREETING.size))
         if (magic, option) != (_MAGIC, _HAVE_OPTION) or not flags & _FIXED_NEWSTYLE:
             raise NbdError("The server of the disk speaks another protocol.")

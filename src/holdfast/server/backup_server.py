@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from uuid import UUID
@@ -62,6 +63,9 @@ from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 _REFRESH_SECONDS = 60.0
+#: How long a directory may stay in use: what a killed server was just about to start has it still.
+_LOCK_SECONDS = 2.0
+_LOCK_PAUSE = 0.05
 
 #: When to settle the journal after a start, in seconds from one try to the next: the lock of a
 #: restic that was killed is stale after a moment, a share may be mounted late. After the last try,
@@ -290,9 +294,15 @@ def _lock_directory(directory: Path) -> int:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
     descriptor = os.open(directory / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise DirectoryInUseError(f"Another backup server is running in {directory}.") from error
-    return descriptor
+    give_up_at = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() < give_up_at:
+                time.sleep(_LOCK_PAUSE)
+                continue
+            os.close(descriptor)
+            message = f"Another backup server is running in {directory}."
+            raise DirectoryInUseError(message) from error
+        return descriptor

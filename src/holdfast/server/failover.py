@@ -7,6 +7,7 @@ back, however often it is called: after a failure, after a stop, after the power
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -60,6 +61,7 @@ from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
+_SECOND_TRY_SECONDS = 5.0
 
 #: What can be taken back; the rest is carried on, since it takes something back itself.
 _REVERSIBLE = frozenset(
@@ -362,10 +364,16 @@ class Failovers:
     async def _settle_undo_failback(self, row: Row[Any], record: Failover) -> str:
         note = ""
         try:
-            async with self._source(row) as source:
-                await power_off(source, row.source_uuid)
+            try:
+                await self._end_source(row)
+            except HypervisorUnavailable:
+                # Here `back` says that it was asked for in any case. What was meant by that is a
+                # host that is away, not a daemon that was started anew: then both would run.
+                if not record.back:
+                    raise
+                await asyncio.sleep(_SECOND_TRY_SECONDS)
+                await self._end_source(row)
         except HypervisorUnavailable as error:
-            # Here `back` says that it was asked for in any case.
             if not record.back:
                 raise
             note = f"The source machine was not powered off: {error} See to it that it stays off."
@@ -373,6 +381,10 @@ class Failovers:
             await start(target, row.machine_uuid)
         await self._settled(row.uid, ReplicaState.FAILOVER, record)
         return note
+
+    async def _end_source(self, row: Row[Any]) -> None:
+        async with self._source(row) as source:
+            await power_off(source, row.source_uuid)
 
     @contextlib.asynccontextmanager
     async def _at_rest(self, replica: Row[Any]) -> AsyncIterator[None]:

@@ -25,6 +25,8 @@ from holdfast.server.store import Store
 _LOGGER = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
+#: How long after a failure it is tried to settle what was left: twice as long each time.
+_FIRST_SETTLE_SECONDS = 1.0
 _SETTLE_SECONDS = 30.0
 CUT_SHORT = (
     f"{STOPPED_UNEXPECTEDLY} What it had begun is brought to an end now; the state of the replica "
@@ -42,7 +44,8 @@ class FailoverRunner:
         self._work: dict[UUID, asyncio.Task[str]] = {}
         self._supervisors: dict[UUID, asyncio.Task[None]] = {}
         self._recovered = asyncio.Event()
-        self._recovering: set[UUID] = set()
+        #: Set when an operation has failed, and may have left something to be settled.
+        self._failed = asyncio.Event()
 
     def launch(self, session: UUID) -> None:
         """Let an operation that was begun run. What becomes of it is in its row."""
@@ -84,20 +87,33 @@ class FailoverRunner:
 
     async def keep_settling(self) -> None:
         """Bring to an end what was interrupted, as soon as its hosts answer; until cancelled."""
+        delay = _FIRST_SETTLE_SECONDS
         while True:
-            try:
-                # In this order: of what was not settled then, nothing can have begun since.
-                unsettled = await self._failovers.unsettled()
-                running = await self._busy()
-                for uid in unsettled:
-                    if uid not in running:
-                        await self._recover(uid)
-            except SQLAlchemyError:
-                _LOGGER.exception("What was interrupted cannot be looked at at the moment")
+            self._failed.clear()
+            if await self._settle():
+                delay = _SETTLE_SECONDS
             self._recovered.set()
-            await asyncio.sleep(_SETTLE_SECONDS)
+            try:
+                await asyncio.wait_for(self._failed.wait(), delay)
+            except TimeoutError:
+                # A daemon that was started anew answers within seconds, a host within minutes.
+                delay = min(2 * delay, _SETTLE_SECONDS)
+            else:
+                delay = _FIRST_SETTLE_SECONDS
 
-    async def _recover(self, uid: UUID) -> None:
+    async def _settle(self) -> bool:
+        """Bring to an end what can be; say whether nothing is left."""
+        try:
+            # In this order: of what was not settled then, nothing can have begun since.
+            unsettled = await self._failovers.unsettled()
+            running = await self._busy()
+        except SQLAlchemyError:
+            _LOGGER.exception("What was interrupted cannot be looked at at the moment")
+            return False
+        return all([await self._recover(uid) for uid in unsettled if uid not in running])
+
+    async def _recover(self, uid: UUID) -> bool:
+        """Bring to an end what was interrupted with a replica; say whether that was possible."""
         try:
             await self._failovers.recover(uid)
         except (EngineError, RefusedError) as error:
@@ -105,6 +121,9 @@ class FailoverRunner:
         except Exception:
             # One that cannot be settled, for whatever reason, must not keep others from it.
             _LOGGER.exception("Replica %s is not settled yet", uid)
+        else:
+            return True
+        return False
 
     async def _busy(self) -> set[UUID]:
         rows = await self._store.read(failover_sessions.unfinished)
@@ -124,6 +143,8 @@ class FailoverRunner:
                 await self._end(session, failure=str(error) if known else UNEXPECTED)
             else:
                 await self._end(session, note=work.result())
+                return
+            self._failed.set()
         finally:
             del self._supervisors[session]
 

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import libvirt
 import libvirt_qemu
@@ -23,7 +24,7 @@ from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_host import list_machines
 from holdfast.engine.libvirt_ladder import Rung
-from holdfast.engine.libvirt_replica import Standby, define_standby, remove_standby
+from holdfast.engine.libvirt_replica import Standby, define_standby, ensure_free, remove_standby
 from holdfast.engine.nbd_transfer import receiving, send, send_to
 from holdfast.engine.transfer_keys import transfer_keys
 
@@ -306,3 +307,22 @@ async def test_a_cancelled_replication_leaves_nothing(
         guest.ensure_untouched()
     again = await replicate(guest, "p2", first)
     assert again.rung is Rung.CHANGED_BLOCKS
+
+
+async def test_a_machine_that_goes_while_all_are_looked_at_is_in_nobodys_way(
+    connection: LibvirtConnection,
+    make_guest: Callable[..., Guest],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guest = make_guest(started=False)
+    with pytest.raises(MachineBusy, match="has another machine named"):
+        await ensure_free(connection, guest.name, str(uuid4()))
+    list_all = libvirt.virConnect.listAllDomains
+
+    def list_then_remove(connect: libvirt.virConnect, flags: int = 0) -> list[libvirt.virDomain]:
+        found: list[libvirt.virDomain] = list_all(connect, flags)
+        guest.domain.undefine()
+        return found
+
+    monkeypatch.setattr(libvirt.virConnect, "listAllDomains", list_then_remove)
+    await ensure_free(connection, guest.name, str(uuid4()))
