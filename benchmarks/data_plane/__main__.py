@@ -59,7 +59,9 @@ class Benchmark:
             for kind in kinds:
                 place = folder / kind.__name__
                 place.mkdir(parents=True)
-                machine = Machine.make(self._host, kind.__name__, self._base, self._data)
+                # Of another name in each round: the daemon may not have let go of the last one yet.
+                name = f"{kind.__name__}-{folder.name}"
+                machine = Machine.make(self._host, name, self._base, self._data)
                 turns.append((kind(machine, place), machine))
             idle = self._memory(turns, "VmRSS")
             for contender, _ in turns:
@@ -163,7 +165,7 @@ def run(folder: Path, size: int, data: int, rounds: int) -> str:
         write_disk(base, size, data)
         benchmark = Benchmark(host, base, data)
         for number in range(rounds):
-            benchmark.round(folder / f"round {number}")
+            benchmark.round(folder / f"round-{number}")
     lines = [f"{size // MIB} MiB disk, {data // MIB} MiB of data, {os.cpu_count()} processors;"]
     lines += ["seconds, and in brackets how many times as fast as the bare engine.", ""]
     lines += [benchmark.table(), "", *dict.fromkeys(benchmark.notes)]

@@ -33,6 +33,7 @@ from holdfast.engine.qemu_image import (
     convert_arguments,
     create_limited_overlay_arguments,
     create_overlay_arguments,
+    layer_name,
     name_backing_arguments,
     rebase_arguments,
     run_qemu_image,
@@ -134,14 +135,10 @@ async def keep_layer(
     if await fits_as_it_is(layer, target, storing):
         return await keep_as_it_is(layer, parent, target, on_progress)
     phases = Phases(on_progress, _LAYER_WEIGHTS)
-    await run_qemu_image(
-        name_backing_arguments(layer, parent),
-        doing=f"Putting what changed on {parent}",
-        writing=layer,
-    )
     partial = partial_name(target)
     async with discarded_on_exit(partial):
-        await _compress_layer(layer, parent, partial, phases.phase(0), layer, storing)
+        on_parent = layer_name(layer, parent)
+        await _compress_layer(on_parent, parent, partial, phases.phase(0), layer, storing)
         return await finish_image(
             partial,
             target,
@@ -259,7 +256,7 @@ async def write_increment(
 
 
 async def _compress_layer(
-    layer: Path,
+    layer: Path | str,
     parent: Path,
     partial: Path,
     on_fraction: FractionCallback,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import stat
+from collections.abc import Awaitable
 from pathlib import Path
 
 from holdfast.engine.durability import (
@@ -34,12 +35,14 @@ async def restore_image(
     *,
     format: str = "raw",
     overwrite: bool = False,
+    proof: Awaitable[None] | None = None,
 ) -> None:
     """Write the disk as it was at a point to ``target``, as raw, qcow2 or vmdk.
 
     The target appears only when it is whole and on stable storage; an existing one is kept
     unless ``overwrite`` is set, and then until that moment: the new one has its owner and its
-    permissions. Where there was none, the new one is for this account alone.
+    permissions. Where there was none, the new one is for this account alone. It does not appear
+    before the ``proof`` that the backup files are good, if one is given; its error is raised.
 
     Raise ChainBroken naming the file when a backup file is missing or damaged, ImageInUse when a
     machine runs on the target or the chain is being merged, EngineError when the target may not be
@@ -68,6 +71,8 @@ async def restore_image(
                     unreadable=ChainBroken,
                 )
                 await sound
+                if proof is not None:
+                    await proof
             # Writing took its time: a machine may have been started on the old file meanwhile.
             await asyncio.to_thread(_ensure_allowed, target, overwrite)
             await asyncio.to_thread(adopt_permissions, partial, target)
