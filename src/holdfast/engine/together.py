@@ -13,11 +13,15 @@ from holdfast.engine.errors import ChainBroken
 @contextlib.asynccontextmanager
 async def together() -> AsyncIterator[asyncio.TaskGroup]:
     """Give a task group to a block: what fails first ends all the rest, and is raised as it is."""
+    first: BaseException | None = None
     try:
         async with asyncio.TaskGroup() as group:
             yield group
     except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+        first = failed.exceptions[0]
+    if first is not None:
+        # Here, where no other is being handled: so it keeps the cause it has.
+        raise first
 
 
 @contextlib.asynccontextmanager
