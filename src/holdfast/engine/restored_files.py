@@ -11,7 +11,15 @@ import asyncio
 import contextlib
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -98,6 +106,23 @@ class NoLedger:
 
     async def naming(self, files: Sequence[WholeFile]) -> None:
         """Note nothing."""
+
+
+class ProvenLedger:
+    """A ledger that lets no file be named before there is proof that the backup files are good."""
+
+    def __init__(self, ledger: Ledger, proof: Awaitable[None]) -> None:
+        self._ledger = ledger
+        self._proof = proof
+
+    async def writing(self, paths: Sequence[str]) -> None:
+        """Note it."""
+        await self._ledger.writing(paths)
+
+    async def naming(self, files: Sequence[WholeFile]) -> None:
+        """Note it when the proof is there, or raise its error."""
+        await self._proof
+        await self._ledger.naming(files)
 
 
 @contextlib.asynccontextmanager

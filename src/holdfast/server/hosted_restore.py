@@ -21,8 +21,15 @@ from sqlalchemy import Connection, Row, update
 from holdfast.engine.errors import HypervisorUnavailable
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.libvirt_restore import RestorePlan, restore_disks
-from holdfast.engine.progress import Phases, Progress, ProgressCallback
-from holdfast.engine.restored_files import WholeFile, all_named, finish_naming, take_back
+from holdfast.engine.progress import Abreast, Progress, ProgressCallback
+from holdfast.engine.restored_files import (
+    ProvenLedger,
+    WholeFile,
+    all_named,
+    finish_naming,
+    take_back,
+)
+from holdfast.engine.together import proven_meanwhile
 from holdfast.server import hosted_points, instant_records, restore_sessions, tables
 from holdfast.server.hosts import Hosts
 from holdfast.server.point_files import verify, verify_sizes
@@ -34,8 +41,6 @@ from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 
-# Checking the backup files : writing the disks.
-_WEIGHTS = (30, 70)
 _HOST_AGAIN_SECONDS = 30.0
 _COMPLETED = (
     "The backup server stopped unexpectedly while this was running. What was restored is whole; "
@@ -114,31 +119,33 @@ class HostedRestore:
         """
         known = await self._store.read(lambda c: hosted_points.known_point(c, plan.point))
         folder = place.path(row.path).parent
-        phases = Phases(on_progress, _WEIGHTS)
+        abreast = Abreast(on_progress, 2)
         wanted = [disk for disk in known.disks if _is_wanted(plan, disk.state.target)]
         images = [folder / disk.file.name for disk in wanted]
         instant = plan.instant if isinstance(plan, RestoreHosted) else None
         if instant is not None:
             # To read all of it would take longer than the machine may stand still.
             await verify_sizes(self._store, place, images)
-        elif not plan.force:
-            await verify(self._store, place, images, phases.phase(0))
-        written = phases.phase(1)
+        checked, written = abreast.part(0), abreast.part(1)
 
         def advance(progress: Progress) -> None:
             written(progress.fraction)
 
-        ledger = _SessionLedger(self._store, session, instant)
         work = _for_the_engine(plan, known, folder)
-        if isinstance(plan, RestoreDisks):
-            await restore_disks(work, plan.format, advance, ledger)
-            return ""
-        access = await self._hosts.access(plan.host)
-        platform = self._hosts.platform
-        if plan.in_place:
-            await platform.restore_in_place(access, work, advance, ledger)
-        else:
-            await platform.restore(access, work, advance, ledger)
+        unread = plan.force or instant is not None
+        async with proven_meanwhile(
+            verify(self._store, place, images, checked, force=unread)
+        ) as good:
+            ledger = ProvenLedger(_SessionLedger(self._store, session, instant), good)
+            if isinstance(plan, RestoreDisks):
+                await restore_disks(work, plan.format, advance, ledger)
+                return ""
+            access = await self._hosts.access(plan.host)
+            platform = self._hosts.platform
+            if plan.in_place:
+                await platform.restore_in_place(access, work, advance, ledger)
+            else:
+                await platform.restore(access, work, advance, ledger)
         # It is restored: nothing that is asked for now can change that.
         with contextlib.suppress(asyncio.CancelledError):
             await self._hosts.refresh([plan.host])
