@@ -239,6 +239,7 @@ class BackupServer:
         self._settled_once = asyncio.Event()
         self._in_background(self._settle(settlement), "settlement of the journal")
         self._in_background(self._failovers.keep_settling(), "settlement of failovers")
+        self._in_background(self._restores.keep_settling(), "settlement of restores")
         self._in_background(scheduler.run(), "scheduler")
         self._in_background(expiry.run(), "expiry of backups")
         self._in_background(self._refresh(), "repository space")

@@ -109,12 +109,14 @@ class LibvirtPlatform:
         plan: RestorePlan,
         on_progress: ProgressCallback,
         ledger: Ledger,
-    ) -> None:
-        """Bring a machine back over itself."""
+    ) -> str:
+        """Bring a machine back over itself; return what could not be done of it."""
+        warning = ""
         with uncancelled_when_done() as outcome:
             async with connected(access.uri, account=_account(access)) as connection:
-                await restore_in_place(connection, plan, on_progress, ledger)
+                warning = (await restore_in_place(connection, plan, on_progress, ledger)).warning
                 outcome.done = True
+        return warning
 
     async def finish_in_place(
         self, access: HostAccess, plan: RestorePlan, files: Sequence[WholeFile]

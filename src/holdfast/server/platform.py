@@ -98,8 +98,11 @@ class Platform(Protocol):
         plan: RestorePlan,
         on_progress: ProgressCallback,
         ledger: Ledger,
-    ) -> None:
-        """Bring a machine back over itself; see `libvirt_restore.restore_in_place`."""
+    ) -> str:
+        """Bring a machine back over itself; see `libvirt_restore.restore_in_place`.
+
+        Return what could not be done of what was asked for; empty for nothing.
+        """
 
     async def finish_in_place(
         self, access: HostAccess, plan: RestorePlan, files: Sequence[WholeFile]

@@ -94,6 +94,11 @@ class PointRestore:
             case _:
                 raise RefusedError(STOPPED_UNEXPECTEDLY)
 
+    async def settle(self, session: Row[Any], plan: Plan) -> None:
+        """Put right what a restore has left that has ended. See `HostedRestore.settle`."""
+        if isinstance(plan, RestoreHosted | RestoreDisks):
+            await self._hosted.settle(session.uid, plan, session.ledger)
+
     async def true_names(self, point: UUID, parts: tuple[str, ...]) -> tuple[str, ...]:
         """Given a path in a directory's point as it is shown, return the names restic knows.
 
