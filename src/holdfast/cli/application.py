@@ -20,6 +20,7 @@ from holdfast.cli.commands import (
     password,
     points,
     replica,
+    repository,
     restore,
     server,
     settings,
@@ -52,6 +53,7 @@ application.command("check")(check.check)
 application.add_typer(host.application, name="host")
 application.add_typer(replica.application, name="replica")
 application.add_typer(instant.application, name="instant")
+application.add_typer(repository.application, name="repository")
 application.command("settings")(settings.settings)
 
 

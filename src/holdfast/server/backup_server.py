@@ -49,6 +49,7 @@ from holdfast.server.replica_jobs import ReplicaJobs
 from holdfast.server.replica_removal import ReplicaRemoval
 from holdfast.server.replica_runs import ReplicaRuns
 from holdfast.server.repositories import Repositories
+from holdfast.server.repository_import import RepositoryImports
 from holdfast.server.restore import Restore
 from holdfast.server.restore_commands import RestoreCommands
 from holdfast.server.restore_runner import RestoreRunner, end_interrupted
@@ -221,7 +222,9 @@ class BackupServer:
         }
         replica_jobs = ReplicaJobs(store, self.repositories)
         removal = ReplicaRemoval(store, self._clock, self.hosts, locks, settlement)
+        imports = RepositoryImports(store, self.repositories, keys)
         prepared = {
+            **imports.preparations,
             **restoring.preparations,
             **self.hosts.preparations,
             **replica_jobs.preparations,
