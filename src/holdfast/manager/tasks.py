@@ -65,8 +65,7 @@ class Tasks:
 
         def insert(connection: Connection, task: _Task) -> None:
             connection.execute(
-                "INSERT INTO unfinished_command (task_uid, server_uid, command, carried_out)"
-                " VALUES (?, ?, ?, 0)",
+                "INSERT INTO unfinished_command (task_uid, server_uid, command) VALUES (?, ?, ?)",
                 (task.uid.bytes, server.bytes, msgspec.json.encode(command).decode()),
             )
 

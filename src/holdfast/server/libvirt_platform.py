@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -137,10 +137,11 @@ class LibvirtPlatform:
         files: Sequence[Path],
         token: str,
         on_progress: ProgressCallback,
+        going_on: Callable[[], bool],
     ) -> None:
         """Let a machine that runs from its point need that no more."""
         async with connected(access.uri, account=_account(access)) as connection:
-            await move_to_own_storage(connection, uuid, files, token, on_progress)
+            await move_to_own_storage(connection, uuid, files, token, on_progress, going_on)
 
     async def stop_moving(
         self, access: HostAccess, uuid: str, files: Sequence[Path], token: str

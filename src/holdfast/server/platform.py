@@ -5,7 +5,7 @@ The engine answers it over libvirt; nothing else here knows how a host is reache
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +119,7 @@ class Platform(Protocol):
         files: Sequence[Path],
         token: str,
         on_progress: ProgressCallback,
+        going_on: Callable[[], bool],
     ) -> None:
         """Let a machine need its point no more; see `libvirt_instant.move_to_own_storage`."""
 

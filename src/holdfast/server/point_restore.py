@@ -78,6 +78,10 @@ class PointRestore:
                 case RestoreHosted() | RestoreDisks():
                     return await self._hosted.run(session, place, row, plan, on_progress)
 
+    def leave_going(self) -> None:
+        """Let machines go on moving to their own storage, as the server ends."""
+        self._instant.leave_going()
+
     async def put_right(self, session: Row[Any], plan: Plan, on_progress: ProgressCallback) -> str:
         """Put right what a crash left of a restore of a machine of a host, or go on with it.
 

@@ -27,7 +27,8 @@ from holdfast.server.point_restore import PointRestore
 from holdfast.server.publish import row_of
 from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
 from holdfast.server.refusal import RefusedError
-from holdfast.server.restore_plan import Plan, is_instant
+from holdfast.server.restore_plan import DiscardInstant, MigrateInstant, Plan, is_instant
+from holdfast.server.session_state import JobSessionState
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class RestoreRunner:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._work: dict[UUID, asyncio.Task[str]] = {}
         self._supervisors: dict[UUID, asyncio.Task[None]] = {}
-        # Those that a crash interrupted, until they are put right.
+        # Those that a crash or a stop of the server interrupted, until they are put right.
         self._interrupted: set[UUID] = set()
         self._closing = False
         self._left = asyncio.Event()
@@ -109,14 +110,25 @@ class RestoreRunner:
             await asyncio.wait(list(self._supervisors.values()))
 
     async def stop_all(self, reason: str) -> None:
-        """Stop every restore, for the reason given, and return when all have ended."""
+        """Stop every restore, for the reason given, and return when all have ended.
+
+        What can be gone on with after the next start does not end: machines that run from their
+        restore point, and are moved or taken away.
+        """
 
         def request(connection: Connection) -> None:
             for row in restore_sessions.unfinished(connection):
-                if row.uid not in self._interrupted:
+                if row.uid in self._interrupted:
+                    continue
+                plan = msgspec.json.decode(row.plan, type=Plan)
+                stopping = row.state == JobSessionState.STOPPING
+                if isinstance(plan, MigrateInstant | DiscardInstant) and not stopping:
+                    self._interrupted.add(row.uid)
+                else:
                     restore_sessions.request_stop(connection, row.uid, reason)
 
         self._closing = True
+        self._restore.leave_going()
         await self._store.write(request)
         for session in list(self._work):
             self.interrupt(session)
