@@ -223,6 +223,7 @@ class BackupServer:
         replica_jobs = ReplicaJobs(store, self.repositories)
         removal = ReplicaRemoval(store, self._clock, self.hosts, locks, settlement)
         imports = RepositoryImports(store, self.repositories, keys)
+        await asyncio.to_thread(keys.sweep_offered)
         prepared = {
             **imports.preparations,
             **restoring.preparations,

@@ -11,6 +11,7 @@ from holdfast.engine.durability import synchronise
 from holdfast.sealing import Seal
 
 _SECRET_BYTES = 32
+_OFFERED = "offered-"
 
 
 class Keys:
@@ -51,9 +52,14 @@ class Keys:
         path.unlink(missing_ok=True)
         _write_secret(path, password)
 
+    def sweep_offered(self) -> None:
+        """Remove passwords that were to be tried when the server was killed."""
+        for path in self._folder.glob(f"{_OFFERED}*"):
+            path.unlink()
+
     def offered_password(self, password: str) -> Path:
         """Write a password that is to be tried, for restic to read; who calls removes the file."""
-        path = self._folder / f"offered-{secrets.token_hex(8)}.password"
+        path = self._folder / f"{_OFFERED}{secrets.token_hex(8)}.password"
         _write_secret(path, password)
         return path
 

@@ -58,6 +58,10 @@ class _Password(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     folder: str
     password: Annotated[str, msgspec.Meta(min_length=1)]
 
+    def __post_init__(self) -> None:
+        if self.password.splitlines() != [self.password]:
+            raise ValueError("password: expected a single line")
+
 
 @dataclass
 class _Report:

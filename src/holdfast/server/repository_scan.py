@@ -164,6 +164,8 @@ async def _prove_images(of: Scanned, folder: Path, found: FoundBackup) -> None:
     """Keep those files of a backup that can be read, and make points of them."""
     described, good = found.files, dict[str, Manifest]()
     bad: dict[str, str] = {}
+    # Where all points are known already, the checksums are left to the health check.
+    reading = any(manifest.point not in of.known for manifest in described.values())
 
     async def prove(name: str) -> None:
         manifest = described[name]
@@ -171,7 +173,7 @@ async def _prove_images(of: Scanned, folder: Path, found: FoundBackup) -> None:
         if parent is not None and parent not in good:
             reason = bad.get(parent) or f"{folder / parent}, which it is built on, has no manifest."
             bad[name] = reason
-        elif (problem := await _problem_of(folder, name, manifest, of.known)) is not None:
+        elif (problem := await _problem_of(folder, name, manifest, reading)) is not None:
             bad[name] = problem
         else:
             good[name] = manifest
@@ -185,13 +187,9 @@ async def _prove_images(of: Scanned, folder: Path, found: FoundBackup) -> None:
         await _add_point(folder, found, manifests, bad)
 
 
-async def _problem_of(
-    folder: Path, name: str, manifest: Manifest, known: frozenset[UUID]
-) -> str | None:
-    """Return what is wrong with a file whose parent is good; None for nothing.
-
-    The checksums of files that are in use here already are left to the health check.
-    """
+async def _problem_of(folder: Path, name: str, manifest: Manifest, reading: bool) -> str | None:
+    """Return what is wrong with a file whose parent is good, all of it being read or not; None for
+    nothing."""
     path = folder / name
     try:
         status = await asyncio.to_thread(path.lstat)
@@ -199,7 +197,7 @@ async def _problem_of(
             return f"{path} is no regular file."
         if status.st_size != manifest.file_size:
             return f"{path} has {status.st_size} bytes, not {manifest.file_size}."
-        if manifest.point not in known and await sha256_of(path) != manifest.sha256:
+        if reading and await sha256_of(path) != manifest.sha256:
             return f"{path} is damaged: its checksum is not the one it was written with."
         onto = None if manifest.parent is None else folder / manifest.parent
         if not await is_built_on(path, onto):
