@@ -95,6 +95,30 @@ async def test_a_restore_in_place_that_is_stopped_while_its_host_is_away_is_fini
     assert held(guest) == before
 
 
+async def test_what_a_stopped_restore_has_left_of_a_new_machine_goes_when_the_host_is_back(
+    tmp_path: Path, clock: HandClock, daemon: Host, make_guest: MakeGuest
+) -> None:
+    guest = make_guest("vda", "vdb")
+    targets = tmp_path / "targets"
+    targets.mkdir()
+    async with running_hosted_lab(tmp_path, clock, daemon) as lab:
+        point = await lab.backed_up(guest, await lab.job_of(guest), 0)
+    wanted = {"new_name": "copy", "new_identifiers": True, "folder": str(targets)}
+    killed_at("naming", tmp_path, "restore-machine", point, wanted)
+    daemon.kill()
+    try:
+        async with started(tmp_path, clock) as plain:
+            reason = await stopped(plain)
+            assert reason.startswith("The restore was stopped by operator. What is left of it")
+            # The machine may be there, so its disk has to be.
+            assert (targets / "copy-vda.qcow2").exists()
+            daemon.start()
+            await until(lambda: not list(targets.iterdir()))
+    finally:
+        if daemon.process.poll() is not None:
+            daemon.start()
+
+
 async def test_disks_that_cannot_be_replaced_at_once_are_replaced_later(
     tmp_path: Path, clock: HandClock, daemon: Host, make_guest: MakeGuest
 ) -> None:
