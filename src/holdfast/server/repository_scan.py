@@ -341,7 +341,7 @@ def _read_from(of: Scanned, found: FoundBackup, snapshot: Snapshot) -> SnapshotM
         job_name=found.job_name,
         restore_point=uuid5(point, "RestorePoint"),
         point=point,
-        machine=Path(source).name or source,
+        machine=source,
         source=source,
         reference=directory_reference(of.host, source),
         created=milliseconds(moment),
