@@ -72,10 +72,7 @@ async def move_to_own_storage(
         if disks.get(str(path)) is None:
             target = disks.get(str(layer))
             if target is None:
-                raise EngineError(
-                    f"The machine does not have {layer} as a disk: another program has changed its "
-                    "disks."
-                )
+                raise _changed(layer)
             if await machine.state() is State.OFF:
                 await _move_while_off(machine, moved, phases)
                 break
@@ -131,6 +128,12 @@ async def discard_machine(
                 await remove_durably(path)
 
 
+def _changed(layer: Path) -> EngineError:
+    return EngineError(
+        f"The machine does not have {layer} as a disk: another program has changed its disks."
+    )
+
+
 def _moved(files: Sequence[Path], token: str) -> dict[Path, Path]:
     """Return the file that takes the place of each layer."""
     return {
@@ -181,6 +184,9 @@ async def _move_while_off(machine: LibvirtMachine, moved: dict[Path, Path], phas
     """
     disks = await _disks(machine)
     left = [layer for layer in moved if str(layer) in disks]
+    for layer, path in moved.items():
+        if layer not in left and str(path) not in disks:
+            raise _changed(layer)
     with unchanged_while_read(left):
         if await machine.state() is not State.OFF:
             raise MachineBusy("The machine has been powered on this moment. Move it again.")
