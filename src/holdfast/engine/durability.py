@@ -96,13 +96,17 @@ def _rename_to_new(partial: Path, target: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def discarded_on_exit(*temporaries: Path) -> AsyncIterator[None]:
-    """Remove the temporaries before and after the work, however it ends."""
+async def discarded_on_exit(*temporaries: Path) -> AsyncIterator[list[Path]]:
+    """Remove the temporaries before and after the work, however it ends.
+
+    The list yielded is of those that are removed after: what is taken out of it stays.
+    """
     await asyncio.to_thread(_remove, temporaries)
+    discarded = list(temporaries)
     try:
-        yield
+        yield discarded
     finally:
-        await asyncio.to_thread(_remove, temporaries)
+        await asyncio.to_thread(_remove, tuple(discarded))
 
 
 def _remove(paths: tuple[Path, ...]) -> None:

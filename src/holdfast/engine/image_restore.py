@@ -57,7 +57,7 @@ async def restore_image(
     phases = Phases(on_progress, _WEIGHTS, header.virtual_size)
     partial = partial_name(target)
     async with discarded_on_exit(partial):
-        await asyncio.to_thread(_make_private, partial)
+        await asyncio.to_thread(make_private, partial)
         try:
             async with (
                 proven_meanwhile(ensure_sound(files)) as sound,
@@ -98,7 +98,7 @@ def _ensure_allowed(target: Path, overwrite: bool) -> None:
         return
 
 
-def _make_private(partial: Path) -> None:
+def make_private(partial: Path) -> None:
     """Make an empty file that nobody else may read: all of a machine's disk comes into it."""
     try:
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))

@@ -51,6 +51,7 @@ from holdfast.server.replica_jobs import ReplicaJobs
 from holdfast.server.replica_removal import ReplicaRemoval
 from holdfast.server.replica_runs import ReplicaRuns
 from holdfast.server.repositories import Repositories
+from holdfast.server.repository_import import RepositoryImports
 from holdfast.server.restore import Restore
 from holdfast.server.restore_commands import RestoreCommands
 from holdfast.server.restore_runner import RestoreRunner, end_interrupted
@@ -226,7 +227,10 @@ class BackupServer:
         }
         replica_jobs = ReplicaJobs(store, self.repositories)
         removal = ReplicaRemoval(store, self._clock, self.hosts, locks, settlement)
+        imports = RepositoryImports(store, self.repositories, keys)
+        await asyncio.to_thread(keys.sweep_offered)
         prepared = {
+            **imports.preparations,
             **restoring.preparations,
             **self.hosts.preparations,
             **replica_jobs.preparations,
@@ -247,6 +251,7 @@ class BackupServer:
         self._in_background(watch.run(), "watch over the clock")
         self._in_background(self._settle(settlement), "settlement of the journal")
         self._in_background(self._failovers.keep_settling(), "settlement of failovers")
+        self._in_background(self._restores.keep_settling(), "settlement of restores")
         self._in_background(scheduler.run(), "scheduler")
         self._in_background(expiry.run(), "expiry of backups")
         self._in_background(self._refresh(), "repository space")

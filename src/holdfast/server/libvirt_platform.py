@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -109,12 +109,14 @@ class LibvirtPlatform:
         plan: RestorePlan,
         on_progress: ProgressCallback,
         ledger: Ledger,
-    ) -> None:
-        """Bring a machine back over itself."""
+    ) -> str:
+        """Bring a machine back over itself; return what could not be done of it."""
+        warning = ""
         with uncancelled_when_done() as outcome:
             async with connected(access.uri, account=_account(access)) as connection:
-                await restore_in_place(connection, plan, on_progress, ledger)
+                warning = (await restore_in_place(connection, plan, on_progress, ledger)).warning
                 outcome.done = True
+        return warning
 
     async def finish_in_place(
         self, access: HostAccess, plan: RestorePlan, files: Sequence[WholeFile]
@@ -135,10 +137,11 @@ class LibvirtPlatform:
         files: Sequence[Path],
         token: str,
         on_progress: ProgressCallback,
+        going_on: Callable[[], bool],
     ) -> None:
         """Let a machine that runs from its point need that no more."""
         async with connected(access.uri, account=_account(access)) as connection:
-            await move_to_own_storage(connection, uuid, files, token, on_progress)
+            await move_to_own_storage(connection, uuid, files, token, on_progress, going_on)
 
     async def stop_moving(
         self, access: HostAccess, uuid: str, files: Sequence[Path], token: str

@@ -82,6 +82,10 @@ class PointRestore:
                     note = await self._hosted.run(session, place, row, plan, on_progress)
                     return " ".join(filter(None, (note, _damage(row))))
 
+    def leave_going(self) -> None:
+        """Let machines go on moving to their own storage, as the server ends."""
+        self._instant.leave_going()
+
     async def put_right(self, session: Row[Any], plan: Plan, on_progress: ProgressCallback) -> str:
         """Put right what a crash left of a restore of a machine of a host, or go on with it.
 
@@ -97,6 +101,11 @@ class PointRestore:
                 return await self._instant.put_right(plan, on_progress, stopped)
             case _:
                 raise RefusedError(STOPPED_UNEXPECTEDLY)
+
+    async def settle(self, session: Row[Any], plan: Plan) -> None:
+        """Put right what a restore has left that has ended. See `HostedRestore.settle`."""
+        if isinstance(plan, RestoreHosted | RestoreDisks):
+            await self._hosted.settle(session.uid, plan, session.ledger)
 
     async def true_names(self, point: UUID, parts: tuple[str, ...]) -> tuple[str, ...]:
         """Given a path in a directory's point as it is shown, return the names restic knows.

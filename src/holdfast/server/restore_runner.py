@@ -16,24 +16,27 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.engine.durability import remove_durably
-from holdfast.engine.errors import EngineError
+from holdfast.engine.errors import EngineError, HypervisorUnavailable, LeftUnfinished
 from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.engine.tree_restore import remove_staging
 from holdfast.server import restore_sessions, tables
 from holdfast.server.clock import Clock, milliseconds
-from holdfast.server.hosted_restore import given_up
+from holdfast.server.hosted_restore import given_up, left_by
 from holdfast.server.job_runner import UNEXPECTED
 from holdfast.server.point_restore import PointRestore
 from holdfast.server.publish import row_of
 from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
 from holdfast.server.refusal import RefusedError
-from holdfast.server.restore_plan import Plan, is_instant
+from holdfast.server.restore_plan import DiscardInstant, MigrateInstant, Plan, is_instant
+from holdfast.server.session_state import JobSessionState
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
 _AT_ONCE = 2
+#: How long after one look at what restores have left the next comes.
+_SETTLE_SECONDS = 30.0
 
 
 class RestoreRunner:
@@ -46,9 +49,10 @@ class RestoreRunner:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._work: dict[UUID, asyncio.Task[str]] = {}
         self._supervisors: dict[UUID, asyncio.Task[None]] = {}
-        # Those that a crash interrupted, until they are put right.
+        # Those that a crash or a stop of the server interrupted, until they are put right.
         self._interrupted: set[UUID] = set()
         self._closing = False
+        self._left = asyncio.Event()
 
     def launch(self, session: UUID) -> None:
         """Let a restore that was begun run. What becomes of it is in its row."""
@@ -59,6 +63,36 @@ class RestoreRunner:
         for row in await self._store.read(restore_sessions.unfinished):
             self._interrupted.add(row.uid)
             self._begin(row.uid, self._put_right(row))
+
+    async def keep_settling(self) -> None:
+        """Put right, as soon as it can be done, what restores that ended have left; until
+        cancelled."""
+        while True:
+            self._left.clear()
+            try:
+                for row in await self._store.read(restore_sessions.left_over):
+                    await self._settle(row)
+            except SQLAlchemyError:
+                _LOGGER.exception("What restores have left cannot be looked at at the moment")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SETTLE_SECONDS):
+                    await self._left.wait()
+
+    async def _settle(self, row: Row[Any]) -> None:
+        try:
+            await self._restore.settle(row, msgspec.json.decode(row.plan, type=Plan))
+        except (HypervisorUnavailable, LeftUnfinished) as error:
+            _LOGGER.warning("Restore %s is not put right yet: %s", row.uid, error)
+            return
+        except (EngineError, RefusedError) as error:
+            _LOGGER.warning("Restore %s of %s is put right: %s", row.uid, row.display_name, error)
+        except SQLAlchemyError:
+            raise
+        except Exception:
+            # One that cannot be settled, for whatever reason, must not keep others from it.
+            _LOGGER.exception("Restore %s is not put right yet", row.uid)
+            return
+        await self._store.write(lambda c: restore_sessions.put_right(c, row.uid))
 
     def _begin(self, session: UUID, running: Coroutine[None, None, str]) -> None:
         work = asyncio.create_task(running, name=f"restore {session}")
@@ -76,14 +110,25 @@ class RestoreRunner:
             await asyncio.wait(list(self._supervisors.values()))
 
     async def stop_all(self, reason: str) -> None:
-        """Stop every restore, for the reason given, and return when all have ended."""
+        """Stop every restore, for the reason given, and return when all have ended.
+
+        What can be gone on with after the next start does not end: machines that run from their
+        restore point, and are moved or taken away.
+        """
 
         def request(connection: Connection) -> None:
             for row in restore_sessions.unfinished(connection):
-                if row.uid not in self._interrupted:
+                if row.uid in self._interrupted:
+                    continue
+                plan = msgspec.json.decode(row.plan, type=Plan)
+                stopping = row.state == JobSessionState.STOPPING
+                if isinstance(plan, MigrateInstant | DiscardInstant) and not stopping:
+                    self._interrupted.add(row.uid)
+                else:
                     restore_sessions.request_stop(connection, row.uid, reason)
 
         self._closing = True
+        self._restore.leave_going()
         await self._store.write(request)
         for session in list(self._work):
             self.interrupt(session)
@@ -104,7 +149,9 @@ class RestoreRunner:
                 await self._give_up(session)
             elif work.cancelled():
                 await self._end(session, failure="The restore was stopped.")
-            elif error := work.exception():
+            elif isinstance(error := work.exception(), LeftUnfinished):
+                await self._leave(session, str(error))
+            elif error:
                 known = isinstance(error, EngineError | RefusedError)
                 if not known:
                     _LOGGER.error("Restore %s ended unexpectedly", session, exc_info=error)
@@ -117,16 +164,35 @@ class RestoreRunner:
     async def _give_up(self, session: UUID) -> None:
         """End a restore that a crash interrupted and that was stopped before it was put right."""
         row = await self._store.read(lambda c: row_of(c, tables.restore_session, session))
-        note = given_up(msgspec.json.decode(row.plan, type=Plan), row.ledger)
-        failure = None if note else "The restore was stopped."
-        await self._end(session, failure=failure, note=note)
+        plan = msgspec.json.decode(row.plan, type=Plan)
+        if note := given_up(plan, row.ledger):
+            await self._end(session, note=note)
+            return
+        await self._end(session, failure="The restore was stopped.", left=left_by(plan, row.ledger))
 
-    async def _end(self, session: UUID, *, failure: str | None = None, note: str = "") -> None:
+    async def _leave(self, session: UUID, failure: str) -> None:
+        """End a restore that has failed and left something to be put right later."""
+        row = await self._store.read(lambda c: row_of(c, tables.restore_session, session))
+        plan = msgspec.json.decode(row.plan, type=Plan)
+        if given_up(plan, row.ledger):
+            # The machine may run from its point: it is discarded, or kept, as one that does.
+            await self._end(session, note=failure)
+            return
+        await self._end(session, failure=failure, left=left_by(plan, row.ledger))
+
+    async def _end(
+        self,
+        session: UUID,
+        *,
+        failure: str | None = None,
+        note: str = "",
+        left: str | None = None,
+    ) -> None:
         """End a restore; try until the database takes it, since none may stay running."""
 
         def end(connection: Connection) -> None:
             now = milliseconds(self._clock.now())
-            restore_sessions.end(connection, session, now, failure=failure, note=note)
+            restore_sessions.end(connection, session, now, failure=failure, note=note, left=left)
 
         while True:
             try:
@@ -135,7 +201,9 @@ class RestoreRunner:
                 _LOGGER.exception("The end of restore %s cannot be written yet", session)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
-                return
+                break
+        if left is not None:
+            self._left.set()
 
     async def _run(self, session: UUID) -> str:
         row = await self._store.read(lambda c: row_of(c, tables.restore_session, session))

@@ -72,17 +72,26 @@ def set_progress(connection: Connection, uid: UUID, percent: int) -> None:
 
 
 def end(
-    connection: Connection, uid: UUID, now: int, *, failure: str | None = None, note: str = ""
+    connection: Connection,
+    uid: UUID,
+    now: int,
+    *,
+    failure: str | None = None,
+    note: str = "",
+    left: str | None = None,
 ) -> None:
     """End a restore: failed, for the reason given; with a warning; or well. Once ended, it stays.
 
-    One that was asked to stop fails with the reason given then, unless it was done already.
+    One that was asked to stop fails with the reason given then, unless it was done already. What
+    it has `left` to be put right later, in words, keeps its ledger.
     """
     row = row_of(connection, tables.restore_session, uid)
     if row.state == JobSessionState.STOPPED:
         return
     if failure is not None and row.state == JobSessionState.STOPPING:
         failure = row.failure_message
+    if left is not None:
+        failure = f"{failure or ''} {left}".strip()
     result = Result.WARNING if note else Result.SUCCESS
     _set(
         connection,
@@ -92,6 +101,7 @@ def end(
         ended=max(now, row.created),
         progress=row.progress if failure is not None else 100,
         failure_message=note if failure is None else failure,
+        ledger=None if left is None else row.ledger,
     )
     plan = msgspec.json.decode(row.plan, type=Plan)
     instant_records.session_ended(connection, plan, failed=failure is not None)
@@ -102,6 +112,21 @@ def unfinished(connection: Connection) -> list[Row[Any]]:
     table = tables.restore_session
     query = select(table).where(table.c.state != JobSessionState.STOPPED)
     return list(connection.execute(query.order_by(table.c.created)))
+
+
+def left_over(connection: Connection) -> list[Row[Any]]:
+    """Return the restores that have ended and left something to be put right, oldest first."""
+    table = tables.restore_session
+    query = select(table).where(
+        table.c.state == JobSessionState.STOPPED, table.c.ledger.is_not(None)
+    )
+    return list(connection.execute(query.order_by(table.c.created)))
+
+
+def put_right(connection: Connection, uid: UUID) -> None:
+    """Note that nothing is left any more of a restore that has ended."""
+    table = tables.restore_session
+    connection.execute(update(table).where(table.c.uid == uid).values(ledger=None))
 
 
 def _set(connection: Connection, row: Row[Any], **values: Any) -> None:

@@ -445,7 +445,8 @@ guest_index = Table(
 #: A restore; `plan` is what it has to do. `machine_point_uid` names the point, also after retention
 #: has removed that. `target` is what it writes, `temporary` what a crash may leave of it: a file or
 #: a folder, never seen under its final name before it is whole. For a machine of a host, `ledger`
-#: says as JSON what it has begun to write and to name, and `temporary` is empty.
+#: says as JSON what it has begun to write and to name, and `temporary` is empty; of one that has
+#: ended it says what is left to be put right, and is NULL for nothing.
 restore_session = Table(
     "restore_session",
     metadata,
