@@ -23,7 +23,7 @@ from holdfast.engine.disk_difference import (
     united,
     written_since,
 )
-from holdfast.engine.disk_service import Image, served
+from holdfast.engine.disk_service import Image, released, served
 from holdfast.engine.durability import (
     discarded_on_exit,
     partial_name,
@@ -47,11 +47,12 @@ class FailbackPlan:
 
     ``source`` is its UUID. ``later`` are the points of the same chain that came after the one that
     was failed over to, oldest first: the last of them, or that one, is where the source's bitmap
-    begins.
+    begins. ``keys`` is a folder for the keys of transfers.
     """
 
     failover: FailoverPlan
     source: str
+    keys: Path
     later: tuple[MachinePoint, ...] = ()
 
     @property
@@ -78,10 +79,15 @@ async def ensure_possible(
     """Raise why a failback cannot be begun: MachineMissing, MachineBusy or EngineError."""
     for disk, there in await _disks(source, plan):
         await _ensure_same_file(LibvirtMachine(source, plan.source), disk.state.target, there)
-    ours = await LibvirtMachine(replica, plan.failover.identity.uuid).definition(live=False)
-    if not plan.failover.stands_in(ours):
+    await ensure_stands_in(replica, plan.failover)
+
+
+async def ensure_stands_in(replica: LibvirtConnection, plan: FailoverPlan) -> None:
+    """Raise EngineError when the replica is not on its layers, MachineMissing without one."""
+    ours = await LibvirtMachine(replica, plan.identity.uuid).definition(live=False)
+    if not plan.stands_in(ours):
         raise EngineError(
-            f"The replica {plan.failover.identity.name} has other disks than it was given when it "
+            f"The replica {plan.identity.name} has other disks than it was given when it "
             "took over, so it is not known what it has written."
         )
 
@@ -188,14 +194,16 @@ async def _bring_disk(
     assert there.path is not None  # noqa: S101 - _disks has seen to it
     target = Image(Path(there.path), there.format)
     layer = plan.failover.layer(disk.state.target)
+    for path in (target.path, *([] if running else [layer])):
+        await released(path)
     extents, reason = await _may_differ(plan, disk, there, layer, running)
 
     def tell(done: int, total: int) -> None:
         advance(done / total if total else 1.0)
 
     async with (
-        served(Image(layer, "qcow2"), running=running) as reading,
-        served(target, writable=True) as writing,
+        served(Image(layer, "qcow2"), plan.keys, running=running) as reading,
+        served(target, plan.keys, writable=True) as writing,
     ):
         moved = await bring_over(reading, writing, extents, tell)
     return DiskBroughtBack(disk.state.target, moved, reason)

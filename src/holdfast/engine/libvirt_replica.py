@@ -104,8 +104,9 @@ def standby_definition(original: str | bytes, standby: Standby) -> str:
         target = disk.find("target")
         if target is not None and target.get("dev") in files:
             etree.SubElement(disk, "transient")
+    connect_cards(root, standby.networks)
     for interface in root.findall("devices/interface"):
-        _connect(interface, standby)
+        _change_address(interface, standby)
     metadata = root.find("metadata")
     if metadata is None:
         metadata = etree.SubElement(root, "metadata")
@@ -118,15 +119,20 @@ def standby_definition(original: str | bytes, standby: Standby) -> str:
     return unparse(root)
 
 
-def _connect(interface: etree._Element, standby: Standby) -> None:
-    """Give a network card its network, and an address of its own that stays the same."""
-    source = interface.find("source")
-    for attribute in ("network", "bridge"):
-        if source is not None and (name := source.get(attribute)) in standby.networks:
-            source.set(attribute, standby.networks[name or ""])
-    # The names of ports and devices of the original's host.
-    for stale in interface.findall("target"):
-        interface.remove(stale)
+def connect_cards(root: etree._Element, networks: Mapping[str, str]) -> None:
+    """Connect the network cards in a domain XML to those networks that stand for theirs."""
+    for interface in root.findall("devices/interface"):
+        source = interface.find("source")
+        for attribute in ("network", "bridge"):
+            if source is not None and (name := source.get(attribute)) in networks:
+                source.set(attribute, networks[name or ""])
+        # The names of ports and devices of the original's host.
+        for stale in interface.findall("target"):
+            interface.remove(stale)
+
+
+def _change_address(interface: etree._Element, standby: Standby) -> None:
+    """Give a network card an address of its own that stays the same."""
     mac = interface.find("mac")
     if mac is not None:
         digest = hashlib.sha256(f"{standby.uuid} {mac.get('address')}".encode()).hexdigest()

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
-from holdfast.server import replicas, tables
+from holdfast.server import failover_elsewhere, replicas, tables
 from holdfast.server.failover_record import Operation, check, record_of
 from holdfast.server.failover_specification import FailoverOptions
 from holdfast.server.names import session_name
@@ -40,6 +40,10 @@ def begin(
     if (other := connection.scalar(running)) is not None:
         raise RefusedError(f'Replica "{row.machine_name}": {other} is under way already.')
     check(row, operation)
+    if operation is Operation.FAILBACK:
+        options = failover_elsewhere.checked(connection, row, options)
+    elif options.elsewhere:
+        raise RefusedError("host, folder, name: these are for a failback to another place alone.")
     point = point or _point_of(connection, row, operation)
     backup = row_of(connection, tables.backup, row.backup_uid)
     uid = uuid4()

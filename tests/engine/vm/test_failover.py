@@ -82,7 +82,7 @@ class Replica:
 
     def failback(self, number: int = -1) -> FailbackPlan:
         later = () if number == -1 else tuple(p.point for p in self.points[number + 1 :])
-        return FailbackPlan(self.plan(number), self.guest.uuid, later)
+        return FailbackPlan(self.plan(number), self.guest.uuid, self.folder, later)
 
     def write(self, target: str, offset: int, length: int, pattern: int) -> None:
         number = [d.state.target for d in self.points[-1].point.disks].index(target)
@@ -322,7 +322,7 @@ async def test_file_that_only_has_the_path_of_the_source_s_disk_is_not_written_t
     point = MachinePoint(guest.uuid, "n", None, None, small, None, (kept,))
     plan = FailoverPlan(Identity("n", REPLICA, False), tmp_path, point, "one", "")
     with pytest.raises(EngineError, match="on the source's host, so it is another one"):
-        await ensure_possible(connection, connection, FailbackPlan(plan, guest.uuid))
+        await ensure_possible(connection, connection, FailbackPlan(plan, guest.uuid, tmp_path))
 
 
 async def test_nvram_that_is_brought_back_is_as_private_as_it_was(
@@ -344,7 +344,7 @@ async def test_nvram_that_is_brought_back_is_as_private_as_it_was(
     assert plan.nvram is not None
     plan.nvram.write_bytes(b"new")
     await libvirt_failback._bring_nvram(
-        LibvirtConnection.__new__(LibvirtConnection), FailbackPlan(plan, "u")
+        LibvirtConnection.__new__(LibvirtConnection), FailbackPlan(plan, "u", tmp_path)
     )
     assert theirs.read_bytes() == b"new"
     assert theirs.stat().st_mode & 0o777 == 0o640
