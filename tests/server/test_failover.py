@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
@@ -16,28 +15,22 @@ from uuid import UUID
 import httpx
 import libvirt
 import pytest
-from sqlalchemy import Connection
 
 from engine.lab import MIB
 from engine.vm.lab import Guest, Host, libvirt_daemon
 from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
 from holdfast.engine.libvirt_connection import LibvirtConnection
-from holdfast.engine.progress import ignore_progress
-from holdfast.server import failover, failover_sessions, tables
+from holdfast.server import failover
 from holdfast.server.failover_record import Operation
-from holdfast.server.failover_specification import FailoverOptions
-from holdfast.server.publish import row_of
-from support.cut_off import cut_off
 from support.documents import json_of
 from support.managers import JSON, add_administrator, client_of, log_on, running_manager
 
 from .lab import HandClock
-from .replica_lab import ReplicaLab, patched, replica_lab
+from .replica_lab import ReplicaLab, guest_maker, killed, patched, replica_lab
 
 pytestmark = pytest.mark.vm
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)
-_numbers = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -54,23 +47,8 @@ def target_host() -> Iterator[Host]:
 
 @pytest.fixture
 def make_guest(source_host: Host, tmp_path: Path) -> Iterator[Callable[[], Guest]]:
-    """Make a machine, powered on but paused, and take all machines away in the end."""
-    direct = libvirt.open(source_host.uri)
-    made: list[Guest] = []
-
-    def make() -> Guest:
-        guest = Guest(source_host, f"db{next(_numbers)}", tmp_path, direct)
-        made.append(guest)
-        guest.add_disk("vda")
-        guest.define()
-        guest.start()
-        return guest
-
-    yield make
-    for guest in made:
-        with suppress(libvirt.libvirtError):
-            guest.discard()
-    direct.close()
+    with guest_maker(source_host, tmp_path) as make:
+        yield make
 
 
 @pytest.fixture
@@ -199,6 +177,19 @@ async def test_failover_without_loss_and_a_plan_over_the_api(
         f"/api{own}?action=failover", json={"seconds": 0}, headers=JSON
     )
     assert answer.status_code == 400
+    for action, body, why in (
+        ("failover", {"name": "new"}, "for a failback to another place alone"),
+        ("failback", {"folder": "here"}, "folder: expected the absolute path"),
+        ("failback", {"host": "here"}, "host: "),
+        ("failback", {"networks": {"a": "b"}}, "networks: expected a host"),
+    ):
+        answer = await caller.client.post(f"/api{own}?action={action}", json=body, headers=JSON)
+        assert answer.status_code == 400
+        assert why in answer.text
+    task = await caller.task(
+        f"{own}?action=failback", {"host": f"urn:veeam:ManagedServer:{UUID(int=1)}"}
+    )
+    assert "stands ready" in task["Result"]["Message"]
     task = await caller.task(f"{own}?action=failback")
     assert "stands ready (state Ready), so failback is refused" in task["Result"]["Message"]
     session = await caller.session(f"{own}?action=planned-failover", {"seconds": 1})
@@ -251,25 +242,6 @@ async def test_failover_without_loss_and_a_plan_over_the_api(
     assert await replica.state() == "Ready"
     removed = await caller.task(f"/holdfast/v1{path}", method="DELETE")
     assert removed["Result"]["Success"], removed
-
-
-async def killed(replica: ReplicaLab, operation: Operation, waits: int) -> bool:
-    """Carry an operation out up to its nth wait, as if the server had died then, and recover.
-
-    Say whether it came to its end before.
-    """
-    failovers = replica.lab.server._failovers._failovers
-    options = FailoverOptions(seconds=1, force=True)
-
-    def begin(connection: Connection) -> object:
-        uid = failover_sessions.begin(connection, replica.uid, operation, options, 0)
-        return row_of(connection, tables.failover_session, uid)
-
-    row = await replica.lab.write(begin)
-    finished = await cut_off(lambda: failovers.carry_out(row, ignore_progress), waits)
-    await replica.lab.write(lambda c: failover_sessions.end(c, row.uid, 0, failure="killed"))
-    await failovers.recover(replica.uid)
-    return finished
 
 
 async def test_every_operation_killed_at_any_moment_ends_in_a_state(replica: ReplicaLab) -> None:

@@ -137,8 +137,8 @@ async def shut_down(
     took = f"did not shut down within {seconds:g} s"
     if not force:
         raise MachineBusy(
-            f"The machine {uuid} {took}; it may still do so. Shut it down by hand, give it more time, or let it be "
-            "powered off."
+            f"The machine {uuid} {took}; it may still do so. Shut it down by hand, give it more "
+            "time, or let it be powered off."
         )
     await machine.destroy()
     return f"The machine {uuid} {took} and was powered off: its guest did not end cleanly."
