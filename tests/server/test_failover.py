@@ -20,7 +20,7 @@ from engine.lab import MIB
 from engine.vm.lab import Guest, Host, libvirt_daemon
 from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
 from holdfast.engine.libvirt_connection import LibvirtConnection
-from holdfast.server import failover
+from holdfast.server import failover, tables
 from holdfast.server.failover_record import Operation
 from support.documents import json_of
 from support.managers import JSON, add_administrator, client_of, log_on, running_manager
@@ -388,6 +388,27 @@ async def test_what_a_replica_wrote_is_kept_when_it_does_not_start_after_a_crash
     assert not replica.layers
 
 
+def files_in(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+async def forgotten_with_its_host(gone: ReplicaLab, other: ReplicaLab) -> None:
+    """One that has taken over for good can be forgotten, but for the files that it runs on."""
+    lab = gone.lab
+    files = files_in(lab.folder / "datastore")
+    removed = await lab.command("remove-replica", gone.uid)
+    assert "the machine runs on them" in removed.message
+    assert gone.uid not in {each.uid for each in await lab.resources("Replica")}
+    assert files == files_in(lab.folder / "datastore")
+    assert gone.domain.isActive()
+    assert gone.disk() == gone.guest.contents()["vda"]
+    assert (await lab.command("remove-replica", other.uid)).success
+    assert (await lab.command("delete-job", gone.job)).success
+    [target] = [row.uid for row in await lab.rows(tables.host) if row.name == "target"]
+    removed = await lab.command("remove-host", target)
+    assert removed.success, removed.message
+
+
 async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
     source_host: Host,
     target_host: Host,
@@ -451,7 +472,8 @@ async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
         assert "urn:holdfast:replica" not in first.domain.XMLDesc(0)
         # Its points are shown no more; what it runs on stays.
         assert not points & {point.uid for point in await lab.resources("VmReplicaPoint")}
-        assert first.uid not in {each.uid for each in await lab.resources("Replica")}
+        shown = (await lab.resource("Replica", first.uid)).values
+        assert shown["State"] == "PermanentFailover"
         assert first.disk() == first.guest.contents()["vda"]
         refused = await lab.command("undo-failover", first.uid)
         assert "nothing is possible now" in refused.message
@@ -461,7 +483,10 @@ async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
         shown = (await lab.resource("FailoverPlan", plan)).values
         assert shown["Outcome"].startswith("1 of 2 machines stand ready again. Replica")
         # What cannot be undone any more does not keep the plan for ever.
+        refused = await lab.command("remove-replica", first.uid)
+        assert "has the replica" in refused.message
         assert (await lab.command("delete-failover-plan", plan)).success
+        await forgotten_with_its_host(first, second)
         created = {
             session.values["VmDisplayName"]: session.values["CreationTimeUTC"]
             for session in await lab.resources("RestoreSession")

@@ -38,6 +38,7 @@ from holdfast.engine.libvirt_domain import MachineDisk, read_definition
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint
+from holdfast.engine.libvirt_same_folder import ensure_same_folder
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 
 
@@ -77,8 +78,12 @@ async def ensure_possible(
     replica: LibvirtConnection, source: LibvirtConnection, plan: FailbackPlan
 ) -> None:
     """Raise why a failback cannot be begun: MachineMissing, MachineBusy or EngineError."""
+    folders = set()
     for disk, there in await _disks(source, plan):
-        await _ensure_same_file(LibvirtMachine(source, plan.source), disk.state.target, there)
+        if await _ensure_same_size(LibvirtMachine(source, plan.source), disk.state.target, there):
+            folders.add(Path(there.path or "").parent)
+    for folder in sorted(folders):
+        await ensure_same_folder(source, folder)
     await ensure_stands_in(replica, plan.failover)
 
 
@@ -155,21 +160,25 @@ def _ensure_reachable(path: Path) -> None:
         raise EngineError(f"The disk {path} of the source is neither a file nor a block device.")
 
 
-async def _ensure_same_file(machine: LibvirtMachine, target: str, there: MachineDisk) -> None:
-    """Raise EngineError when what lies here under a disk's path is not what the host has there."""
+async def _ensure_same_size(machine: LibvirtMachine, target: str, there: MachineDisk) -> bool:
+    """Raise EngineError when a disk's file here cannot be the one that the host has under its path.
+
+    Say whether it is a file at all.
+    """
     path = Path(there.path or "")
     here = await asyncio.to_thread(_size_of_file, path)
     if here is None:
-        return
+        return False
     try:
         on_host = await machine.file_size(target)
     except HypervisorFailed:
-        return  # it cannot look at it while the machine is off
+        return True  # it cannot look at it while the machine is off
     if on_host != here:
         raise EngineError(
             f"The file {path} has {here} bytes here and {on_host} on the source's host, so it is "
             "another one. The backup server must see the source's disks under the same path."
         )
+    return True
 
 
 def _size_of_file(path: Path) -> int | None:

@@ -27,6 +27,7 @@ from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.libvirt_replica import connect_cards
 from holdfast.engine.libvirt_restore import stored_content
+from holdfast.engine.libvirt_same_folder import ensure_same_folder
 from holdfast.engine.libvirt_xml import parse, unparse
 from holdfast.engine.nbd_transfer import send
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
@@ -97,6 +98,7 @@ async def identity_for(
         raise MachineBusy(f"name: {connection.uri} has a machine {name} already; say another name.")
     if not await asyncio.to_thread(folder.is_dir):
         raise folder_gone(folder)
+    await ensure_same_folder(connection, folder)
     uuid = new_identity(name).uuid if known else plan.point.uuid
     place = NewPlace(name, uuid, absolute(folder))
     for path in place.files(plan):
