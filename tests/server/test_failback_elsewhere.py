@@ -124,7 +124,6 @@ async def test_new_machine_takes_the_source_s_place_and_is_replicated_on(
         reason = await replica.replicate("Warning")
         assert "lies in another place" in reason
         assert (await replica.row()).source_uuid == moved.UUIDString()
-        assert (await replica.replicate()).startswith("Changed blocks")
         await replica.do("failover")
         replica.domain.suspend()
         assert replica.disk() == expected

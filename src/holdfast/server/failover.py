@@ -444,13 +444,12 @@ class Failovers:
 
     async def _end_source(self, row: Row[Any], record: Failover) -> None:
         """Power the source off or, at another place, take away what a failback has made."""
-        with contextlib.suppress(MachineMissing):
-            async with self._source(row, record) as source:
-                if record.place is None:
-                    await power_off(source, row.source_uuid)
-                else:
-                    plan = await self._plan(row, record)
-                    await self._elsewhere.give_up(source, plan, record.place)
+        async with self._source(row, record) as source:
+            with contextlib.suppress(MachineMissing):
+                await power_off(source, _source_uuid(row, record))
+            if record.place is not None:
+                plan = await self._plan(row, record)
+                await self._elsewhere.give_up(source, plan, record.place)
 
     async def _settle_undo_failback(self, row: Row[Any], record: Failover) -> str:
         note = ""
