@@ -329,8 +329,8 @@ async def slowed(place: tuple[str, int]) -> AsyncIterator[tuple[str, int]]:
         await asyncio.gather(carry(reader, back, 0.04), carry(there, writer, 0.0))
 
     listening = socket.create_server(("127.0.0.1", 0))
-    # Else the kernel takes all of it at once.
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+    # Else the kernel takes all of it at once. Much less makes it wait for its own timers.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 * 1024)
     leading = await asyncio.start_server(lead, sock=listening, limit=32 * 1024)
     async with leading:
         yield leading.sockets[0].getsockname()
