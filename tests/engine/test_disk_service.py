@@ -55,10 +55,10 @@ async def test_disk_is_reached_with_its_own_keys_alone(tmp_path: Path) -> None:
             await asyncio.to_thread(in_the_clear)
     moved = []
     async with served(source, keys) as reading, served(target, keys, writable=True) as writing:
+        moved.append(await bring_over(reading, writing, None, lambda *_: None))
         with pytest.raises(ImageInUse):
             async with served(target, keys, writable=True) as second:
-                await bring_over(reading, second, None, lambda *_: None)
-        moved.append(await bring_over(reading, writing, None, lambda *_: None))
+                await bring_over(second, second, None, lambda *_: None)
     assert (moved[0].read, moved[0].written) == (4 * MIB, MIB)
     assert content(target) == content(source)
     assert not list(keys.iterdir())

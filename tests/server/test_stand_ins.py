@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from holdfast.server import stand_ins
 from holdfast.server.failover_elsewhere import rename_in_jobs
 from holdfast.server.hosted_objects import locate
+from holdfast.server.hosted_restore_plan import _took_its_place
 from holdfast.server.libvirt_references import host_reference, machine_reference
 
 from .lab import HandClock, Lab, running_lab
@@ -41,9 +45,9 @@ async def test_jobs_go_on_with_the_machine_that_took_the_place(
     job = await make_job(lab, former)
     assert await machines_of(lab, job) == ["web"]
 
-    def take_place(connection: object) -> None:
-        stand_ins.record(connection, former, now)  # type: ignore[arg-type]
-        rename_in_jobs(connection, [now])  # type: ignore[arg-type]
+    def take_place(connection: Connection) -> None:
+        stand_ins.record(connection, former, now)
+        rename_in_jobs(connection, [now])
 
     await lab.write(take_place)
     assert await includes(lab) == [("web-new", former)]
@@ -64,14 +68,23 @@ async def test_jobs_go_on_with_the_machine_that_took_the_place(
     assert removed.success, removed.message
     row = await lab.write(lambda connection: locate(connection, former))
     assert (row.name, row.host_uid) == ("web-new", there)
+    # A point of the original is not brought over the machine that has its place.
+    assert await lab.write(lambda c: took_place(c, former, "kvm1/web", row))
+    assert not await lab.write(lambda c: took_place(c, former, "kvm2/web-new", row))
+
+
+def took_place(connection: Connection, reference: str, source: str, there: Any) -> bool:
+    point: Any = SimpleNamespace(reference=reference, source_path=source)
+    known: Any = SimpleNamespace(uuid=there.uuid)
+    return _took_its_place(connection, point, there, known)
 
 
 async def test_place_is_taken_again_and_given_back(lab: Lab) -> None:
-    def take_places(connection: object) -> list[dict[str, str]]:
+    def take_places(connection: Connection) -> list[dict[str, str]]:
         seen = []
         for former, now in (("a", "b"), ("a", "c"), ("c", "d"), ("a", "a")):
-            stand_ins.record(connection, former, now)  # type: ignore[arg-type]
-            seen.append(stand_ins.all_of(connection))  # type: ignore[arg-type]
+            stand_ins.record(connection, former, now)
+            seen.append(stand_ins.all_of(connection))
         return seen
 
     assert await lab.write(take_places) == [

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.image_restore import FORMATS
 from holdfast.engine.libvirt_point import MachinePoint
-from holdfast.server import tables
-from holdfast.server.host_records import host_in_use
+from holdfast.server import stand_ins, tables
+from holdfast.server.host_records import host_in_use, source_path
 from holdfast.server.hosted_objects import MACHINE, locate
 from holdfast.server.hosted_points import known_point
 from holdfast.server.libvirt_references import read_reference
@@ -48,7 +48,7 @@ def plan_hosted(connection: Connection, point: Row[Any], options: MachineRestore
         return _to_files(connection, point, name, disks, options)
     there = locate(connection, point.reference)
     if in_place:
-        if there is not None and there.uuid != known.uuid:
+        if there is not None and _took_its_place(connection, point, there, known):
             raise RefusedError(
                 f'The machine "{point.display_name}" was failed back to another place as '
                 f'"{there.name}" since: this point can be restored as a new machine.'
@@ -73,6 +73,16 @@ def plan_hosted(connection: Connection, point: Row[Any], options: MachineRestore
         power_on=options.power_on,
         force=options.force,
     )
+
+
+def _took_its_place(
+    connection: Connection, point: Row[Any], there: Row[Any], known: MachinePoint
+) -> bool:
+    """Say whether a machine is not the one that a point was made of, but has its place since."""
+    if stand_ins.current(connection, point.reference) == point.reference:
+        return False
+    found = source_path(there.host_name, there.name)
+    return bool(there.uuid != known.uuid or found != point.source_path)
 
 
 def plan_instant(
