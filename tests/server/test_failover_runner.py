@@ -9,11 +9,13 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from holdfast.engine.errors import HypervisorUnavailable
-from holdfast.server import failover_runner
+from holdfast.server import failover_plan_runner, failover_plans, failover_runner
 from holdfast.server.clock import Clock
 from holdfast.server.failover import Failovers
+from holdfast.server.failover_plan_runner import FailoverPlanRunner
 from holdfast.server.failover_runner import FailoverRunner
 from holdfast.server.store import Store
 
@@ -93,3 +95,35 @@ async def test_what_a_failure_has_left_is_settled_as_soon_as_the_host_answers(
         await failing.settled.wait()
     settling.cancel()
     assert not failing.left
+
+
+class _Refusing:
+    """A store that refuses what is written at first, with plans of no machines."""
+
+    def __init__(self) -> None:
+        self.refusals = 2
+        self.ended: list[str] = []
+
+    async def read(self, _look: Callable[..., object]) -> list[Any]:
+        return []
+
+    async def write(self, work: Callable[..., object]) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise OperationalError("UPDATE", {}, Exception("the database is locked"))
+        work(self)
+
+
+async def test_plan_ends_though_the_database_refuses_that_at_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def end(store: _Refusing, _plan: UUID, outcome: str) -> None:
+        store.ended.append(outcome)
+
+    monkeypatch.setattr(failover_plans, "end", end)
+    monkeypatch.setattr(failover_plan_runner, "_RETRY_SECONDS", 0.0)
+    store = _Refusing()
+    runner = FailoverPlanRunner(cast(Store, store), cast(Clock, None), cast(FailoverRunner, None))
+    runner.launch(uuid4(), failover_plans.START)
+    await runner.wait_until_idle()
+    assert store.ended == ["0 of 0 machines have taken over."]

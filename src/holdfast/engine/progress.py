@@ -37,6 +37,15 @@ class Abreast:
         return advance
 
 
+def fraction_of(advance: Callable[[float], None]) -> ProgressCallback:
+    """Given what is told a fraction, return the callback that tells it that of the progress."""
+
+    def tell(progress: Progress) -> None:
+        advance(progress.fraction)
+
+    return tell
+
+
 class Phases:
     """One monotonic fraction made of consecutive phases with the given relative weights.
 

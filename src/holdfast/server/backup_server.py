@@ -213,7 +213,7 @@ class BackupServer:
         self.catalog = GuestCatalog(store, self.repositories, locks, self._directory / "catalog")
         restoring = RestoreCommands(self._restores, self.mounts, self.catalog, point_restore)
         replicate = ReplicaRuns(store, self._clock, self._runner).replicate
-        failovers = Failovers(store, self.hosts, locks, settlement, replicate)
+        failovers = Failovers(store, self.hosts, locks, settlement, replicate, transfers)
         self._failovers = FailoverRunner(store, self._clock, failovers)
         self._plans = FailoverPlanRunner(store, self._clock, self._failovers)
         stop = restoring.preparations[STOP]

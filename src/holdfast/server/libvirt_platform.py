@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
 from holdfast.engine.libvirt_connection import Account, LibvirtConnection, connected
@@ -31,13 +30,11 @@ from holdfast.engine.libvirt_restore import (
     restore_machine,
 )
 from holdfast.engine.libvirt_tidy import release_checkpoints
+from holdfast.engine.libvirt_uri import is_local
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
 from holdfast.engine.restored_files import Ledger, WholeFile, uncancelled_when_done
 from holdfast.server.platform import HostAccess, HostFacts, HostMachine
-
-# Their hosts see this machine's files under the same path.
-_LOCAL = frozenset({"qemu", "qemu+unix"})
 
 
 class LibvirtPlatform:
@@ -46,7 +43,7 @@ class LibvirtPlatform:
     async def probe(self, access: HostAccess) -> HostFacts:
         """Return what a host is. Only on this machine a guest can be booted to see about KVM."""
         async with connected(access.uri, account=_account(access)) as connection:
-            if urlsplit(access.uri).scheme not in _LOCAL:
+            if not is_local(access.uri):
                 return await _facts(connection, None)
             with tempfile.TemporaryDirectory(prefix="holdfast-probe-") as scratch:
                 # QEMU on the host may run as a user of its own.

@@ -344,6 +344,14 @@ replica = Table(
     UniqueConstraint("host_uid", "machine_uuid"),
 )
 
+#: Which machine, by its reference, has taken the place of which other one.
+stand_in = Table(
+    "stand_in",
+    metadata,
+    Column("reference", String, primary_key=True),
+    Column("stand_in", String, nullable=False, index=True),
+)
+
 #: An operation on a replica: a failover, or what follows one. `operation` is a
 #: `failover_record.Operation`, `options` what was asked for, as JSON. `point_uid` names the point
 #: that it is about, also after that is gone.
