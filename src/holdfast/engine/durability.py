@@ -19,7 +19,7 @@ from holdfast.engine.together import together
 
 PARTIAL_SUFFIX = ".partial"
 _HASH_READ_SIZE = 4 * 1024 * 1024
-_SYNCHRONISE_SECONDS = 0.2
+_SYNCHRONISE_SECONDS = 0.5
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
