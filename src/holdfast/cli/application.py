@@ -21,6 +21,7 @@ from holdfast.cli.commands import (
     password,
     points,
     replica,
+    repository,
     restore,
     server,
     settings,
@@ -54,6 +55,7 @@ application.add_typer(job.application, name="job")
 application.add_typer(host.application, name="host")
 application.add_typer(replica.application, name="replica")
 application.add_typer(instant.application, name="instant")
+application.add_typer(repository.application, name="repository")
 application.command("settings")(settings.settings)
 
 

@@ -33,6 +33,7 @@ from holdfast.engine.restic import (
     Snapshot,
     damaged_packs_in,
     parse_snapshots,
+    size_in,
 )
 
 _FILE_ERRORS_TOLD = 5
@@ -198,12 +199,33 @@ class ResticRepository:
         on_progress(Progress(1.0))
         return copies[-1]
 
-    async def snapshots(self) -> list[Snapshot]:
-        """Return all snapshots, oldest first."""
+    async def snapshots(self, *, locked: bool = True) -> list[Snapshot]:
+        """Return all snapshots, oldest first; not ``locked``, nothing is written meanwhile."""
         completed = await self._restic.call(
-            "snapshots", "--json", doing=f"Listing the snapshots of {self.folder}"
+            "snapshots",
+            "--json",
+            *["--no-lock"] * (not locked),
+            doing=f"Listing the snapshots of {self.folder}",
         )
         return parse_snapshots(completed.stdout)
+
+    async def whole_size(self, snapshot_id: str) -> int:
+        """Read all of a snapshot; return the size of its files in bytes. Nothing is written.
+
+        Raise ChainBroken when any of it is missing or damaged.
+        """
+        doing = f"Reading {snapshot_id}"
+        running: set[Process] = set()
+        async for _ in self._restic.output(
+            "dump", "--no-lock", snapshot_id, "/", doing=doing, running=running,
+            otherwise=ChainBroken,
+        ):  # fmt: skip
+            pass
+        completed = await self._restic.call(
+            "stats", "--no-lock", "--json", "--mode", "restore-size", snapshot_id, doing=doing,
+            otherwise=ChainBroken,
+        )  # fmt: skip
+        return size_in(completed.stdout)
 
     async def forget(self, snapshot_ids: Sequence[str]) -> None:
         """Remove snapshots; those that are gone already are fine. ``prune`` frees the space."""

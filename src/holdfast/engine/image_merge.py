@@ -21,10 +21,10 @@ from holdfast.engine.durability import sha256_of, synchronise
 from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_chain import read_backup_header
+from holdfast.engine.image_check import ensure_sound
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 from holdfast.engine.qemu_image import (
     absolute,
-    check_image,
     commit_arguments,
     free_leaked_clusters,
     run_qemu_image,
@@ -91,9 +91,7 @@ def _depends_on(other: Path, full: Path) -> bool:
 
 async def _commit(full: Path, increment: Path, phases: Phases) -> None:
     # A damaged increment must be noticed before the full is written to.
-    for file in (increment, full):
-        if damage := await check_image(file):
-            raise ChainBroken(f"The backup file {file} is damaged: {damage}.")
+    await ensure_sound((increment, full))
     await run_qemu_image(
         commit_arguments(increment),
         doing=f"Merging {increment} into {full}",

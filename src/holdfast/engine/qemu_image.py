@@ -70,8 +70,21 @@ def absolute(path: Path) -> Path:
     return path.absolute()
 
 
+def layer_name(layer: Path, backing: Path | None) -> str:
+    """Return the name that opens a qcow2 layer on ``backing``, another, whatever its header says.
+
+    None opens the layer alone: what it does not hold reads as zeros.
+    """
+    node = {**_node(layer), "backing": None if backing is None else _node(backing)}
+    return f"json:{msgspec.json.encode(node).decode()}"
+
+
+def _node(path: Path) -> dict[str, object]:
+    return {"driver": "qcow2", "file": {"driver": "file", "filename": os.fspath(absolute(path))}}
+
+
 def convert_arguments(
-    source: Path,
+    source: Path | str,
     target: Path,
     *,
     source_format: str,
@@ -79,7 +92,7 @@ def convert_arguments(
     storing: Storing = Storing(compressed=False),
     backing_name: str | None = None,
 ) -> list[str]:
-    """Return the command that copies an image.
+    """Return the command that copies an image: ``source`` is a path, or a `layer_name`.
 
     With ``backing_name``, a file in the target's folder, only the top layer of the source is
     copied: what the source takes from its own backing file is left to the target's.
@@ -204,7 +217,7 @@ async def check_image(path: Path) -> str | None:
     Only the file's own tables are read, not its data, and not the files below it. Clusters that
     an interrupted command left unused are no fault. Raise ToolFailed when it could not be checked.
     """
-    completed = await run(["qemu-img", "check", "-q", "-f", "qcow2", os.fspath(path)])
+    completed = await run(["qemu-img", "check", "-q", "-f", "qcow2", layer_name(path, None)])
     if completed.exit_code in (0, _CHECK_LEAKS_ONLY):
         return None
     _ensure_checked(completed, path)
@@ -269,7 +282,7 @@ async def stored_data_size(path: Path) -> int:
             decoded = msgspec.json.decode(extent, type=_Extent)
             total += decoded.length if decoded.data and decoded.depth == 0 else 0
 
-    arguments = ["qemu-img", "map", "--output=json", "-f", "qcow2", os.fspath(path)]
+    arguments = ["qemu-img", "map", "--output=json", "-f", "qcow2", layer_name(path, None)]
     completed = await run(arguments, on_line=add)
     if completed.exit_code != 0:
         raise _failure(completed, f"Reading {path}", path, ChainBroken)

@@ -26,7 +26,12 @@ from holdfast.server.job_options import JobOptions, ScriptOption
 from holdfast.server.job_specification import REPLICA
 from holdfast.server.journal import ChainKey, Intent, MakeImage, MakeSnapshot, Work
 from holdfast.server.keeping import Jump, Policy
-from holdfast.server.manifest import Manifest, write_manifest
+from holdfast.server.manifest import (
+    Manifest,
+    SnapshotManifest,
+    write_manifest,
+    write_snapshot_manifest,
+)
 from holdfast.server.names import image_file_name
 from holdfast.server.repositories import BackupPlace
 from holdfast.server.retention import Rules
@@ -227,6 +232,7 @@ class MachineBackup:
         try:
             async with self._scripts():
                 result = await files.back_up(plan, seen)
+            await write_snapshot_manifest(files.folder.parent, self._described(created, result))
             await self._store.write(lambda c: self._record_snapshot(c, intent, created, result))
         finally:
             if seen.total:
@@ -327,20 +333,30 @@ class MachineBackup:
             sha256=result.sha256,
         )
 
+    def _described(self, created: int, result: FilesResult) -> SnapshotManifest:
+        return SnapshotManifest(
+            created=created,
+            snapshot=result.snapshot_id,
+            total_size=result.total_size,
+            **self._of_point(),
+        )
+
     def _manifest(self, **of_file: Any) -> Manifest:
         """Given what a manifest says of its file alone, return it with what all of a point have."""
-        return Manifest(
-            server=self._plan.server,
-            backup=self._place.backup,
-            job=self._plan.job,
-            job_name=self._plan.job_name,
-            restore_point=points.restore_point_uid(self._plan.session),
-            point=self._point,
-            machine=self._machine.name,
-            source=self._machine.path,
-            reference=self._machine.reference,
-            **of_file,
-        )
+        return Manifest(**self._of_point(), **of_file)
+
+    def _of_point(self) -> dict[str, Any]:
+        return {
+            "server": self._plan.server,
+            "backup": self._place.backup,
+            "job": self._plan.job,
+            "job_name": self._plan.job_name,
+            "restore_point": points.restore_point_uid(self._plan.session),
+            "point": self._point,
+            "machine": self._machine.name,
+            "source": self._machine.path,
+            "reference": self._machine.reference,
+        }
 
     async def _newest_point(self) -> Parent:
         row = await self._store.read(

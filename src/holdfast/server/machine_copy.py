@@ -29,7 +29,13 @@ from holdfast.server.copy_plan import Point
 from holdfast.server.damage import damage_of, note_bad_files
 from holdfast.server.journal import ChainKey, Intent, MakeImage, MakeSnapshot, MergeImages, Work
 from holdfast.server.machine_backup import RESTIC_COMPRESSION, SessionPlan
-from holdfast.server.manifest import Manifest, check_manifest, write_manifest
+from holdfast.server.manifest import (
+    Manifest,
+    SnapshotManifest,
+    check_manifest,
+    write_manifest,
+    write_snapshot_manifest,
+)
 from holdfast.server.publish import row_of
 from holdfast.server.repositories import Repositories
 from holdfast.server.session_state import Result
@@ -250,6 +256,10 @@ class MachineCopy:
                 compression=RESTIC_COMPRESSION[options.compression],
                 rate_limit=options.bandwidth,
             )
+            described = SnapshotManifest(
+                snapshot=snapshot, total_size=point.total_size, **self._of_point(point, uid)
+            )
+            await write_snapshot_manifest(files.folder.parent, described)
 
             def record(connection: Connection) -> None:
                 points.record_snapshot(
@@ -316,26 +326,32 @@ class MachineCopy:
         **more: Any,
     ) -> Manifest:
         """Return the manifest of the copy of a point's `file`, which has the columns of one."""
-        backup = self._place.backup
         return Manifest(
-            server=self._plan.server,
-            backup=backup,
-            job=self._plan.job,
-            job_name=self._plan.job_name,
-            restore_point=points.copied_restore_point_uid(backup, point.restore_point_uid),
-            point=uid,
-            machine=point.display_name,
-            source=point.source_path,
-            reference=point.reference,
-            created=point.created,
             parent=parent,
             file_size=stored.file_size,
             data_size=stored.data_size,
             virtual_size=file.virtual_size,
             sha256=stored.sha256,
-            copied_from=point.uid,
+            **self._of_point(point, uid),
             **more,
         )
+
+    def _of_point(self, point: Point, uid: UUID) -> dict[str, Any]:
+        """Return what every manifest says of the copy of a point."""
+        backup = self._place.backup
+        return {
+            "server": self._plan.server,
+            "backup": backup,
+            "job": self._plan.job,
+            "job_name": self._plan.job_name,
+            "restore_point": points.copied_restore_point_uid(backup, point.restore_point_uid),
+            "point": uid,
+            "machine": point.display_name,
+            "source": point.source_path,
+            "reference": point.reference,
+            "created": point.created,
+            "copied_from": point.uid,
+        }
 
     def _note_newest(self, point: Point, uid: UUID) -> None:
         self._newest = max(self._newest or (0, uid), (point.created, uid))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image import restore_image
-from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
+from holdfast.engine.progress import Abreast, Phases, Progress, ProgressCallback, ignore_progress
 from holdfast.engine.repository import folder_name
+from holdfast.engine.together import proven_meanwhile
 from holdfast.server import hosted_points, journal, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.database import sqlite_url
@@ -96,27 +97,44 @@ class Restore:
         async with self._locks.files.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
             # Retention may have taken it while we waited.
             await self._store.read(lambda connection: _machine_points(connection, row.uid))
-            if row.snapshot_id is None and not force:
-                await self._verify(row, place, disks)
             if row.snapshot_id is not None:
                 await place.files().restore(row.snapshot_id, target)
-            elif row.detail is not None:
-                await self._machine(row, place, target, image_format, on_progress, disks)
-            else:
-                image = place.path(row.path)
-                await restore_image(image, target, on_progress, format=image_format)
+                return Restored(row.display_name, target)
+            abreast = Abreast(on_progress, 2)
+            checked, copied = abreast.part(0), abreast.part(1)
+
+            def tell(done: Progress) -> None:
+                copied(done.fraction)
+
+            async with proven_meanwhile(
+                self._verify(row, place, disks, checked, force=force)
+            ) as good:
+                if row.detail is not None:
+                    await self._machine(row, place, target, image_format, tell, disks, good)
+                else:
+                    image = place.path(row.path)
+                    await restore_image(image, target, tell, format=image_format, proof=good)
         return Restored(row.display_name, target)
 
-    async def _verify(self, row: Row[Any], place: BackupPlace, wanted: Collection[str]) -> None:
+    async def _verify(
+        self,
+        row: Row[Any],
+        place: BackupPlace,
+        wanted: Collection[str],
+        advance: Callable[[float], None],
+        *,
+        force: bool,
+    ) -> None:
         """Raise ChainBroken when a file that is read is not what was written."""
         key = ChainKey.of(row.backup_uid, row.kind, row.reference)
         if await self._store.read(lambda c: journal.changes_files(c, key)):
             # A merge that was interrupted: it restores the same, and has no checksum yet.
+            advance(1.0)
             return
         held = await self._store.read(lambda c: hosted_points.disks_of(c, row.uid))
         paths = [disk.path for disk in held if not wanted or disk.target in wanted]
         images = [place.path(path) for path in paths or [row.path]]
-        await verify(self._store, place, images, lambda _fraction: None)
+        await verify(self._store, place, images, advance, force=force)
 
     async def _machine(
         self,
@@ -126,6 +144,7 @@ class Restore:
         image_format: str,
         on_progress: ProgressCallback,
         wanted: Collection[str],
+        proof: Awaitable[None],
     ) -> None:
         """Restore a machine of a host to a new directory: its disks, its definition, its NVRAM."""
         disks = await self._store.read(lambda c: hosted_points.disks_of(c, row.uid))
@@ -142,7 +161,7 @@ class Restore:
         except OSError as error:
             raise writing_failure(error, target) from error
         try:
-            await self._disks(place, disks, target, image_format, on_progress)
+            await self._disks(place, disks, target, image_format, on_progress, proof)
             for path in small:
                 source = place.path(path)
                 copy = target / f"{folder_name(row.display_name)}{source.suffix}"
@@ -162,6 +181,7 @@ class Restore:
         target: Path,
         image_format: str,
         on_progress: ProgressCallback,
+        proof: Awaitable[None],
     ) -> None:
         phases = Phases(on_progress, [max(disk.virtual_size, 1) for disk in disks])
         for number, disk in enumerate(disks):
@@ -171,7 +191,8 @@ class Restore:
                 advance(done.fraction)
 
             image = target / f"{disk.target}.{image_format}"
-            await restore_image(place.path(disk.path), image, tell, format=image_format)
+            source = place.path(disk.path)
+            await restore_image(source, image, tell, format=image_format, proof=proof)
 
 
 async def restore_point(
