@@ -390,7 +390,7 @@ async def test_what_a_replica_wrote_is_kept_when_it_does_not_start_after_a_crash
     async def crashed_before_the_end() -> None:
         with monkeypatch.context() as patch:
             patch.setattr(failover, "fail_over", refused)
-            await failovers._note(replica.uid, doing=Operation.FAILOVER)
+            await failovers._ground.note(replica.uid, doing=Operation.FAILOVER)
             replica.domain.destroy()
             await failovers.recover(replica.uid)
 
@@ -400,7 +400,7 @@ async def test_what_a_replica_wrote_is_kept_when_it_does_not_start_after_a_crash
     assert await replica.state() == "Failover"
     assert replica.disk() == patched(content, 3 * MIB, 65536, 77)
     # Nor is it given up when it could not be taken back at once, and has gone on since.
-    await failovers._note(replica.uid, doing=Operation.FAILOVER, back=True)
+    await failovers._ground.note(replica.uid, doing=Operation.FAILOVER, back=True)
     await failovers.recover(replica.uid)
     assert await replica.state() == "Failover"
     assert replica.disk() == patched(content, 3 * MIB, 65536, 77)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.disk_difference import Moved
 from holdfast.engine.errors import (
@@ -27,10 +27,8 @@ from holdfast.engine.errors import (
     ToolFailed,
 )
 from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
-from holdfast.engine.libvirt_domain import Identity
 from holdfast.engine.libvirt_failback import (
     DiskBroughtBack,
-    FailbackPlan,
     bring_back,
     ensure_possible,
 )
@@ -46,18 +44,18 @@ from holdfast.engine.libvirt_failover import (
     start,
     take_back,
 )
-from holdfast.engine.libvirt_overlay import FailoverPlan, hold_anything
-from holdfast.engine.libvirt_point import MachinePoint
+from holdfast.engine.libvirt_overlay import hold_anything
 from holdfast.engine.libvirt_tidy import end_interrupted_backup
 from holdfast.engine.progress import Phases, ProgressCallback, fraction_of
 from holdfast.server import replicas, tables
 from holdfast.server.chain_locks import ChainLocks
-from holdfast.server.failover_elsewhere import Elsewhere, refuse_taken, replace_source
-from holdfast.server.failover_record import Failover, Operation, check, encoded, record_of
+from holdfast.server.failover_elsewhere import Elsewhere, replace_source
+from holdfast.server.failover_ground import FailoverGround, done, put, source_uuid
+from holdfast.server.failover_record import Failover, Operation, record_of
 from holdfast.server.failover_specification import FailoverOptions
 from holdfast.server.hosts import Hosts
 from holdfast.server.journal import ChainKey
-from holdfast.server.publish import publish_replica, row_of, withdraw
+from holdfast.server.publish import row_of, withdraw
 from holdfast.server.refusal import RefusedError
 from holdfast.server.replicas import ReplicaState
 from holdfast.server.settlement import Settlement
@@ -94,9 +92,8 @@ class Failovers:
         self._store = store
         self._hosts = hosts
         self._locks = locks
-        self._settlement = settlement
         self._replicate = replicate
-        self._transfers = transfers
+        self._ground = FailoverGround(store, hosts, locks, settlement, transfers)
         self._elsewhere = Elsewhere(transfers)
 
     async def run(self, session: UUID, on_progress: ProgressCallback) -> str:
@@ -126,13 +123,13 @@ class Failovers:
                 note = await self._prepare_failback(replica, options, on_progress)
             case Operation.COMMIT:
                 record = record_of(replica)
-                async with self._source(replica, record) as source:
-                    await is_on(source, _source_uuid(replica, record))  # what is left after this
-                await self._declare(replica.uid, Operation.COMMIT)
+                async with self._ground.source(replica, record) as source:
+                    await is_on(source, source_uuid(replica, record))  # what is left after this
+                await self._ground.declare(replica.uid, Operation.COMMIT)
             case Operation.UNDO_FAILBACK:
-                await self._declare(replica.uid, Operation.UNDO_FAILBACK, back=options.force)
+                await self._ground.declare(replica.uid, Operation.UNDO_FAILBACK, back=options.force)
             case Operation.UNDO | Operation.PERMANENT as operation:
-                await self._declare(replica.uid, operation)
+                await self._ground.declare(replica.uid, operation)
         more = await self.settle(replica.uid)
         return " ".join(each for each in (note, more) if each)
 
@@ -142,7 +139,7 @@ class Failovers:
         What may have been seen by others is carried on: a replica that may have run, a source that
         may. All else is taken back. Raise EngineError when a host does not answer.
         """
-        row, record = await self._look(uid)
+        row, record = await self._ground.look(uid)
         if record is None or record.doing is None:
             return
         back = record.back
@@ -151,7 +148,7 @@ class Failovers:
         elif record.doing is Operation.FAILBACK:
             back = back or not record.arrived
         if back != record.back:
-            await self._note(uid, back=back)
+            await self._ground.note(uid, back=back)
         try:
             await self.settle(uid)
         except HypervisorUnavailable:
@@ -160,21 +157,21 @@ class Failovers:
             if back or record.doing not in _REVERSIBLE:
                 raise
             if record.doing in (Operation.FAILOVER, Operation.PLANNED):
-                plan = await self._plan(row, record)
+                plan = await self._ground.plan(row, record)
                 if await hold_anything(plan):
                     # It has run. Nobody has asked for what it wrote to be given up.
                     _LOGGER.exception("%s has taken over, but does not start", row.machine_name)
-                    await self._settled(uid, ReplicaState.FAILOVER, record)
+                    await self._ground.settled(uid, ReplicaState.FAILOVER, record)
                     return
-            await self._note(uid, back=True)
+            await self._ground.note(uid, back=True)
             await self.settle(uid)
 
     async def _may_have_run(self, row: Row[Any], record: Failover) -> bool:
         """Say whether a replica that was taking over must be taken for one that has."""
         if row.state != ReplicaState.FAILOVER:
             return False
-        plan = await self._plan(row, record)
-        async with self._target(row) as target:
+        plan = await self._ground.plan(row, record)
+        async with self._ground.target(row) as target:
             if not await is_failed_over(target, plan):
                 return False
             if not record.back or await is_on(target, row.machine_uuid):
@@ -187,7 +184,7 @@ class Failovers:
 
         Nothing, when that is done already. Raise EngineError when it cannot be now.
         """
-        row, record = await self._look(uid)
+        row, record = await self._ground.look(uid)
         if record is None or record.doing is None:
             return ""
         match record.doing:
@@ -214,20 +211,20 @@ class Failovers:
 
     async def _give_up(self, uid: UUID) -> None:
         """Take back, after a failure, what was begun."""
-        _row, record = await self._look(uid)
+        _row, record = await self._ground.look(uid)
         if record is None or record.doing is None:
             return
         if record.doing in _REVERSIBLE:
-            await self._note(uid, back=True)
+            await self._ground.note(uid, back=True)
         try:
             await self.settle(uid)
         except EngineError as error:
             _LOGGER.warning("Replica %s is not settled yet: %s", uid, error)
 
     async def _prepare_failover(self, session: Row[Any], replica: Row[Any]) -> None:
-        async with self._at_rest(replica), self._target(replica) as target:
+        async with self._ground.at_rest(replica), self._ground.target(replica) as target:
             ready = await ready_definition(target, replica.machine_uuid)
-            await self._declare(
+            await self._ground.declare(
                 replica.uid,
                 Operation.FAILOVER,
                 ReplicaState.FAILOVER,
@@ -241,20 +238,20 @@ class Failovers:
     ) -> str:
         # Most of it is moved while the machine still runs.
         await self._replicate(replica.uid)
-        async with self._source(replica) as source:
+        async with self._ground.source(replica) as source:
             was_on = await is_on(source, replica.source_uuid)
-            await self._declare(replica.uid, Operation.PLANNED, source_was_on=was_on)
+            await self._ground.declare(replica.uid, Operation.PLANNED, source_was_on=was_on)
             note = await self._shut_down(source, replica.uid, replica.source_uuid, options)
         await self._replicate(replica.uid)
-        async with self._at_rest(replica), self._target(replica) as target:
-            async with self._source(replica) as source:
+        async with self._ground.at_rest(replica), self._ground.target(replica) as target:
+            async with self._ground.source(replica) as source:
                 if await is_on(source, replica.source_uuid):
                     raise MachineBusy(
                         f"The source of {replica.machine_name} was powered on again meanwhile."
                     )
             ready = await ready_definition(target, replica.machine_uuid)
             newest = await self._store.read(lambda c: replicas.points_of(c, replica.uid)[-1].uid)
-            await self._note(
+            await self._ground.note(
                 replica.uid,
                 ReplicaState.FAILOVER,
                 point=newest,
@@ -274,14 +271,14 @@ class Failovers:
             raise RefusedError(f'Replica "{replica.machine_name}" has not taken over.')
         if options.elsewhere:
             return await self._prepare_elsewhere(replica, record, options, on_progress)
-        plan = await self._failback_plan(replica, record)
+        plan = await self._ground.failback_plan(replica, record)
         phases = Phases(on_progress, [50, 50])
         first, last = phases.phase(0), phases.phase(1)
         notes: list[str] = []
-        async with self._target(replica) as target, self._source(replica) as source:
+        async with self._ground.target(replica) as target, self._ground.source(replica) as source:
             await ensure_possible(target, source, plan)
             was_on = await is_on(target, replica.machine_uuid)
-            await self._declare(
+            await self._ground.declare(
                 replica.uid,
                 Operation.FAILBACK,
                 replica_was_on=was_on,
@@ -305,7 +302,7 @@ class Failovers:
             ]
         brought = _told(passes)
         _LOGGER.info("Failback of %s: %s", replica.machine_name, brought)
-        await self._note(replica.uid, arrived=True, source_written=False, brought=brought)
+        await self._ground.note(replica.uid, arrived=True, source_written=False, brought=brought)
         return " ".join(notes)
 
     async def _prepare_elsewhere(
@@ -315,16 +312,16 @@ class Failovers:
         options: FailoverOptions,
         on_progress: ProgressCallback,
     ) -> str:
-        plan = await self._plan(replica, record)
+        plan = await self._ground.plan(replica, record)
         notes = await self._left_off(replica)
         host = options.host or replica.source_host_uid
         phases = Phases(on_progress, [90, 10])
         first, last = (fraction_of(phases.phase(number)) for number in (0, 1))
-        async with self._target(replica) as target:
-            async with self._host(host) as there:
+        async with self._ground.target(replica) as target:
+            async with self._ground.host(host) as there:
                 place = await self._elsewhere.find(target, there, plan, host, options)
             was_on = await is_on(target, replica.machine_uuid)
-            await self._declare(
+            await self._ground.declare(
                 replica.uid,
                 Operation.FAILBACK,
                 replica_was_on=was_on,
@@ -338,13 +335,13 @@ class Failovers:
             place, words = await self._elsewhere.finish(plan, place, last)
         brought = f'To "{place.name}" in {place.folder}: {sent} bytes sent. {words}'
         _LOGGER.info("Failback of %s: %s", replica.machine_name, brought)
-        await self._note(replica.uid, arrived=True, place=place, brought=brought)
+        await self._ground.note(replica.uid, arrived=True, place=place, brought=brought)
         return " ".join(notes)
 
     async def _left_off(self, replica: Row[Any]) -> list[str]:
         """Raise MachineBusy when the source runs; return what is to be noted if nobody knows."""
         try:
-            async with self._source(replica) as source:
+            async with self._ground.source(replica) as source:
                 if await is_on(source, replica.source_uuid):
                     raise MachineBusy(
                         f"The source machine {replica.name} runs; shut it down before the failback."
@@ -359,18 +356,18 @@ class Failovers:
         self, connection: LibvirtConnection, uid: UUID, machine: str, options: FailoverOptions
     ) -> str | None:
         """Have a guest shut down, as `shut_down` does, and keep in mind that it was asked to."""
-        await self._note(uid, asked=float(options.seconds))
+        await self._ground.note(uid, asked=float(options.seconds))
         return await shut_down(connection, machine, options.seconds, force=options.force)
 
     async def _settle_undo(self, row: Row[Any], record: Failover) -> None:
-        plan, place = await self._plan(row, record), record.place
-        async with self._target(row) as target:
+        plan, place = await self._ground.plan(row, record), record.place
+        async with self._ground.target(row) as target:
             await take_back(target, plan)
 
         def settled(connection: Connection) -> None:
             if place is not None:
                 replace_source(connection, row, place)
-            _put(connection, row.uid, ReplicaState.READY, None)
+            put(connection, row.uid, ReplicaState.READY, None)
 
         await self._store.write(settled)
         if place is not None:
@@ -378,18 +375,18 @@ class Failovers:
 
     async def _settle_failover(self, row: Row[Any], record: Failover) -> None:
         if not record.back:
-            plan = await self._plan(row, record)
-            async with self._target(row) as target:
+            plan = await self._ground.plan(row, record)
+            async with self._ground.target(row) as target:
                 await fail_over(target, plan)
-            await self._settled(row.uid, ReplicaState.FAILOVER, record)
+            await self._ground.settled(row.uid, ReplicaState.FAILOVER, record)
             return
         if row.state == ReplicaState.FAILOVER:
-            plan = await self._plan(row, record)
-            async with self._target(row) as target:
+            plan = await self._ground.plan(row, record)
+            async with self._ground.target(row) as target:
                 await take_back(target, plan)
         if record.source_was_on:
             await self._start_source(row, min(record.asked, _LONGEST_LOOK))
-        await self._settled(row.uid, ReplicaState.READY, None)
+        await self._ground.settled(row.uid, ReplicaState.READY, None)
 
     async def _start_source(self, row: Row[Any], seconds: float) -> None:
         """Start a source that was shut down, also where an interrupted replication has it."""
@@ -398,16 +395,16 @@ class Failovers:
             folders.add(staging)
         async with (
             self._locks.work.hold(ChainKey(row.backup_uid, row.reference)),
-            self._source(row) as source,
+            self._ground.source(row) as source,
         ):
             await end_interrupted_backup(source, row.source_uuid, folders, str(row.backup_uid))
             await keep_on(source, row.source_uuid, seconds)
 
     async def _settle_permanent(self, row: Row[Any], record: Failover) -> None:
         if record.back:
-            await self._settled(row.uid, ReplicaState.FAILOVER, record)
+            await self._ground.settled(row.uid, ReplicaState.FAILOVER, record)
             return
-        async with self._target(row) as target:
+        async with self._ground.target(row) as target:
             await make_permanent(target, row.machine_uuid)
 
         def record_it(connection: Connection) -> None:
@@ -415,42 +412,42 @@ class Failovers:
             # away from them; but there is nothing to be failed over to any more.
             for point in replicas.points_of(connection, row.uid):
                 withdraw(connection, "VmReplicaPoint", point.uid)
-            _put(connection, row.uid, ReplicaState.PERMANENT, _done(record))
+            put(connection, row.uid, ReplicaState.PERMANENT, done(record))
 
         await self._store.write(record_it)
 
     async def _settle_failback(self, row: Row[Any], record: Failover) -> None:
         place = record.place
         if not record.back:
-            async with self._source(row, record) as source:
+            async with self._ground.source(row, record) as source:
                 if place is not None:
-                    await self._elsewhere.begin(source, await self._plan(row, record), place)
-                await self._note(row.uid, source_started=True)
-                await start(source, _source_uuid(row, record))
-            await self._settled(row.uid, ReplicaState.FAILBACK, record)
+                    await self._elsewhere.begin(source, await self._ground.plan(row, record), place)
+                await self._ground.note(row.uid, source_started=True)
+                await start(source, source_uuid(row, record))
+            await self._ground.settled(row.uid, ReplicaState.FAILBACK, record)
             return
         if record.source_started:
             # It may have started although that failed, or was called off. Never both of them.
             await self._end_source(row, record)
-        async with self._target(row) as target:
+        async with self._ground.target(row) as target:
             if record.replica_was_on:
                 await keep_on(target, row.machine_uuid, min(record.asked, _LONGEST_LOOK))
         if place is not None and not record.source_started:
-            plan = await self._plan(row, record)
+            plan = await self._ground.plan(row, record)
             if place.files:
-                async with self._host(place.host) as there:
+                async with self._ground.host(place.host) as there:
                     await self._elsewhere.give_up(there, plan, place)
             else:
                 await self._elsewhere.give_up(None, plan, place)
-        await self._settled(row.uid, ReplicaState.FAILOVER, record, place=None)
+        await self._ground.settled(row.uid, ReplicaState.FAILOVER, record, place=None)
 
     async def _end_source(self, row: Row[Any], record: Failover) -> None:
         """Power the source off or, at another place, take away what a failback has made."""
-        async with self._source(row, record) as source:
+        async with self._ground.source(row, record) as source:
             with contextlib.suppress(MachineMissing):
-                await power_off(source, _source_uuid(row, record))
+                await power_off(source, source_uuid(row, record))
             if record.place is not None:
-                plan = await self._plan(row, record)
+                plan = await self._ground.plan(row, record)
                 await self._elsewhere.give_up(source, plan, record.place)
 
     async def _settle_undo_failback(self, row: Row[Any], record: Failover) -> str:
@@ -471,125 +468,10 @@ class Failovers:
             note = f"The source machine was not powered off: {error} See to it that it stays off."
             if record.place is not None:
                 note += f' Remove "{record.place.name}" there, with its disks.'
-        async with self._target(row) as target:
+        async with self._ground.target(row) as target:
             await start(target, row.machine_uuid)
-        await self._settled(row.uid, ReplicaState.FAILOVER, record, place=None)
+        await self._ground.settled(row.uid, ReplicaState.FAILOVER, record, place=None)
         return note
-
-    @contextlib.asynccontextmanager
-    async def _at_rest(self, replica: Row[Any]) -> AsyncIterator[None]:
-        """Keep everybody else off a replica's chain, for the time of a block."""
-        key = ChainKey(replica.backup_uid, replica.reference)
-        async with self._locks.work.hold(key):
-            if reasons := await self._settlement.settle_chain(key):
-                raise RefusedError(" ".join(reasons))
-            yield
-
-    @contextlib.asynccontextmanager
-    async def _target(self, replica: Row[Any]) -> AsyncIterator[LibvirtConnection]:
-        access = await self._hosts.access(replica.host_uid)
-        async with self._hosts.platform.connected(access) as connection:
-            yield connection
-
-    @contextlib.asynccontextmanager
-    async def _source(
-        self, replica: Row[Any], record: Failover | None = None
-    ) -> AsyncIterator[LibvirtConnection]:
-        """The host of the source or, with the record of a failback to another place, of that."""
-        place = None if record is None else record.place
-        host = replica.source_host_uid if place is None else place.host
-        async with self._host(host) as connection:
-            yield connection
-
-    @contextlib.asynccontextmanager
-    async def _host(self, uid: UUID) -> AsyncIterator[LibvirtConnection]:
-        access = await self._hosts.access(uid)
-        async with self._hosts.platform.connected(access) as connection:
-            yield connection
-
-    async def _look(self, uid: UUID) -> tuple[Row[Any], Failover | None]:
-        row = await self._store.read(lambda c: replicas.find_replica(c, uid))
-        return row, record_of(row)
-
-    async def _plan(self, row: Row[Any], record: Failover) -> FailoverPlan:
-        uid = record.point
-        if uid is None:
-            raise RefusedError(f'Replica "{row.machine_name}" has no restore point.')
-        point = await self._store.read(lambda c: replicas.replica_point(c, uid))
-        identity = Identity(row.machine_name, row.machine_uuid, False)
-        return FailoverPlan(identity, point.folder, point.known, record.key, record.ready)
-
-    async def _failback_plan(self, row: Row[Any], record: Failover) -> FailbackPlan:
-        def later(connection: Connection) -> tuple[MachinePoint, ...]:
-            uids = [point.uid for point in replicas.points_of(connection, row.uid)]
-            after = uids[uids.index(record.point) + 1 :]
-            return tuple(replicas.replica_point(connection, uid).known for uid in after)
-
-        points = await self._store.read(later)
-        plan = await self._plan(row, record)
-        return FailbackPlan(plan, row.source_uuid, self._transfers, points)
-
-    async def _declare(
-        self,
-        uid: UUID,
-        operation: Operation,
-        state: ReplicaState | None = None,
-        **fields: Any,
-    ) -> None:
-        """Write down what is about to be done, if the replica's state still allows it."""
-
-        def declare(connection: Connection) -> None:
-            row = replicas.find_replica(connection, uid)
-            check(row, operation)
-            if fields.get("point") is not None:
-                found = replicas.replica_point(connection, fields["point"])
-                if found.replica.uid != uid:
-                    raise RefusedError("The restore point is of another replica.")
-            if fields.get("place") is not None:
-                refuse_taken(connection, uid, fields["place"])
-            record = record_of(row) or Failover(doing=operation)
-            changed = msgspec.structs.replace(
-                record, **{"doing": operation, "back": False} | fields
-            )
-            _put(connection, uid, state or ReplicaState(row.state), changed)
-
-        await self._store.write(declare)
-
-    async def _note(self, uid: UUID, state: ReplicaState | None = None, **fields: Any) -> None:
-        """Write down more of what is known of the operation that is under way."""
-
-        def note(connection: Connection) -> None:
-            row = replicas.find_replica(connection, uid)
-            record = record_of(row)
-            if record is not None:
-                changed = msgspec.structs.replace(record, **fields)
-                _put(connection, uid, state or ReplicaState(row.state), changed)
-
-        await self._store.write(note)
-
-    async def _settled(
-        self, uid: UUID, state: ReplicaState, record: Failover | None, **fields: Any
-    ) -> None:
-        done = None if record is None else msgspec.structs.replace(_done(record), **fields)
-        await self._store.write(lambda c: _put(c, uid, state, done))
-
-
-def _done(record: Failover) -> Failover:
-    return msgspec.structs.replace(record, doing=None, back=False, source_started=False, asked=0.0)
-
-
-def _source_uuid(row: Row[Any], record: Failover | None) -> str:
-    place = None if record is None else record.place
-    uuid: str = row.source_uuid if place is None else place.uuid
-    return uuid
-
-
-def _put(connection: Connection, uid: UUID, state: ReplicaState, record: Failover | None) -> None:
-    table = tables.replica
-    connection.execute(
-        update(table).where(table.c.uid == uid).values(state=state, failover=encoded(record))
-    )
-    publish_replica(connection, uid)
 
 
 def _told(passes: Sequence[Sequence[DiskBroughtBack]]) -> str:
