@@ -480,7 +480,13 @@ async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
             return all(session.values["State"] == "Stopped" for session in sessions)
 
         await lab.until(waits)
-        clock.advance(timedelta(seconds=60))
+
+        async def plan_is_done() -> bool:
+            # Again and again: it may begin to wait only after the clock was put forward.
+            clock.advance(timedelta(seconds=60))
+            return "Doing" not in (await lab.resource("FailoverPlan", plan)).values
+
+        await lab.until(plan_is_done)
         await lab.server.wait_until_idle()
         assert [await each.state() for each in (first, second)] == ["Failover"] * 2
         shown = (await lab.resource("FailoverPlan", plan)).values
