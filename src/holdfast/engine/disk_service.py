@@ -17,8 +17,10 @@ from pathlib import Path
 
 import msgspec
 
+from holdfast.engine.data_key import DataKey, lent
 from holdfast.engine.errors import ImageInUse, ToolFailed
 from holdfast.engine.failures import tool_failure
+from holdfast.engine.image_node import chain_node, name_of
 from holdfast.engine.process import Completed, end, spawn
 from holdfast.engine.qemu_image import absolute
 
@@ -59,13 +61,19 @@ def layer_name(image: Image, *, alone: bool = False, running: bool = False) -> s
 
 @contextlib.asynccontextmanager
 async def served(
-    image: Image, *, writable: bool = False, bitmap: str | None = None, running: bool = False
+    image: Image,
+    *,
+    writable: bool = False,
+    bitmap: str | None = None,
+    running: bool = False,
+    key: DataKey | None = None,
 ) -> AsyncIterator[Path]:
     """Serve a disk to one client for the time of a block; yield the socket.
 
     With ``bitmap``, what is written there can be asked for as ``qemu:dirty-bitmap:<bitmap>`` of
-    the export ``disk``. Raise ImageInUse, ToolMissing or ToolFailed. A writable image is closed,
-    with its bitmaps stored, when the block has ended well.
+    the export ``disk``. With ``key`` it is a backup file that is encrypted. Raise ImageInUse,
+    ChainBroken, ToolMissing or ToolFailed. A writable image is closed, with its bitmaps stored,
+    when the block has ended well.
     """
     # Not beside the image: the names of Unix sockets may have 107 characters at most.
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="holdfast-"))
@@ -75,8 +83,16 @@ async def served(
         arguments += [] if writable else ["--read-only"]
         if bitmap is not None:
             arguments += [f"--bitmap={bitmap}", "--export-name=disk"]
-        name = await asyncio.to_thread(layer_name, image, running=running)
-        server = await spawn([*arguments, name], unprivileged=True)
+        if key is None:
+            name = await asyncio.to_thread(layer_name, image, running=running)
+        else:
+            name = name_of(await asyncio.to_thread(chain_node, absolute(image.path)))
+        with lent(key) as lending:
+            server = await spawn(
+                [*arguments, *lending.arguments, name],
+                unprivileged=True,
+                descriptors=lending.descriptors,
+            )
         try:
             await _open(server, image, socket)
             yield socket

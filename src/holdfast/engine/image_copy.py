@@ -19,7 +19,7 @@ from holdfast.engine.image_chain import read_backup_header
 from holdfast.engine.progress import Progress, ProgressCallback, ignore_progress
 
 _CHUNK = 4 * 1024 * 1024
-_FOR_ALL, _FOR_OWNER = 0o666, 0o600  # of which the process takes away what it always does
+_FOR_ALL, FOR_OWNER = 0o666, 0o600  # of which the process takes away what it always does
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,13 @@ async def copy_small_file(plan: CopyPlan) -> None:
     """As `copy_image`, with a file that is no image and that only its owner may read."""
     if not await asyncio.to_thread(plan.target.parent.is_dir):
         raise folder_gone(plan.target.parent)
-    await _copy_whole(plan, ignore_progress, _FOR_OWNER)
+    await _copy_whole(plan, ignore_progress, FOR_OWNER)
 
 
 async def _copy_whole(plan: CopyPlan, on_progress: ProgressCallback, mode: int) -> None:
     partial = partial_name(plan.target)
     async with discarded_on_exit(partial):
-        digest = await _copied(plan, partial, on_progress, mode)
+        digest = await copy_bytes(plan, partial, on_progress, mode)
         if digest != plan.sha256:
             raise ChainBroken(
                 f"The backup file {plan.source} is damaged: its SHA-256 is {digest}, and it was "
@@ -81,8 +81,13 @@ def _ensure_complete(plan: CopyPlan) -> None:
         read_backup_header(plan.target.with_name(header.backing_name))
 
 
-async def _copied(plan: CopyPlan, partial: Path, on_progress: ProgressCallback, mode: int) -> str:
-    """Copy the source's bytes to ``partial``; return the SHA-256 of what was read."""
+async def copy_bytes(
+    plan: CopyPlan, partial: Path, on_progress: ProgressCallback, mode: int
+) -> str:
+    """Copy the source's bytes to ``partial``; return the SHA-256 of what was read.
+
+    Raise ChainBroken when the source cannot be read, NoSpace or RepositoryUnavailable.
+    """
     loop = asyncio.get_running_loop()
     stopped = threading.Event()
 

@@ -6,13 +6,21 @@ import os
 import stat
 from pathlib import Path
 
+from holdfast.engine.data_key import DataKey
 from holdfast.engine.durability import discarded_on_exit, partial_name, publish
 from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_chain import backup_files, read_backup_header
 from holdfast.engine.image_lock import unchanged_while_read
+from holdfast.engine.image_node import chain_node, name_of
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
-from holdfast.engine.qemu_image import absolute, check_image, convert_arguments, run_qemu_image
+from holdfast.engine.qemu_image import (
+    absolute,
+    check_image,
+    convert_arguments,
+    convert_from_encrypted_arguments,
+    run_qemu_image,
+)
 
 # Copying : bringing the copy to stable storage.
 _WEIGHTS = (95, 5)
@@ -27,16 +35,19 @@ async def restore_image(
     *,
     format: str = "raw",
     overwrite: bool = False,
+    key: DataKey | None = None,
 ) -> None:
     """Write the disk as it was at a point to ``target``, as raw, qcow2 or vmdk.
 
     The target appears only when it is whole and on stable storage; an existing one is kept
     unless ``overwrite`` is set, and then until that moment: the new one has its owner and its
-    permissions. Where there was none, the new one is for this account alone.
+    permissions. Where there was none, the new one is for this account alone. ``key`` is that of an
+    encrypted point; what is restored is not encrypted.
 
-    Raise ChainBroken naming the file when a backup file is missing or damaged, ImageInUse when a
-    machine runs on the target or the chain is being merged, EngineError when the target may not be
-    written, NoSpace, ToolMissing or ToolFailed; then, and when cancelled, no temporary is left.
+    Raise ChainBroken naming the file when a backup file is missing or damaged, KeyRefused when the
+    key is not the one it needs, ImageInUse when a machine runs on the target or the chain is being
+    merged, EngineError when the target may not be written, NoSpace, ToolMissing or ToolFailed;
+    then, and when cancelled, no temporary is left.
     """
     if format not in FORMATS:
         raise EngineError(f"A disk can be restored as {', '.join(FORMATS)}, not as {format}.")
@@ -45,18 +56,23 @@ async def restore_image(
     files = await asyncio.to_thread(backup_files, point)
     header = await asyncio.to_thread(read_backup_header, point)
     for file in files:
-        if damage := await check_image(file):
+        if damage := await check_image(file, key):
             raise ChainBroken(f"The backup file {file} is damaged: {damage}.")
     phases = Phases(on_progress, _WEIGHTS, header.virtual_size)
     partial = partial_name(target)
+    copying = convert_arguments(point, partial, source_format="qcow2", target_format=format)
+    if header.encrypted:
+        name = name_of(await asyncio.to_thread(chain_node, point))
+        copying = convert_from_encrypted_arguments(name, partial, format)
     async with discarded_on_exit(partial):
         await asyncio.to_thread(_make_private, partial)
         await run_qemu_image(
-            convert_arguments(point, partial, source_format="qcow2", target_format=format),
+            copying,
             doing=f"Restoring {point} to {target}",
             writing=partial,
             on_fraction=phases.phase(0),
             unreadable=ChainBroken,
+            key=key,
         )
         try:
             # Writing took its time: a machine may have been started on the old file meanwhile.

@@ -17,6 +17,7 @@ from holdfast.engine.errors import EngineError, HypervisorFailed, MachineBusy
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import Definition, read_definition
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
+from holdfast.engine.libvirt_secret import backup_secret, take_secret_back_if_possible
 from holdfast.engine.qemu_image import bitmaps_of, remove_bitmap
 
 MARK_STARTED = "started paused"
@@ -46,6 +47,7 @@ async def end_interrupted_backup(
     MachineBusy when another program's job runs. Call it only while no backup of ours does.
     """
     machine = LibvirtMachine(connection, uuid)
+    await take_secret_back_if_possible(connection, backup_secret(uuid))
     if await machine.state() is State.OFF:
         return []
     done = []
