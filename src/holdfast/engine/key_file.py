@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from holdfast.engine.data_key import DataKey
+from holdfast.engine.durability import write_json
 from holdfast.engine.errors import EngineError, KeyRefused
 
 SUFFIX = ".key.json"
@@ -38,9 +39,9 @@ class KeyFile(msgspec.Struct, frozen=True, kw_only=True):
     key: UUID
     hint: str
     kdf: str = "scrypt"
-    n: int = _N
-    r: int = _R
-    p: int = _P
+    n: int
+    r: int
+    p: int
     salt: str
     cipher: str = "aes-256-gcm"
     nonce: str
@@ -52,7 +53,16 @@ def wrap(key: DataKey, uid: UUID, password: str, hint: str) -> KeyFile:
     salt, nonce = secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
     cipher = AESGCM(_stretched(password, salt, _N, _R, _P))
     wrapped = cipher.encrypt(nonce, key.passphrase, str(uid).encode())
-    return KeyFile(key=uid, hint=hint, salt=_text(salt), nonce=_text(nonce), wrapped=_text(wrapped))
+    return KeyFile(
+        key=uid,
+        hint=hint,
+        n=_N,
+        r=_R,
+        p=_P,
+        salt=_text(salt),
+        nonce=_text(nonce),
+        wrapped=_text(wrapped),
+    )
 
 
 def unwrap(file: KeyFile, password: str) -> DataKey:
@@ -86,6 +96,11 @@ def read_key_file(path: Path) -> KeyFile:
         raise EngineError(f"{path} cannot be read: {error.strerror or error}.") from error
     except msgspec.DecodeError as error:
         raise EngineError(f"{path} is not the file of a key: {error}.") from error
+
+
+def write_key_file(path: Path, file: KeyFile) -> None:
+    """Write a data key's file durably, replacing the one that is there. Blocking; raise OSError."""
+    write_json(path, file)
 
 
 def _stretched(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:

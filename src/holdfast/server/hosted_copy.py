@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row
 
+from holdfast.engine.data_key import SEALED_SUFFIX
 from holdfast.engine.image import CopyPlan, copy_image, copy_small_file
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.progress import Phases, Progress, ProgressCallback
@@ -43,14 +44,21 @@ class HostedCopy(MachineCopy):
         known, disks = await self._store.read(lambda c: self._known(c, point, inside))
         for disk in disks:
             await check_manifest(source.path(disk.row.path), disk.row.sha256)
-        name = known.definition.name.removesuffix(".xml")
+        await self._bring_key(folder, disks[0].row.key_uid)
+        name = known.definition.name.removesuffix(SEALED_SUFFIX).removesuffix(".xml")
         intent = await self._declare(MakeMachine(uid, str(inside / name)))
         try:
             await self._copy_disks(source, folder, disks, on_progress)
             await _copy_small_files(source.path(disks[0].row.path).parent, folder, known)
             for disk in disks:
                 manifest = self._manifest(
-                    point, uid, disk.row, disk.parent_name, disk=disk.row.target, detail=known
+                    point,
+                    uid,
+                    disk.row,
+                    disk.parent_name,
+                    disk=disk.row.target,
+                    detail=known,
+                    key=disk.row.key_uid,
                 )
                 await write_manifest(folder / PurePosixPath(disk.row.path).name, manifest)
 
@@ -66,6 +74,7 @@ class HostedCopy(MachineCopy):
                     point=known,
                     built_on={disk.row.target: disk.parent for disk in disks if disk.parent},
                     copied_from=point.uid,
+                    key=disks[0].row.key_uid,
                 )
                 self._note_damaged(connection, [disk.parent for disk in disks])
                 journal.strike(connection, intent)

@@ -18,6 +18,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, Row, update
 
+from holdfast.engine.data_key import DataKey
 from holdfast.engine.errors import HypervisorUnavailable
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.libvirt_restore import RestorePlan, restore_disks
@@ -129,7 +130,8 @@ class HostedRestore:
             written(progress.fraction)
 
         ledger = _SessionLedger(self._store, session, instant)
-        work = _for_the_engine(plan, known, folder)
+        key = await self._repositories.data_keys.of_file(row.backup_file_uid)
+        work = _for_the_engine(plan, known, folder, key)
         if isinstance(plan, RestoreDisks):
             await restore_disks(work, plan.format, advance, ledger)
             return ""
@@ -193,7 +195,8 @@ class HostedRestore:
             ) from error
         place = await self._repositories.place_of(row.backup_uid)
         access = await self._hosts.access(plan.host)
-        work = _for_the_engine(plan, known, place.path(row.path).parent)
+        key = await self._repositories.data_keys.of_file(row.backup_file_uid)
+        work = _for_the_engine(plan, known, place.path(row.path).parent, key)
         await self._hosts.platform.finish_in_place(access, work, files)
 
 
@@ -223,13 +226,16 @@ def _is_wanted(plan: Hosted, target: str) -> bool:
     return plan.disks is None or target in plan.disks
 
 
-def _for_the_engine(plan: Hosted, known: MachinePoint, folder: Path) -> RestorePlan:
+def _for_the_engine(
+    plan: Hosted, known: MachinePoint, folder: Path, key: DataKey | None
+) -> RestorePlan:
     work = RestorePlan(
         known,
         folder,
         Path(plan.folder),
         plan.name,
         disks=None if plan.disks is None else frozenset(plan.disks),
+        key=key,
     )
     if isinstance(plan, RestoreDisks):
         return work

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
+from uuid import UUID
 
 import msgspec
 
@@ -151,7 +152,9 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     the file systems of a machine. The scripts `before` and `after` run for each machine.
     `leave_out` are disks of machines of hosts. On the days of `active_full` a full is taken from
     the source, on those of `synthetic_full` one is made of what the repository holds; on those of
-    `health_check` every file in the backup is read and compared with its checksum.
+    `health_check` every file in the backup is read and compared with its checksum. `encryption` is
+    the password (a UID of ``/api/passwords``) that machines are encrypted with, from their next
+    point on, which is a full; they are not compressed then.
     """
 
     compression: Literal["none", "zstd", "max"] = "zstd"
@@ -164,6 +167,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     synthetic_full: Days | None = None
     health_check: Days | None = None
     gfs: Gfs | None = None
+    encryption: UUID | None = None
 
     def __post_init__(self) -> None:
         limit = self.bandwidth
@@ -184,7 +188,7 @@ def check_options(options: JobOptions, kind: str) -> None:
     if options == JobOptions():
         return
     if kind == "Replica":
-        for name in ("active_full", "synthetic_full", "health_check", "gfs"):
+        for name in ("active_full", "synthetic_full", "health_check", "gfs", "encryption"):
             if getattr(options, name):
                 raise ValueError(f"options.{name}: a job of kind {kind} has none")
         if options.compression != JobOptions().compression:
@@ -201,6 +205,10 @@ def check_options(options: JobOptions, kind: str) -> None:
         for name in ("leave_out", "active_full", "synthetic_full"):
             if getattr(options, name):
                 raise ValueError(f"options.{name}: a job over directories has none")
+        if options.encryption is not None:
+            raise ValueError(
+                "options.encryption: restic encrypts what is backed up of directories in any case"
+            )
         if not options.quiesce:
             raise ValueError("options.quiesce: expected true; directories have no guest agent")
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -130,11 +130,15 @@ class MachineCopy:
         parent_name, parent = await self._store.read(lambda c: self._parent(c, point, path))
         image = source.path(point.path)
         await check_manifest(image, point.sha256)
+        key = await self._store.read(
+            lambda c: row_of(c, tables.backup_file, point.backup_file_uid).key_uid
+        )
+        await self._bring_key(folder, key)
         intent = await self._declare(MakeImage(path))
         try:
             plan = CopyPlan(image, target, point.file_size, point.sha256)
             await copy_image(plan, on_progress)
-            await write_manifest(target, self._manifest(point, uid, point, parent_name))
+            await write_manifest(target, self._manifest(point, uid, point, parent_name, key=key))
             result = ImageResult(
                 path=target,
                 file_size=point.file_size,
@@ -157,6 +161,7 @@ class MachineCopy:
                     parent=parent,
                     result=result,
                     copied_from=point.uid,
+                    key=key,
                 )
                 self._note_damaged(connection, [parent])
                 journal.strike(connection, intent)
@@ -256,6 +261,11 @@ class MachineCopy:
             copied_from=point.uid,
             **more,
         )
+
+    async def _bring_key(self, folder: Path, key: UUID | None) -> None:
+        """Put the file of a key beside the copies that need it."""
+        if key is not None:
+            await self._repositories.data_keys.put_beside(folder, [key])
 
     def _note_newest(self, point: Point, uid: UUID) -> None:
         self._newest = max(self._newest or (0, uid), (point.created, uid))

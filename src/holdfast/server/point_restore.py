@@ -130,7 +130,10 @@ class PointRestore:
             written(progress.fraction)
 
         image_format = plan.format or await _format_of(target)
-        await restore_image(image, target, advance, format=image_format, overwrite=plan.overwrite)
+        key = await self._repositories.data_keys.of_file(row.backup_file_uid)
+        await restore_image(
+            image, target, advance, format=image_format, overwrite=plan.overwrite, key=key
+        )
 
     async def _files(
         self, session: UUID, place: BackupPlace, row: Row[Any], plan: RestoreFiles

@@ -12,6 +12,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, select
 
+from holdfast.engine.data_key import SEALED_SUFFIX, DataKey, unseal
+from holdfast.engine.durability import write_private
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image import restore_image
 from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
@@ -104,7 +106,8 @@ class Restore:
                 await self._machine(row, place, target, image_format, on_progress, disks)
             else:
                 image = place.path(row.path)
-                await restore_image(image, target, on_progress, format=image_format)
+                key = await self._repositories.data_keys.of_file(row.backup_file_uid)
+                await restore_image(image, target, on_progress, format=image_format, key=key)
         return Restored(row.display_name, target)
 
     async def _verify(self, row: Row[Any], place: BackupPlace, wanted: Collection[str]) -> None:
@@ -137,18 +140,22 @@ class Restore:
                     f'"{row.display_name}" has the disks {", ".join(held)}, not {missing[0]}.'
                 )
             disks, small = [disk for disk in disks if disk.target in wanted], []
+        key = await self._repositories.data_keys.of_file(row.backup_file_uid)
         try:
             await asyncio.to_thread(target.mkdir, parents=True)
         except OSError as error:
             raise writing_failure(error, target) from error
         try:
-            await self._disks(place, disks, target, image_format, on_progress)
+            await self._disks(place, disks, target, image_format, on_progress, key)
             for path in small:
                 source = place.path(path)
-                copy = target / f"{folder_name(row.display_name)}{source.suffix}"
+                content = await asyncio.to_thread(source.read_bytes)
+                if key is not None:
+                    content = unseal(content, key, source.name)
+                suffix = Path(source.name.removesuffix(SEALED_SUFFIX)).suffix
+                copy = target / f"{folder_name(row.display_name)}{suffix}"
                 # The definition may hold secrets.
-                await asyncio.to_thread(copy.touch, 0o600, exist_ok=False)
-                await asyncio.to_thread(shutil.copyfile, source, copy)
+                await asyncio.to_thread(write_private, copy, content)
         except BaseException as error:  # cancellation too: half a restore must not stay
             await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
             if isinstance(error, OSError):
@@ -162,6 +169,7 @@ class Restore:
         target: Path,
         image_format: str,
         on_progress: ProgressCallback,
+        key: DataKey | None,
     ) -> None:
         phases = Phases(on_progress, [max(disk.virtual_size, 1) for disk in disks])
         for number, disk in enumerate(disks):
@@ -171,7 +179,7 @@ class Restore:
                 advance(done.fraction)
 
             image = target / f"{disk.target}.{image_format}"
-            await restore_image(place.path(disk.path), image, tell, format=image_format)
+            await restore_image(place.path(disk.path), image, tell, format=image_format, key=key)
 
 
 async def restore_point(
@@ -188,7 +196,8 @@ async def restore_point(
     keys = await asyncio.to_thread(Keys, directory / "keys")
     store = await Store.open(sqlite_url(directory / "server.sqlite"))
     try:
-        restore = Restore(store, Repositories(store, keys), ChainLocks())
+        seal = await asyncio.to_thread(keys.seal)
+        restore = Restore(store, Repositories(store, keys, seal), ChainLocks())
         return await restore.point(
             uid,
             target,

@@ -201,7 +201,7 @@ async def test_it_runs_from_an_encrypted_point_moves_and_comes_back_in_place(
     moving.power_off()
     for target in moving.disks:
         own = targets / f"copy-{target}.t1.qcow2"
-        assert bytes_of(own, "qcow2") == moving.contents()[target]
+        assert bytes_of(own, "qcow2", tmp_path / "out") == moving.contents()[target]
     # Started anew it needs neither the point nor its key.
     moving.start()
     moving.discard()
@@ -216,4 +216,4 @@ async def test_it_runs_from_an_encrypted_point_moves_and_comes_back_in_place(
     guest.power_off()
     await restore_in_place(connection, replace(plan, instant=False, power_on=False))
     for target, disk in guest.disks.items():
-        assert bytes_of(disk.path, "qcow2") == content[target]
+        assert bytes_of(disk.path, "qcow2", tmp_path / "out") == content[target]
