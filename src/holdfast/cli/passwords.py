@@ -30,13 +30,14 @@ def supplied(settings: Settings) -> str | None:
     Raise BadInput when the file cannot be read or holds no password.
     """
     if settings.password_file is not None:
-        return _read(settings.password_file)
+        return read_password_file(settings.password_file)
     if settings.password is not None:
         return settings.password.get_secret_value()
     return None
 
 
-def _read(path: Path) -> str:
+def read_password_file(path: Path) -> str:
+    """Given a file, return the password in its first line; raise BadInput when there is none."""
     expected = "expected a file whose first line is the password"
     try:
         first_line = path.read_text("utf-8").partition("\n")[0].rstrip("\r")

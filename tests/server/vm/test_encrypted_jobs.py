@@ -1,7 +1,5 @@
 """Jobs that encrypt machines of hosts: backed up, told of, restored, run from their points."""
 
-
-
 from __future__ import annotations
 
 import logging
