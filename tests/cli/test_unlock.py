@@ -1,7 +1,5 @@
 """`holdfast unlock`: an encrypted backup is opened with its files and the password alone."""
 
-
-
 from __future__ import annotations
 
 import asyncio

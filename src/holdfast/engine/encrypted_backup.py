@@ -17,6 +17,7 @@ from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_copy import FOR_OWNER, CopyPlan, copy_bytes
 from holdfast.engine.image_node import Node, chain_node, encrypted_node, name_of, plain_node
 from holdfast.engine.image_source import ImageInfo
+from holdfast.engine.process import finished
 from holdfast.engine.progress import ProgressCallback
 from holdfast.engine.qcow2_header import read_header
 from holdfast.engine.qemu_image import (
@@ -32,8 +33,10 @@ from holdfast.engine.qemu_image import (
 
 async def make_encrypted(image: Path, size: int, key: DataKey) -> None:
     """Make an empty encrypted qcow2, for its owner alone. Raise EngineError."""
+    making = asyncio.to_thread(create_encrypted, image, size, key.passphrase, None)
     try:
-        await asyncio.to_thread(create_encrypted, image, size, key.passphrase, None)
+        # A thread goes on when it is cancelled, and would make the file after it was removed.
+        await finished(making)
     except OSError as error:
         raise writing_failure(error, image) from error
 

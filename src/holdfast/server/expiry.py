@@ -105,7 +105,7 @@ class Expiry:
 
 def _remove_folder(folder: Path) -> None:
     # Nothing is left that they open.
-    for file in folder.glob(f"*{KEY_FILE_SUFFIX}"):
+    for file in folder.glob(f"*{KEY_FILE_SUFFIX}*"):
         file.unlink()
     folder.rmdir()
 

@@ -82,8 +82,7 @@ class SessionPlan:
     def storing(self) -> Storing:
         """How disks are brought into the repository."""
         key = None if self.key is None else self.key.key
-        compressed = self.options.compression != "none" and key is None
-        return Storing(compressed, self.options.bandwidth, key)
+        return Storing(self.options.compression != "none", self.options.bandwidth, key)
 
     @property
     def key_uid(self) -> UUID | None:
