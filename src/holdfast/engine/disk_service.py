@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from holdfast.engine.data_key import DataKey, lent
-from holdfast.engine.errors import ImageInUse, ToolFailed
+from holdfast.engine.errors import EngineError, ImageInUse, ToolFailed
 from holdfast.engine.failures import tool_failure
 from holdfast.engine.image_node import chain_node, name_of
 from holdfast.engine.process import Completed, end, spawn
@@ -27,6 +27,7 @@ from holdfast.engine.qemu_image import absolute
 _OPENING_SECONDS = 30.0
 #: QEMU stores the bitmaps of a large disk when it closes it.
 _CLOSING_SECONDS = 120.0
+_ENDING_SECONDS = 2.0
 _PAUSE = 0.02
 #: Nobody listens to a server of disks for longer than this.
 _LAST_WORDS = 4096
@@ -95,7 +96,13 @@ async def served(
             )
         try:
             await _open(server, image, socket)
-            yield socket
+            try:
+                yield socket
+            except EngineError as error:
+                # Who reads from a server that is killed finds no fault with itself.
+                if await _was_killed(server):
+                    raise ToolFailed(f"qemu-nbd, which served {image.path}, was killed.") from error
+                raise
             # It ends by itself when its client has taken leave; a signal might be too hasty.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSING_SECONDS):
@@ -107,6 +114,13 @@ async def served(
             await _drain(server)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def _was_killed(server: asyncio.subprocess.Process) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_ENDING_SECONDS):
+            await server.wait()
+    return server.returncode is not None and server.returncode < 0
 
 
 async def _open(server: asyncio.subprocess.Process, image: Image, socket: Path) -> None:
