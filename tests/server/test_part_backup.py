@@ -35,6 +35,22 @@ async def backups(lab: Lab) -> set[str]:
     return {backup.name for backup in await lab.resources("Backup")}
 
 
+async def test_a_one_off_backup_is_compressed_or_not_as_it_was_asked_for(lab: Lab) -> None:
+    content = b"so easily made small " * 100_000
+    content = content.ljust(4 << 20, b"\0")
+    lab.source("a.raw").write_bytes(content)
+    await lab.create_job("a.raw")
+    sizes = {}
+    for compressed in (True, False):
+        known = {file.uid for file in await lab.resources("BackupFile")}
+        await one_off(lab, "a", compressed=compressed)
+        [file] = [f for f in await lab.resources("BackupFile") if f.uid not in known]
+        sizes[compressed] = int(str(file.values["BackupSize"]))
+    assert sizes[False] > len(content) / 3 > sizes[True]
+    for point in await lab.points("a"):
+        assert await lab.restored(point.uid) == content
+
+
 async def test_a_one_off_backup_leaves_the_chain_of_the_job_alone(lab: Lab) -> None:
     contents = {n: write_image(lab.source(f"{n}.raw"), seed) for seed, n in enumerate("ab")}
     job = await lab.create_job("a.raw", "b.raw")

@@ -88,7 +88,7 @@ async def back_up_machine(
     checkpoint = f"{checkpoint_prefix(plan.chain)}{plan.point}"
     with _alone(plan.uuid):
         machine = LibvirtMachine(connection, plan.uuid)
-        done = await end_interrupted_backup(connection, plan.uuid, plan.folders)
+        done = await end_interrupted_backup(connection, plan.uuid, plan.folders, plan.chain)
         work = await _prepared(machine, plan, checkpoint, on_progress)
         work.warnings += done
         async with discarded_on_exit(*(work.pushed(disk.target) for disk in work.disks)):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
+import json
 import re
 import time
 from collections.abc import Callable
@@ -81,7 +83,12 @@ class LibvirtMachine:
 
         def start(library: Any, domain: Any) -> None:
             domain.createWithFlags(library.VIR_DOMAIN_START_PAUSED)
-            _write_mark(library, domain, mark)
+            try:
+                _write_mark(library, domain, mark)
+            except library.libvirtError:
+                # Nobody would know later that it may be powered off.
+                domain.destroyFlags(library.VIR_DOMAIN_DESTROY_GRACEFUL)
+                raise
 
         await self._ask(start, "starting", _POWER_SECONDS)
 
@@ -299,15 +306,6 @@ class LibvirtMachine:
 
         return await self._ask(get, "listing the checkpoints of")
 
-    async def adopt_checkpoint(self, checkpoint: str) -> None:
-        """Given a checkpoint's XML, record it anew for bitmaps that are there already."""
-        await self._ask(
-            lambda library, domain: domain.checkpointCreateXML(
-                checkpoint, library.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE
-            ),
-            "recording a checkpoint of",
-        )
-
     async def delete_checkpoint(self, name: str) -> None:
         """Delete a checkpoint and its bitmaps; where some are missing, those that are there.
 
@@ -340,6 +338,22 @@ class LibvirtMachine:
                     return
 
         await self._ask(delete, f"deleting the checkpoint {name} of")
+
+    async def ask_qemu(self, command: str, **arguments: Any) -> Any:
+        """Give QEMU itself a command, past libvirt, and return what it answers.
+
+        libvirt notes of a machine that this was done. So it is for what libvirt cannot do.
+        """
+        text = json.dumps({"execute": command, "arguments": arguments})
+
+        def ask(_library: Any, domain: Any) -> Any:
+            monitor = importlib.import_module("libvirt_qemu")
+            answer = json.loads(monitor.qemuMonitorCommand(domain, text, 0))
+            if "error" in answer:
+                raise HypervisorFailed(f"QEMU refuses {command}: {answer['error']['desc']}.")
+            return answer["return"]
+
+        return await self._ask(ask, "asking QEMU of")
 
     async def freeze(self) -> str | None:
         """Have the guest agent freeze the file systems; return why it could not, or None."""

@@ -20,8 +20,9 @@ from holdfast.engine.errors import (
 from holdfast.engine.failures import means_no_space, no_space
 from holdfast.engine.image_backup import usable_parent
 from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
-from holdfast.engine.libvirt_domain import MachineDisk, read_definition
+from holdfast.engine.libvirt_domain import MachineDisk
 from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung, decide, fallen
+from holdfast.engine.libvirt_leftovers import LEFT_JOB_BITMAP, take_leftovers
 from holdfast.engine.libvirt_machine import State
 from holdfast.engine.libvirt_secret import (
     backup_secret,
@@ -29,10 +30,14 @@ from holdfast.engine.libvirt_secret import (
     take_secret_back_if_possible,
 )
 from holdfast.engine.libvirt_tidy import (
+    MARK_BEGINNING,
     MARK_FROZEN,
     MARK_STARTED,
+    LostJob,
     abort_own_backup,
     checkpoint_prefix,
+    end_interrupted_backup,
+    mark_of,
     release_checkpoint,
     release_checkpoints,
 )
@@ -42,9 +47,7 @@ from holdfast.engine.script import Script, run_script
 
 _POLL_SECONDS = (0.05, 1.0)
 _AWAY_SECONDS = 10.0
-# What libvirt calls the bitmap that a job copies by, before the name of the disk.
-_JOB_BITMAP = "backup-"
-_LEFT_BITMAP = f"Bitmap already exists: {_JOB_BITMAP}"
+_SETTLING_SECONDS = 10.0
 _LARGEST_NVRAM = 64 * 1024 * 1024
 
 
@@ -102,10 +105,13 @@ async def _power_off(work: Work) -> None:
     """Power a machine off that was started paused for a backup."""
     machine = work.machine
     state = await machine.state()
+    # Without the mark somebody else was quicker to start it.
+    if state is State.OFF or await mark_of(machine) != MARK_STARTED:
+        return
     if state is State.PAUSED:
         await abort_own_backup(machine, work.plan.folders)
         await machine.destroy()
-    elif state is State.RUNNING:
+    else:
         # Somebody let it run meanwhile: then it stays.
         await machine.mark(None)
 
@@ -116,21 +122,22 @@ async def _begin(work: Work) -> None:
     parent = None if plan.parent is None else plan.parent.checkpoint
     checkpoints = await work.machine.checkpoints()
     if plan.parent is not None:
-        for name in (plan.parent.parent_checkpoint, parent):
-            if name is not None and name not in checkpoints:
-                await _remove_lost_bitmaps(work, name)
+        expected = {plan.parent.parent_checkpoint, parent} - {None}
+        if not expected.issubset(checkpoints):
+            await _take_leftovers(work)
     keep = parent or _newest(checkpoints, checkpoint_prefix(plan.chain))
     await release_checkpoints(work.machine.connection, plan.uuid, plan.chain, keep=keep)
     for disk in work.disks:
         work.decisions.append(await _decide(work, disk, work.states[disk.target], checkpoints))
     if await work.machine.state() is State.RUNNING:
-        async with _quiesced(work):
+        async with _quiesced(work) if plan.quiesce else _marked(work):
             await _begin_job(work)
-    else:
-        mark = read_definition(await work.machine.definition(live=True)).mark
-        if mark != MARK_STARTED:
-            work.consistency = "crash-consistent"
-            work.notes.append("The machine is paused, so its file systems were not quiesced.")
+        return
+    if await mark_of(work.machine) == MARK_STARTED:
+        await _begin_job(work)
+        return
+    work.notes.append("The machine is paused, so its file systems were not quiesced.")
+    async with _marked(work):
         await _begin_job(work)
 
 
@@ -139,18 +146,14 @@ def _newest(checkpoints: list[str], prefix: str) -> str | None:
     return next((name for name in reversed(checkpoints) if name.startswith(prefix)), None)
 
 
-async def _remove_lost_bitmaps(work: Work, checkpoint: str, bitmaps: str | None = None) -> None:
-    """Remove the bitmaps of a checkpoint whose record another program has deleted.
+async def _take_leftovers(work: Work) -> None:
+    """Remove the bitmaps whose checkpoints another program has deleted, or a crash never recorded.
 
-    Or other bitmaps, by what their names begin with: a checkpoint of theirs is made up.
+    Without the record libvirt does not know them, and QEMU would keep them up for ever.
     """
-    # Without the record libvirt does not know them, and QEMU would keep them up for ever.
-    tracked = work.tracked
-    untracked = [disk.target for disk in work.definition.disks if disk.target not in tracked]
-    with contextlib.suppress(HypervisorFailed):
-        lost = checkpoint_xml(checkpoint, tracked, untracked, created=1, bitmaps=bitmaps)
-        await work.machine.adopt_checkpoint(lost)
-        await work.machine.delete_checkpoint(checkpoint)
+    if await work.machine.backup_targets() is None:
+        prefix = checkpoint_prefix(work.plan.chain)
+        await take_leftovers(work.machine, work.plan.folders, prefix)
 
 
 async def _decide(
@@ -180,9 +183,6 @@ async def _decide(
 async def _quiesced(work: Work) -> AsyncIterator[None]:
     """Freeze the guest's file systems for the time of a block, where its agent can."""
     work.consistency = "crash-consistent"
-    if not work.plan.quiesce:
-        yield
-        return
     refusal = None
     await work.machine.mark(MARK_FROZEN)
     try:
@@ -195,6 +195,17 @@ async def _quiesced(work: Work) -> AsyncIterator[None]:
     finally:
         # Also when freezing was cancelled: it may have come about all the same.
         await uninterrupted(_thaw(work, frozen=refusal is None))
+
+
+@contextlib.asynccontextmanager
+async def _marked(work: Work) -> AsyncIterator[None]:
+    """Note on the machine that a backup begins, for the time of a block that does that."""
+    work.consistency = "crash-consistent"
+    await work.machine.mark(MARK_BEGINNING)
+    try:
+        yield
+    finally:
+        await uninterrupted(work.machine.mark(None))
 
 
 async def _thaw(work: Work, *, frozen: bool) -> None:
@@ -235,11 +246,11 @@ async def _begin_job(work: Work) -> None:
                 raise
             work.decisions = fallen(work.decisions, str(error))
         except HypervisorFailed as error:
-            if left or _LEFT_BITMAP not in str(error):
+            if left or LEFT_JOB_BITMAP not in str(error):
                 raise _begin_failure(work, error) from error
             # A daemon that was killed while it copied what changed has left it in QEMU.
             left = True
-            await _remove_lost_bitmaps(work, f"{work.checkpoint}.left", _JOB_BITMAP)
+            await _take_leftovers(work)
         else:
             break
     await _limit(work)
@@ -335,13 +346,25 @@ async def forget(work: Work) -> None:
 
 
 async def _forget(work: Work) -> None:
-    await _reach(work.machine.connection)
-    await abort_own_backup(work.machine, work.plan.folders)
-    if work.checkpoint in await work.machine.checkpoints():
-        await release_checkpoint(work.machine, work.checkpoint)
-    elif work.decisions:
-        # The daemon may have been killed when QEMU had the bitmaps and it had no record yet.
-        await _remove_lost_bitmaps(work, work.checkpoint)
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + _SETTLING_SECONDS
+    while True:
+        await _reach(work.machine.connection)
+        try:
+            await _take_away(work)
+        except HypervisorFailed as error:
+            # For a moment, a machine whose QEMU was killed is on, and yet nothing can be done.
+            if isinstance(error, LostJob) or loop.time() > give_up_at:
+                raise
+            await asyncio.sleep(_POLL_SECONDS[1])
+        else:
+            return
+
+
+async def _take_away(work: Work) -> None:
+    plan = work.plan
+    await end_interrupted_backup(work.machine.connection, plan.uuid, plan.folders, plan.chain)
+    await release_checkpoint(work.machine, work.checkpoint)
 
 
 async def _reach(connection: LibvirtConnection) -> None:

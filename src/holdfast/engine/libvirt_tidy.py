@@ -16,16 +16,22 @@ from holdfast.engine.durability import PARTIAL_SUFFIX
 from holdfast.engine.errors import EngineError, HypervisorFailed, MachineBusy
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import Definition, read_definition
+from holdfast.engine.libvirt_leftovers import take_leftovers
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_secret import backup_secret, take_secret_back_if_possible
 from holdfast.engine.qemu_image import bitmaps_of, remove_bitmap
 
 MARK_STARTED = "started paused"
 MARK_FROZEN = "frozen"
+MARK_BEGINNING = "beginning"
 _POLL_SECONDS = 0.05
 _ABORT_SECONDS = 60.0
 _LOST_JOB = "backup job data missing"
 _CHAIN = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+class LostJob(HypervisorFailed):
+    """libvirt takes a backup of the machine for running that it knows nothing of."""
 
 
 def checkpoint_prefix(chain: str) -> str:
@@ -39,9 +45,9 @@ def checkpoint_prefix(chain: str) -> str:
 
 
 async def end_interrupted_backup(
-    connection: LibvirtConnection, uuid: str, folders: Collection[Path]
+    connection: LibvirtConnection, uuid: str, folders: Collection[Path], chain: str
 ) -> list[str]:
-    """End what a crash of Holdfast left going on; return what was done, in whole sentences.
+    """End what a crash left going on of a chain's backup; return what was done, in whole sentences.
 
     A backup job is ours when it writes nothing but temporaries in ``folders``: it is aborted. Raise
     MachineBusy when another program's job runs. Call it only while no backup of ours does.
@@ -51,18 +57,35 @@ async def end_interrupted_backup(
     if await machine.state() is State.OFF:
         return []
     done = []
+    mark = await mark_of(machine)
+    # The daemon may have been killed as well. A backup that it knows of, it also ends well.
+    if mark is not None and await machine.backup_targets() is None:
+        await take_leftovers(machine, folders, checkpoint_prefix(chain))
     if await abort_own_backup(machine, folders):
         done.append("A backup job left by an interrupted session was stopped.")
-    mark = read_definition(await machine.definition(live=True)).mark
     if mark == MARK_FROZEN:
-        await machine.thaw()
-        done.append("File systems left frozen by an interrupted session were thawed.")
+        done.append(await _thawed(machine))
     if mark == MARK_STARTED and await machine.state() is State.PAUSED:
         await machine.destroy()
         done.append("The machine, left started and paused, was powered off again.")
     elif mark is not None:
         await machine.mark(None)
     return done
+
+
+async def mark_of(machine: LibvirtMachine) -> str | None:
+    """Return what a backup has noted on a machine, or None."""
+    return read_definition(await machine.definition(live=True)).mark
+
+
+async def _thawed(machine: LibvirtMachine) -> str:
+    """Thaw file systems that may have been frozen; return what to say of that."""
+    try:
+        await machine.thaw()
+    except HypervisorFailed as error:
+        # So it is without a guest agent: then nothing had been frozen.
+        return f"An interrupted session may have left file systems frozen: {error}"
+    return "File systems left frozen by an interrupted session were thawed."
 
 
 async def abort_own_backup(machine: LibvirtMachine, folders: Collection[Path]) -> bool:
@@ -91,14 +114,14 @@ async def abort_own_backup(machine: LibvirtMachine, folders: Collection[Path]) -
 
 
 async def _ensure_no_lost_job(machine: LibvirtMachine) -> None:
-    """Raise HypervisorFailed when libvirt takes a backup for running that it knows nothing of."""
+    """Raise LostJob when libvirt takes a backup for running that it knows nothing of."""
     try:
         await machine.backup_job()
     except HypervisorFailed as error:
         if _LOST_JOB not in str(error):
             raise
         # Not even a restart of the daemon alone ends that: it reads it from the machine's state.
-        raise HypervisorFailed(
+        raise LostJob(
             f"libvirt's daemon was killed when it began a backup of the machine {machine.uuid}, "
             "and allows no other since. Power the machine off, restart the daemon, and power the "
             "machine on."

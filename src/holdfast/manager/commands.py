@@ -41,6 +41,9 @@ def _clone(body: Body, row: Row) -> Arguments:
 
 
 #: The child of JobCloneSpec for jobs of a type; BackupJobCloneInfo for all others.
+# The documented levels are: none, dedupe-friendly, optimal, high, extreme.
+_NO_COMPRESSION, _USUAL_COMPRESSION = 1, 3
+
 _CLONE_INFO = {
     "BackupCopy": "BackupCopyJobCloneInfo",
     "ImmediateBackupCopy": "ImmediateBackupCopyJobCloneInfo",
@@ -76,8 +79,8 @@ def _one_off(body: Body, _row: Row) -> Arguments:
         raise RequestError(
             "Element VeeamZipStartupSpec.PasswordKeyId: such a backup cannot be encrypted here."
         )
-    level = body.get("CompressionLevel", 1)
-    if not 1 <= level <= 5:
+    level = body.get("CompressionLevel", _USUAL_COMPRESSION)
+    if not _NO_COMPRESSION <= level <= 5:
         raise RequestError(
             "Element VeeamZipStartupSpec.CompressionLevel: expected a number from 1 to 5."
         )
@@ -85,6 +88,9 @@ def _one_off(body: Body, _row: Row) -> Arguments:
         "machines": body["VmRef"],
         "repository": body["RepositoryUid"],
         "remove": body["BackupRetention"],
+        # qemu-img compresses or does not: it knows no levels.
+        "compressed": level != _NO_COMPRESSION,
+        "quiesce": not body.get("DisableGuestQuiescence", False),
     }
 
 

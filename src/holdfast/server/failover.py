@@ -323,7 +323,7 @@ class Failovers:
             self._locks.work.hold(ChainKey(row.backup_uid, row.reference)),
             self._source(row) as source,
         ):
-            await end_interrupted_backup(source, row.source_uuid, folders)
+            await end_interrupted_backup(source, row.source_uuid, folders, str(row.backup_uid))
             await start(source, row.source_uuid)
 
     async def _settle_permanent(self, row: Row[Any], record: Failover) -> None:

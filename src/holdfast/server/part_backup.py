@@ -17,6 +17,7 @@ from holdfast.server import points, tables
 from holdfast.server.clock import milliseconds
 from holdfast.server.hosted_objects import HOSTED, MACHINE, expand, locate
 from holdfast.server.job_objects import add, objects_of, resolve
+from holdfast.server.job_options import JobOptions, encode_options
 from holdfast.server.job_roles import INCLUDED
 from holdfast.server.jobs import insert_job
 from holdfast.server.publish import row_of
@@ -38,11 +39,16 @@ _NIGHTS = {"Tonight": 1, "TomorrowNight": 2}
 
 
 class OneOffSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which machines to back up once, by hierarchy reference, where to, and how long to keep it."""
+    """Which machines to back up once, by hierarchy reference, where to, and how long to keep it.
+
+    `compressed` and `quiesce` as in the options of a job.
+    """
 
     machines: tuple[str, ...]
     repository: UUID
     remove: Keeping = "Never"
+    compressed: bool = True
+    quiesce: bool = True
 
     def __post_init__(self) -> None:
         if not self.machines:
@@ -105,6 +111,9 @@ def begin_one_off(
             raise RefusedError(f'"{each.name}" is a {each.kind}. Name the machines themselves.')
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
     uid = uuid4()
+    options = JobOptions(
+        compression="zstd" if specification.compressed else "none", quiesce=specification.quiesce
+    )
     insert_job(
         connection,
         {
@@ -115,6 +124,7 @@ def begin_one_off(
             "repository_uid": specification.repository,
             "retention": 1,
             "schedule_enabled": False,
+            "options": encode_options(options),
         },
         now,
         one_off=True,

@@ -239,10 +239,12 @@ class Guest:
         said = subprocess.run(["qemu-img", "info", path], check=True, capture_output=True).stdout
         return re.findall(r"^ +name: (\S+)$", said.decode(), re.MULTILINE)
 
-    def ask_qemu(self, command: str) -> Any:
+    def ask_qemu(self, command: str, **arguments: Any) -> Any:
         """Ask QEMU itself, while the machine is on; return what it answers."""
-        text = json.dumps({"execute": command})
-        return json.loads(libvirt_qemu.qemuMonitorCommand(self.domain, text, 0))["return"]
+        text = json.dumps({"execute": command, "arguments": arguments})
+        answer = json.loads(libvirt_qemu.qemuMonitorCommand(self.domain, text, 0))
+        assert "return" in answer, answer
+        return answer["return"]
 
     def bitmaps_in_use(self) -> dict[str, set[str]]:
         """The bitmaps that QEMU keeps up for each disk, while the machine is on."""

@@ -163,7 +163,7 @@ async def test_killed_holdfast_leaves_what_the_next_backup_takes_away(
     guest.power_off()
     run_script(KILLED, guest.host.uri, guest.uuid, folder)
     assert guest.domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED
-    done = await end_interrupted_backup(connection, guest.uuid, {folder})
+    done = await end_interrupted_backup(connection, guest.uuid, {folder}, "c1")
     assert "The machine, left started and paused, was powered off again." in done
     assert not guest.domain.isActive()
     assert guest.checkpoints() == ["holdfast.c1.p0"]
@@ -377,6 +377,86 @@ async def test_backup_is_taken_back_when_the_daemon_was_killed_and_is_there_agai
         assert second.rung is Rung.CHANGED_BLOCKS
         assert guest.bitmaps_in_use() == {"vda": {"holdfast.c1.p0", "holdfast.c1.p2"}}
         assert await restored_disks(second, folder, tmp_path / "out") == guest.contents()
+
+
+async def test_machine_that_somebody_starts_at_the_same_time_is_not_powered_off(
+    connection: LibvirtConnection,
+    guest: Guest,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guest.power_off()
+    start_paused = LibvirtMachine.start_paused
+
+    async def too_late(machine: LibvirtMachine, mark: str) -> None:
+        guest.start()
+        await start_paused(machine, mark)
+
+    monkeypatch.setattr(LibvirtMachine, "start_paused", too_late)
+    with pytest.raises(HypervisorFailed, match="already running"):
+        await back_up(connection, guest, folder, "p0")
+    assert guest.domain.isActive()
+    await back_up(connection, guest, folder, "p1")
+    assert guest.domain.isActive()
+
+
+def leave_what_libvirt_does_not_know(guest: Guest, folder: Path) -> None:
+    """Do what a daemon does that is killed when it has begun a backup, but has not noted it."""
+    [node] = {
+        each["node-name"]
+        for each in guest.ask_qemu("query-named-block-nodes")
+        if each["file"] == str(guest.disks["vda"].path) and each["drv"] == "qcow2"
+    }
+    file = folder / "lost.vda.qcow2.pushed.partial"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", file, str(8 * MIB)], check=True)
+    guest.ask_qemu(
+        "blockdev-add", driver="file", filename=str(file), **{"node-name": "libvirt-90-storage"}
+    )
+    guest.ask_qemu(
+        "blockdev-add",
+        driver="qcow2",
+        file="libvirt-90-storage",
+        **{"node-name": "libvirt-90-format"},
+    )
+    for name, persistent in (("holdfast.c1.lost", True), ("backup-vda", False)):
+        guest.ask_qemu("block-dirty-bitmap-add", node=node, name=name, persistent=persistent)
+    # At this speed it would take for ever.
+    guest.ask_qemu(
+        "blockdev-backup",
+        device=node,
+        target="libvirt-90-format",
+        sync="full",
+        speed=1,
+        **{"job-id": "backup-vda-libvirt-1-format", "auto-dismiss": False},
+    )
+    file.unlink()
+
+
+async def test_what_a_killed_daemon_has_left_in_qemu_is_taken_away(
+    connection: LibvirtConnection, guest: Guest, folder: Path, tmp_path: Path
+) -> None:
+    full = await back_up(connection, guest, folder, "p0")
+    guest.write_something(0)
+    leave_what_libvirt_does_not_know(guest, folder)
+    await LibvirtMachine(connection, guest.uuid).mark("beginning")
+    result = await back_up(connection, guest, folder, "p1", full)
+    assert result.rung is Rung.CHANGED_BLOCKS
+    both = {"holdfast.c1.p0", "holdfast.c1.p1"}
+    assert guest.bitmaps_in_use() == {"vda": both, "vdb": both}
+    assert guest.ask_qemu("query-jobs") == []
+    files = {node["file"] for node in guest.ask_qemu("query-named-block-nodes")}
+    assert files == {str(disk.path) for disk in guest.disks.values()}
+    assert await restored_disks(result, folder, tmp_path / "out") == guest.contents()
+    guest.ensure_untouched()
+
+
+async def test_a_note_of_frozen_file_systems_stops_no_backup_of_a_guest_without_agent(
+    connection: LibvirtConnection, guest: Guest, folder: Path
+) -> None:
+    await LibvirtMachine(connection, guest.uuid).mark("frozen")
+    result = await back_up(connection, guest, folder, "p0")
+    assert any("may have left file systems frozen" in said for said in result.warnings)
+    guest.ensure_untouched()
 
 
 async def test_what_to_do_is_told_when_libvirt_has_lost_track_of_a_backup(
