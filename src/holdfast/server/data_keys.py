@@ -45,6 +45,7 @@ class DataKeys:
     def __init__(self, store: Store, seal: Seal) -> None:
         self._store = store
         self._seal = seal
+        self._writing = asyncio.Lock()
 
     async def of_file(self, file: UUID) -> DataKey | None:
         """Return the key of a backup file, None for one that is not encrypted. KeyRefused."""
@@ -76,19 +77,23 @@ class DataKeys:
 
     async def put_beside(self, folder: Path, uids: Iterable[UUID]) -> None:
         """Write the files of keys into the folder of a backup, as they are now. EngineError."""
-        for uid in uids:
-            row = await self._store.read(partial(row_of, table=tables.data_key, uid=uid))
-            wanted = msgspec.json.decode(row.wrapped, type=KeyFile)
-            path = key_path(folder, uid)
-            try:
-                if await asyncio.to_thread(read_key_file, path) == wanted:
-                    continue
-            except EngineError:
-                pass  # missing or damaged
-            try:
-                await asyncio.to_thread(write_key_file, path, wanted)
-            except OSError as error:
-                raise writing_failure(error, path) from error
+        async with self._writing:
+            for uid in uids:
+                await self._put_beside(folder, uid)
+
+    async def _put_beside(self, folder: Path, uid: UUID) -> None:
+        row = await self._store.read(partial(row_of, table=tables.data_key, uid=uid))
+        wanted = msgspec.json.decode(row.wrapped, type=KeyFile)
+        path = key_path(folder, uid)
+        try:
+            if await asyncio.to_thread(read_key_file, path) == wanted:
+                return
+        except EngineError:
+            pass  # missing or damaged
+        try:
+            await asyncio.to_thread(write_key_file, path, wanted)
+        except OSError as error:
+            raise writing_failure(error, path) from error
 
     def wrap_anew(self, connection: Connection, password: UUID, secret: str, hint: str) -> None:
         """Encrypt the keys of a password with a new secret of it, in the database."""
