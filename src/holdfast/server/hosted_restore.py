@@ -19,7 +19,7 @@ import msgspec
 from sqlalchemy import Connection, Row, update
 
 from holdfast.engine.data_key import DataKey
-from holdfast.engine.errors import HypervisorUnavailable
+from holdfast.engine.errors import HypervisorUnavailable, KeyRefused
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.libvirt_restore import RestorePlan, restore_disks
 from holdfast.engine.progress import Phases, Progress, ProgressCallback
@@ -187,15 +187,15 @@ class HostedRestore:
         try:
             row = await self._store.read(lambda c: point_row(c, plan.point))
             known = await self._store.read(lambda c: hosted_points.known_point(c, plan.point))
-        except RefusedError as error:
-            # Its definition has gone with it, the disks are whole.
+            key = await self._repositories.data_keys.of_file(row.backup_file_uid)
+        except (RefusedError, KeyRefused) as error:
+            # Its definition has gone with it, or cannot be opened; the disks are whole.
             await finish_naming(files)
             raise RefusedError(
                 f"The disks were restored, but not the definition: {error}"
             ) from error
         place = await self._repositories.place_of(row.backup_uid)
         access = await self._hosts.access(plan.host)
-        key = await self._repositories.data_keys.of_file(row.backup_file_uid)
         work = _for_the_engine(plan, known, place.path(row.path).parent, key)
         await self._hosts.platform.finish_in_place(access, work, files)
 
