@@ -50,7 +50,6 @@ async def merge_into_parent(
     full: Path,
     increment: Path,
     on_progress: ProgressCallback = ignore_progress,
-    *,
     key: DataKey | None = None,
 ) -> MergeResult:
     """Merge ``increment`` into the ``full`` it sits on; the result has the increment's path.

@@ -214,19 +214,21 @@ class LibvirtMachine:
         )
         return info[2]
 
-    async def begin_backup(
-        self, backup: str, checkpoint: str | None, *, into_existing: bool = False
-    ) -> None:
-        """Begin a backup job and make a checkpoint, both at one instant.
+    async def begin_backup(self, backup: str, checkpoint: str | None) -> None:
+        """Begin a backup job and make a checkpoint, both at one instant."""
+        await self._ask(
+            lambda _library, domain: domain.backupBegin(backup, checkpoint, 0),
+            "beginning the backup of",
+        )
 
-        With ``into_existing`` the files that it writes to are there already, and empty.
-        """
-
-        def begin(library: Any, domain: Any) -> None:
-            flags = library.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL if into_existing else 0
-            domain.backupBegin(backup, checkpoint, flags)
-
-        await self._ask(begin, "beginning the backup of")
+    async def begin_backup_into_existing(self, backup: str, checkpoint: str | None) -> None:
+        """As `begin_backup`, with files that are there already, and empty."""
+        await self._ask(
+            lambda library, domain: domain.backupBegin(
+                backup, checkpoint, library.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL
+            ),
+            "beginning the backup of",
+        )
 
     async def limit_backup(self, target: str, rate: int) -> None:
         """Let the backup job read at most ``rate`` bytes a second of a disk.

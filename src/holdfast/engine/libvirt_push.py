@@ -236,11 +236,11 @@ async def _begin_job(work: Work) -> None:
         }
         try:
             secret = await _prepare_encrypted(work)
-            await work.machine.begin_backup(
-                backup_xml(targets, bases, others, secret),
-                checkpoint,
-                into_existing=secret is not None,
-            )
+            job = backup_xml(targets, bases, others, secret)
+            if secret is None:
+                await work.machine.begin_backup(job, checkpoint)
+            else:
+                await work.machine.begin_backup_into_existing(job, checkpoint)
         except CheckpointUnusable as error:
             if not bases:
                 raise

@@ -209,7 +209,7 @@ class Settlement:
         full, increment = await self._store.read(lambda connection: _mergeable(connection, work))
         image = place.path(increment.path)
         key = await self._repositories.data_keys.of_file(work.increment)
-        result = await merge_into_parent(place.path(full.path), image, key=key)
+        result = await merge_into_parent(place.path(full.path), image, ignore_progress, key)
         recorded = await self._store.read(
             lambda connection: recorded_manifest(connection, work.increment)
         )
