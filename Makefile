@@ -14,8 +14,12 @@ PYTEST_ARGS ?= --numprocesses=auto --dist=worksteal
 SOAK_FILTERS ?= 20000
 SOAK_CRASHES ?= 200
 SOAK_MACHINE_CRASHES ?= 200
+SOAK_REPLICA_CRASHES ?= 200
+SOAK_CHAIN_CRASHES ?= 200
 SOAK_SEQUENCES ?= 10000
 SOAK_REQUESTS ?= 100000
+# Seconds that one test may take meanwhile.
+SOAK_TIMEOUT ?= 86400
 
 # Programs Holdfast calls, and those its tests call, too; with the Debian package each comes in.
 PROGRAMS := qemu-img:qemu-utils qemu-nbd:qemu-utils restic:restic mke2fs:e2fsprogs curl:curl
@@ -67,8 +71,10 @@ test: tools ## Run every test
 soak: tools ## Run every test, the randomised ones longer (the variables SOAK_...)
 	@HOLDFAST_FILTERS=$(SOAK_FILTERS) HOLDFAST_CRASHES=$(SOAK_CRASHES) \
 		HOLDFAST_MACHINE_CRASHES=$(SOAK_MACHINE_CRASHES) \
+		HOLDFAST_REPLICA_CRASHES=$(SOAK_REPLICA_CRASHES) \
+		HOLDFAST_CHAIN_CRASHES=$(SOAK_CHAIN_CRASHES) \
 		HOLDFAST_SEQUENCES=$(SOAK_SEQUENCES) HOLDFAST_REQUESTS=$(SOAK_REQUESTS) \
-		$(BIN)/pytest $(PYTEST_ARGS)
+		$(BIN)/pytest $(PYTEST_ARGS) --timeout=$(SOAK_TIMEOUT)
 
 .PHONY: benchmark
 benchmark: tools ## Compare the speed of backups and restores (BENCHMARK_ARGS; about three minutes)

@@ -14,6 +14,7 @@ import libvirt
 from engine.vm.lab import Guest, Host, VirtualDisk
 
 KIB, MIB = 1024, 1024 * 1024
+TICK = 1 / os.sysconf("SC_CLK_TCK")
 _PIECE = 64 * KIB
 _TARGET = "vda"
 
@@ -69,6 +70,12 @@ def read_by_us() -> int:
 def _read_by(pid: int) -> int:
     fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
     return int(fields["rchar"])
+
+
+def worked_by(pid: int) -> float:
+    """Return the seconds that processors have worked for a process and the ended ones it ran."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, after_name[11:15])) * TICK
 
 
 def write_disk(path: Path, size: int, data: int) -> None:

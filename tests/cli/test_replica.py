@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -64,3 +65,17 @@ def test_operation_is_asked_for_and_its_end_awaited(monkeypatch: pytest.MonkeyPa
     [(_method, path, body)] = [each for each in asked if each[0] == "POST"]
     assert path == f"/api/holdfast/v1/replicas/{uid}?action=failback"
     assert body == b'{"seconds":5,"force":true}'
+    place = ["--host", uid, "--folder", "/srv/vm", "--name", "new", "--network", "office=lab"]
+    ended = CliRunner().invoke(commands.application, ["failback", "web", *place])
+    assert ended.exit_code == 0, ended.output
+    [*_, (_method, _path, body)] = [each for each in asked if each[0] == "POST"]
+    assert msgspec.json.decode(body) == {
+        "seconds": 300,
+        "force": False,
+        "host": uid,
+        "folder": "/srv/vm",
+        "name": "new",
+        "networks": {"office": "lab"},
+    }
+    ended = CliRunner().invoke(commands.application, ["failback", "web", "--network", "office"])
+    assert "--network: expected OLD=NEW, not 'office'" in str(ended.exception)

@@ -54,6 +54,7 @@ def _routes() -> dict[str, set[str]]:
         "/holdfast/v1/hosts": READ | {"POST"},
         f"/holdfast/v1/hosts/{NOBODYS}": READ | {"PUT", "DELETE"},
         f"/holdfast/v1/hosts/{NOBODYS}/rescan": {"POST"},
+        "/holdfast/v1/repositories/import": {"POST"},
         "/holdfast/v1/accounts": {"POST"},
         f"/holdfast/v1/restoreSessions/{NOBODYS}/stop": {"POST"},
         f"/holdfast/v1/vmRestorePoints/{NOBODYS}/restore": {"POST"},

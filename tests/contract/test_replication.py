@@ -104,6 +104,7 @@ async def test_the_documented_query_is_answered_from_replication_that_ran(
         await house.done(await house.client.post(JOBS, json=body, headers=JSON))
         [job] = (await house.get(JOBS))["jobs"]
         assert (job["kind"], job["objects"][0]["name"]) == ("Replica", "main")
+        assert job["target"] == body["target"] | {"suffix": "_replica", "networks": {}}  # type: ignore[operator]
         for number in range(2):
             guest.write_something(number)
             await run(house, job["uid"])

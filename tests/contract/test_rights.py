@@ -67,6 +67,7 @@ OWN = {
     ("PUT", f"/holdfast/v1/hosts/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
     ("DELETE", f"/holdfast/v1/hosts/{NOBODYS}"): {Role.PORTAL_ADMINISTRATOR},
     ("POST", f"/holdfast/v1/hosts/{NOBODYS}/rescan"): {Role.PORTAL_ADMINISTRATOR},
+    ("POST", "/holdfast/v1/repositories/import"): {Role.PORTAL_ADMINISTRATOR},
     ("GET", "/holdfast/v1/replicas"): _RESTORERS,
     ("GET", f"/holdfast/v1/replicas/{NOBODYS}"): _RESTORERS,
     ("POST", f"/holdfast/v1/replicas/{NOBODYS}"): _RESTORERS,

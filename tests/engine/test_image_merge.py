@@ -121,9 +121,11 @@ async def test_a_cancelled_merge_leaves_no_process_and_can_be_run_again(
     make_disk: MakeDisk, folder: Path, tmp_path: Path
 ) -> None:
     contents = await make_chain(make_disk(data=12 * MIB), folder, 2)
-    merge = asyncio.create_task(merge_into_parent(folder / "p0.qcow2", folder / "p1.qcow2"))
-    while not processes("qemu-img", folder):
-        await asyncio.sleep(0.001)
+    begun = asyncio.Event()
+    merge = asyncio.create_task(
+        merge_into_parent(folder / "p0.qcow2", folder / "p1.qcow2", lambda _progress: begun.set())
+    )
+    await begun.wait()
     merge.cancel()
     with pytest.raises(asyncio.CancelledError):
         await merge

@@ -14,6 +14,8 @@ from holdfast.engine.libvirt_domain import (
     rewritten,
     without_layers,
 )
+from holdfast.engine.libvirt_point import MachinePoint, StoredFile
+from holdfast.engine.libvirt_replica import Standby, standby_definition
 
 DEFINITION = """
 <domain type='kvm' id='7'>
@@ -101,6 +103,22 @@ def test_machine_restored_as_itself_keeps_its_identifiers() -> None:
 def test_what_is_no_definition_is_refused(xml: str, reason: str) -> None:
     with pytest.raises(EngineError, match=reason):
         read_definition(xml)
+
+
+def test_machine_that_stands_by_leaves_the_owner_of_every_file_of_its_point_alone() -> None:
+    point = MachinePoint("u", "web1", None, None, StoredFile("p", ""), None, ())
+    standby = Standby("web1_replica", "2222", Path("/replicas"), point)
+    files = {"vda": [Path("/replicas/p1.qcow2"), Path("/replicas/p0.qcow2")]}
+    made = standby_definition(DEFINITION, standby, files, Labels(("dac",), "+0:+0"))
+    root = etree.fromstring(made)
+    [disk] = [each for each in root.findall("devices/disk") if each.get("device") == "disk"]
+    assert disk.find("transient") is not None
+    sources = disk.findall(".//source")
+    assert [each.get("file") for each in sources] == ["/replicas/p1.qcow2", "/replicas/p0.qcow2"]
+    for source in sources:
+        [label] = source.findall("seclabel")
+        assert (label.get("model"), label.get("relabel")) == ("dac", "no")
+    assert root.findtext("seclabel/label") == "+0:+0"
 
 
 def test_a_machine_on_layers_names_its_whole_chain_and_leaves_its_owner_alone() -> None:

@@ -4,15 +4,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import errno
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from holdfast.engine import restored_files
-from holdfast.engine.errors import EngineError, ImageInUse
-from holdfast.engine.restored_files import FileToBe, NoLedger, written
+from holdfast.engine.errors import CannotFinish, EngineError, ImageInUse, LeftUnfinished
+from holdfast.engine.restored_files import FileToBe, NoLedger, WholeFile, finish_naming, written
 
 
 def to_be(folder: Path) -> list[FileToBe]:
@@ -128,3 +129,69 @@ async def test_a_restore_that_is_done_is_not_stopped_while_it_tidies_up(
     running.cancel()
     await running
     assert sorted(path.name for path in tmp_path.iterdir()) == ["vda", "vdb", "vdc"]
+
+
+class Noting(NoLedger):
+    """Keeps what is about to be named."""
+
+    files: Sequence[WholeFile] = ()
+
+    async def naming(self, files: Sequence[WholeFile]) -> None:
+        self.files = files
+
+
+async def half_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Sequence[WholeFile]:
+    """Restore in place until the second file cannot be named; return the files."""
+    for file in to_be(folder):
+        file.path.write_bytes(b"old")
+    ledger, real = Noting(), restored_files.publish
+
+    async def fail(partial: Path, path: Path, **more: Any) -> None:
+        if path.name == "vdb":
+            raise OSError(errno.EIO, "broken")
+        await real(partial, path, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restored_files, "publish", fail)
+        with pytest.raises(LeftUnfinished, match=r"vdb cannot be written: broken.*some were not"):
+            async with written(folder, to_be(folder), lambda _: None, ledger, overwrite=True):
+                pass
+    return ledger.files
+
+
+async def test_disks_that_cannot_be_named_now_follow_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = await half_named(tmp_path, monkeypatch)
+    assert (tmp_path / "vda").read_bytes() == b"vda"
+    assert (tmp_path / "vdc").read_bytes() == b"old"
+    await finish_naming(files)
+    held = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert held == {"vda": b"vda", "vdb": b"vdb", "vdc": b"vdc"}
+    # Powered on, the machine writes to its disks: they are all there still.
+    (tmp_path / "vda").write_bytes(b"more")
+    await finish_naming(files)
+
+
+async def test_disks_of_a_machine_that_has_run_on_some_of_them_are_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = await half_named(tmp_path, monkeypatch)
+    (tmp_path / "vda").write_bytes(b"more")
+    with pytest.raises(CannotFinish, match=r"vda was restored and .*vdb was not.*Restore it again"):
+        await finish_naming(files)
+    (tmp_path / "vda").unlink()
+    with pytest.raises(EngineError, match="Is the disk or share mounted"):
+        await finish_naming(files)
+    assert (tmp_path / "vdb").read_bytes() == (tmp_path / "vdc").read_bytes() == b"old"
+
+
+async def test_a_disk_that_another_one_has_taken_the_place_of_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = await half_named(tmp_path, monkeypatch)
+    (tmp_path / "other").write_bytes(b"other")
+    (tmp_path / "other").replace(tmp_path / "vda")
+    with pytest.raises(CannotFinish, match=r"which was to become .*vda, is gone"):
+        await finish_naming(files)
+    assert (tmp_path / "vdb").read_bytes() == b"old"

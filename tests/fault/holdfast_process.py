@@ -119,11 +119,11 @@ class HoldfastProcess:
         assert shown["Result"] == "Success", shown
         return str(shown["UID"])
 
-    def ended(self, session: str) -> dict[str, Any]:
+    def ended(self, session: str, collection: str = "backupSessions") -> dict[str, Any]:
         """Given the GUID of a session, wait for its end and return it."""
         give_up_at = time.monotonic() + RUN_LIMIT
         while True:
-            shown = self.client.get(f"/backupSessions/{session}?format=Entity").json()
+            shown = self.client.get(f"/{collection}/{session}?format=Entity").json()
             if shown["State"] == "Stopped":
                 assert isinstance(shown, dict)
                 return shown

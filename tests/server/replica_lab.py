@@ -7,28 +7,35 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import libvirt
 import libvirt_qemu
+from sqlalchemy import Connection
 
 from engine.vm.lab import Guest, Host, remove_domain
-from holdfast.server import replicas, tables
+from holdfast.engine.progress import ignore_progress
+from holdfast.server import failover_sessions, replicas, tables
 from holdfast.server.backup_server import BackupServer
-from holdfast.server.failover_record import record_of
+from holdfast.server.failover_record import Operation, record_of
+from holdfast.server.failover_specification import FailoverOptions
 from holdfast.server.libvirt_platform import LibvirtPlatform
 from holdfast.server.libvirt_references import machine_reference
 from holdfast.server.messages import Command
 from holdfast.server.platform import HostAccess, HostFacts
+from holdfast.server.publish import row_of
 from support.cut_off import cut_off
 
 from .lab import HandClock, Lab
+
+_numbers = count(1)
 
 
 class QuickPlatform(LibvirtPlatform):
@@ -57,14 +64,14 @@ class ReplicaLab:
     def layers(self) -> list[Path]:
         return list(self.lab.folder.glob("datastore/*/failover-*"))
 
-    async def replicate(self) -> str:
-        """Run the job; return how the machine was replicated."""
+    async def replicate(self, result: str = "Success") -> str:
+        """Run the job, which ends so; return how the machine was replicated."""
         session = await self.lab.begin(self.job)
         await self.lab.server.wait_until_idle()
         self.lab.clock.advance(timedelta(minutes=10))
         tasks = await self.lab.resources("ReplicaTaskSession")
         made = [task.values for task in tasks if task.relations["job_session"] == session]
-        assert all(task["Result"] == "Success" for task in made), made
+        assert all(task["Result"] == result for task in made), made
         return str(made[0]["Reason"])
 
     async def row(self) -> Any:
@@ -138,6 +145,48 @@ def read_disk(path: Path, to: Path) -> bytes:
 
 def patched(content: bytes, offset: int, length: int, pattern: int) -> bytes:
     return content[:offset] + bytes([pattern]) * length + content[offset + length :]
+
+
+@contextmanager
+def guest_maker(host: Host, folder: Path) -> Iterator[Callable[[], Guest]]:
+    """Make machines, powered on but paused, and take them all away in the end."""
+    direct = libvirt.open(host.uri)
+    made: list[Guest] = []
+
+    def make() -> Guest:
+        guest = Guest(host, f"db{next(_numbers)}", folder, direct)
+        made.append(guest)
+        guest.add_disk("vda")
+        guest.define()
+        guest.start()
+        return guest
+
+    try:
+        yield make
+    finally:
+        for guest in made:
+            with suppress(libvirt.libvirtError):
+                guest.discard()
+        direct.close()
+
+
+async def killed(replica: ReplicaLab, operation: Operation, waits: int, **how: Any) -> bool:
+    """Carry an operation out up to its nth wait, as if the server had died then, and recover.
+
+    Say whether it came to its end before.
+    """
+    failovers = replica.lab.server._failovers._failovers
+    options = FailoverOptions(seconds=1, force=True, **how)
+
+    def begin(connection: Connection) -> object:
+        uid = failover_sessions.begin(connection, replica.uid, operation, options, 0)
+        return row_of(connection, tables.failover_session, uid)
+
+    row = await replica.lab.write(begin)
+    finished = await cut_off(lambda: failovers.carry_out(row, ignore_progress), waits)
+    await replica.lab.write(lambda c: failover_sessions.end(c, row.uid, 0, failure="killed"))
+    await failovers.recover(replica.uid)
+    return finished
 
 
 @asynccontextmanager

@@ -302,10 +302,10 @@ async def test_a_snapshot_that_was_copied_and_not_recorded_is_removed_and_copied
     real = ResticRepository.copy_snapshot
     calls = 0
 
-    async def cut_off(*arguments: Any) -> Any:
+    async def cut_off(*arguments: Any, **more: Any) -> Any:
         nonlocal calls
         calls += 1
-        await real(*arguments)
+        await real(*arguments, **more)
         if calls == 2:
             raise ToolFailed("a test cut this off")
         return (await arguments[0].snapshots())[-1].id

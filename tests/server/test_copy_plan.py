@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 from holdfast.server.copy_plan import _Files, _missing
+from holdfast.server.keeping import Policy
+
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 def row(created: int) -> Any:
@@ -18,6 +22,6 @@ def test_what_any_disk_of_a_point_is_built_on_is_copied_before_it() -> None:
     vda, vdb = uuid4(), uuid4()
     built_on: dict[UUID, list[UUID]] = {first.uid: [], second.uid: [], third.uid: [vda, vdb]}
     files = _Files({}, built_on, {vda: first.uid, vdb: second.uid})
-    assert _missing([], [first, second, third], 1, files) == [first, second, third]
+    assert _missing([], [first, second, third], Policy(1), NOW, files) == [first, second, third]
     copied = SimpleNamespace(uid=uuid4(), created=1, copied_from=first.uid)
-    assert _missing([copied], [first, second, third], 1, files) == [second, third]
+    assert _missing([copied], [first, second, third], Policy(1), NOW, files) == [second, third]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
@@ -16,28 +15,22 @@ from uuid import UUID
 import httpx
 import libvirt
 import pytest
-from sqlalchemy import Connection
 
 from engine.lab import MIB
 from engine.vm.lab import Guest, Host, libvirt_daemon
 from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
 from holdfast.engine.libvirt_connection import LibvirtConnection
-from holdfast.engine.progress import ignore_progress
-from holdfast.server import failover, failover_sessions, tables
+from holdfast.server import failover, tables
 from holdfast.server.failover_record import Operation
-from holdfast.server.failover_specification import FailoverOptions
-from holdfast.server.publish import row_of
-from support.cut_off import cut_off
 from support.documents import json_of
 from support.managers import JSON, add_administrator, client_of, log_on, running_manager
 
 from .lab import HandClock
-from .replica_lab import ReplicaLab, patched, replica_lab
+from .replica_lab import ReplicaLab, guest_maker, killed, patched, replica_lab
 
 pytestmark = pytest.mark.vm
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)
-_numbers = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -54,23 +47,8 @@ def target_host() -> Iterator[Host]:
 
 @pytest.fixture
 def make_guest(source_host: Host, tmp_path: Path) -> Iterator[Callable[[], Guest]]:
-    """Make a machine, powered on but paused, and take all machines away in the end."""
-    direct = libvirt.open(source_host.uri)
-    made: list[Guest] = []
-
-    def make() -> Guest:
-        guest = Guest(source_host, f"db{next(_numbers)}", tmp_path, direct)
-        made.append(guest)
-        guest.add_disk("vda")
-        guest.define()
-        guest.start()
-        return guest
-
-    yield make
-    for guest in made:
-        with suppress(libvirt.libvirtError):
-            guest.discard()
-    direct.close()
+    with guest_maker(source_host, tmp_path) as make:
+        yield make
 
 
 @pytest.fixture
@@ -199,6 +177,19 @@ async def test_failover_without_loss_and_a_plan_over_the_api(
         f"/api{own}?action=failover", json={"seconds": 0}, headers=JSON
     )
     assert answer.status_code == 400
+    for action, body, why in (
+        ("failover", {"name": "new"}, "for a failback to another place alone"),
+        ("failback", {"folder": "here"}, "folder: expected the absolute path"),
+        ("failback", {"host": "here"}, "host: "),
+        ("failback", {"networks": {"a": "b"}}, "networks: expected a host"),
+    ):
+        answer = await caller.client.post(f"/api{own}?action={action}", json=body, headers=JSON)
+        assert answer.status_code == 400
+        assert why in answer.text
+    task = await caller.task(
+        f"{own}?action=failback", {"host": f"urn:veeam:ManagedServer:{UUID(int=1)}"}
+    )
+    assert "stands ready" in task["Result"]["Message"]
     task = await caller.task(f"{own}?action=failback")
     assert "stands ready (state Ready), so failback is refused" in task["Result"]["Message"]
     session = await caller.session(f"{own}?action=planned-failover", {"seconds": 1})
@@ -251,25 +242,6 @@ async def test_failover_without_loss_and_a_plan_over_the_api(
     assert await replica.state() == "Ready"
     removed = await caller.task(f"/holdfast/v1{path}", method="DELETE")
     assert removed["Result"]["Success"], removed
-
-
-async def killed(replica: ReplicaLab, operation: Operation, waits: int) -> bool:
-    """Carry an operation out up to its nth wait, as if the server had died then, and recover.
-
-    Say whether it came to its end before.
-    """
-    failovers = replica.lab.server._failovers._failovers
-    options = FailoverOptions(seconds=1, force=True)
-
-    def begin(connection: Connection) -> object:
-        uid = failover_sessions.begin(connection, replica.uid, operation, options, 0)
-        return row_of(connection, tables.failover_session, uid)
-
-    row = await replica.lab.write(begin)
-    finished = await cut_off(lambda: failovers.carry_out(row, ignore_progress), waits)
-    await replica.lab.write(lambda c: failover_sessions.end(c, row.uid, 0, failure="killed"))
-    await failovers.recover(replica.uid)
-    return finished
 
 
 async def test_every_operation_killed_at_any_moment_ends_in_a_state(replica: ReplicaLab) -> None:
@@ -380,6 +352,30 @@ async def test_source_and_replica_never_run_both(
     assert await replica.state() == "Failover"
     assert replica.domain.isActive()
     assert not replica.guest.domain.isActive()
+    # By force, the replica is used although the source's host is away; not when a daemon was only
+    # started anew.
+    monkeypatch.setattr(failover, "_SECOND_TRY_SECONDS", 0.0)
+    power_off = failover.power_off
+    for away, result in ((1, "Success"), (2, "Warning")):
+        tries = count(1)
+
+        async def lost(
+            connection: LibvirtConnection, uuid: str, tries: Any = tries, away: int = away
+        ) -> None:
+            if next(tries) <= away:
+                raise HypervisorUnavailable("The connection was lost.")
+            await power_off(connection, uuid)
+
+        await replica.do("failback", seconds=1, force=True)
+        assert replica.guest.domain.isActive()
+        with monkeypatch.context() as patch:
+            patch.setattr(failover, "power_off", lost)
+            session = await replica.do("undo-failback", force=True)
+        assert session.values["Result"] == result, session.values
+        assert await replica.state() == "Failover"
+        assert replica.domain.isActive()
+        assert replica.guest.domain.isActive() == (result == "Warning")
+    assert "See to it that it stays off" in session.values["FailureMessage"]
 
 
 async def test_what_a_replica_wrote_is_kept_when_it_does_not_start_after_a_crash(
@@ -414,6 +410,27 @@ async def test_what_a_replica_wrote_is_kept_when_it_does_not_start_after_a_crash
     await crashed_before_the_end()
     assert await replica.state() == "Ready"
     assert not replica.layers
+
+
+def files_in(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+async def forgotten_with_its_host(gone: ReplicaLab, other: ReplicaLab) -> None:
+    """One that has taken over for good can be forgotten, but for the files that it runs on."""
+    lab = gone.lab
+    files = files_in(lab.folder / "datastore")
+    removed = await lab.command("remove-replica", gone.uid)
+    assert "the machine runs on them" in removed.message
+    assert gone.uid not in {each.uid for each in await lab.resources("Replica")}
+    assert files == files_in(lab.folder / "datastore")
+    assert gone.domain.isActive()
+    assert gone.disk() == gone.guest.contents()["vda"]
+    assert (await lab.command("remove-replica", other.uid)).success
+    assert (await lab.command("delete-job", gone.job)).success
+    [target] = [row.uid for row in await lab.rows(tables.host) if row.name == "target"]
+    removed = await lab.command("remove-host", target)
+    assert removed.success, removed.message
 
 
 async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
@@ -479,7 +496,8 @@ async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
         assert "urn:holdfast:replica" not in first.domain.XMLDesc(0)
         # Its points are shown no more; what it runs on stays.
         assert not points & {point.uid for point in await lab.resources("VmReplicaPoint")}
-        assert first.uid not in {each.uid for each in await lab.resources("Replica")}
+        shown = (await lab.resource("Replica", first.uid)).values
+        assert shown["State"] == "PermanentFailover"
         assert first.disk() == first.guest.contents()["vda"]
         refused = await lab.command("undo-failover", first.uid)
         assert "nothing is possible now" in refused.message
@@ -489,7 +507,10 @@ async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
         shown = (await lab.resource("FailoverPlan", plan)).values
         assert shown["Outcome"].startswith("1 of 2 machines stand ready again. Replica")
         # What cannot be undone any more does not keep the plan for ever.
+        refused = await lab.command("remove-replica", first.uid)
+        assert "has the replica" in refused.message
         assert (await lab.command("delete-failover-plan", plan)).success
+        await forgotten_with_its_host(first, second)
         created = {
             session.values["VmDisplayName"]: session.values["CreationTimeUTC"]
             for session in await lab.resources("RestoreSession")

@@ -25,7 +25,7 @@ from holdfast.engine.libvirt_ladder import DiskState, Rung
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
-from holdfast.server import hosted_copy, settlement, tables
+from holdfast.server import hosted_copy, machine_copy, settlement, tables
 from holdfast.server.libvirt_references import machine_reference
 from holdfast.server.manifest import read_manifest
 from holdfast.server.platform import HostAccess
@@ -219,7 +219,8 @@ async def test_a_copy_that_is_cut_off_anywhere_leaves_nothing(
             assert await lab.rows(tables.intent) == []
             assert offsite.files() == {}
             with monkeypatch.context() as patch:
-                patch.setattr(hosted_copy, step, cutting_off(getattr(hosted_copy, step), call))
+                module = machine_copy if step == "copy_image" else hosted_copy
+                patch.setattr(module, step, cutting_off(getattr(module, step), call))
                 patch.setattr(settlement.Settlement, "try_settle", nothing)
                 session = await lab.run(copy)
             assert session.values["Result"] == "Failed"

@@ -18,14 +18,22 @@ import pytest
 
 from holdfast.engine.qcow2_header import read_header
 from holdfast.engine.qemu_image import Storing, convert_arguments
-from holdfast.server import tables
+from holdfast.server import settlement, tables
 from holdfast.server.job_options import Days
 from holdfast.server.job_specification import JobSpecification
 from holdfast.server.slots import Concurrency, Slots
 
 from .lab import MIB, Lab, write_image
+from .offsite import Offsite
 
 SUNDAYS = {"week": ["Sunday"]}
+REPLICA = {
+    "kind": "Replica",
+    "repository": None,
+    "sources": [],
+    "objects": [{"reference": "urn:Libvirt:Vm:x.y"}],
+    "target": {"host": "8d6f6d3c-3f0e-4a7c-9a52-0c5a5b6e3c11", "folder": "/srv/replicas"},
+}
 
 
 def specification(**more: Any) -> JobSpecification:
@@ -61,10 +69,15 @@ def specification(**more: Any) -> JobSpecification:
                 "kind": "BackupCopy",
                 "sources": [],
                 "linked_jobs": ["8d6f6d3c-3f0e-4a7c-9a52-0c5a5b6e3c11"],
-                "options": {"bandwidth": 10**6},
+                "options": {"active_full": SUNDAYS},
             },
-            "options: a job of kind BackupCopy has none",
+            "options.active_full: a job of kind BackupCopy has none",
         ),
+        ({"options": {"remove_deleted_after": 0}}, "remove_deleted_after: expected days between"),
+        (REPLICA | {"options": {"gfs": {"weekly": {"keep": 4}}}}, "options.gfs: a replica keeps"),
+        (REPLICA | {"options": {"compression": "none"}}, "options.compression: replicas are never"),
+        (REPLICA | {"options": {"synthetic_full": SUNDAYS}}, "options.synthetic_full: a replica"),
+        (REPLICA | {"options": {"remove_deleted_after": 9}}, "options.remove_deleted_after: a rep"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_its_name(more: dict[str, Any], reason: str) -> None:
@@ -206,6 +219,71 @@ async def test_scripts_that_anybody_may_change_are_refused(
     assert "belongs to neither root nor the account" in outcome.message
     outcome = await lab.command("edit-job", job, options={"after": {"path": "/no/such/script"}})
     assert "options.after: the script /no/such/script cannot be found" in outcome.message
+
+
+async def test_a_script_that_others_may_change_by_now_is_not_run(lab: Lab) -> None:
+    said = lab.folder / "said"
+    scripts = {name: make_script(lab.folder / name, f"echo >> {said}") for name in ("one", "two")}
+    write_image(lab.source("a.raw"), 1)
+    for name, result in (("before", "Failed"), ("after", "Warning")):
+        script = scripts["one" if name == "before" else "two"]
+        options = {name: {"path": str(script)}}
+        job = await lab.create_job("a.raw", job=name, options=options)
+        script.chmod(0o777)
+        session = await lab.run(job)
+        assert session.values["Result"] == result
+        assert session.values["FailureMessage"] == (
+            f"a: A script of the job was not run: others than its owner may write to the script "
+            f"{script}, and it would run with the rights of the backup server."
+        )
+    assert not said.exists()
+
+
+def limit(lab: Lab, slots: Slots) -> None:
+    """Give a server other slots than it was started with."""
+    runner = lab.server._runner
+    for part in (runner, runner._retention, runner._others):
+        part._slots = slots
+
+
+async def test_merges_and_synthetic_fulls_take_their_turn(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slots = Slots(Concurrency(machines=1, per_repository=1))
+    limit(lab, slots)
+    busy: list[str] = []
+    for name in ("merge_into_parent", "rebuild_image"):
+        real = getattr(settlement, name)
+
+        async def watched(*arguments: Any, _real: Any = real, _name: str = name) -> Any:
+            # Nothing else can go on meanwhile: the one slot is taken.
+            assert slots._server.locked()
+            busy.append(_name)
+            return await _real(*arguments)
+
+        monkeypatch.setattr(settlement, name, watched)
+    offsite = await Offsite.of(lab)
+    options = {"synthetic_full": {"week": ["Tuesday"]}}
+    jobs = [
+        await lab.create_job("a.raw", job="A", retention=1),
+        await lab.create_job("b.raw", job="B", retention=3, options=options),
+    ]
+    jobs.append(await offsite.copy_job(*jobs, retention=1))
+    for seed in range(3):
+        for name in ("a.raw", "b.raw"):
+            write_image(lab.source(name), seed)
+        # All at once: whoever waits holds nothing that another waits for.
+        async with asyncio.timeout(60):
+            sessions = [await lab.begin(job) for job in jobs]
+            await lab.server.wait_until_idle()
+        for uid in sessions:
+            shown = await lab.resource("BackupJobSession", uid)
+            assert shown.values["Result"] == "Success", shown.values
+        lab.clock.advance(timedelta(days=1))
+    assert set(busy) == {"merge_into_parent", "rebuild_image"}
+    for number, name in enumerate("ab"):
+        newest = (await lab.points(name))[-1]
+        assert await lab.restored(newest.uid) == lab.source(f"{name}.raw").read_bytes(), number
 
 
 async def test_an_active_full_reads_the_source_on_its_day(lab: Lab) -> None:

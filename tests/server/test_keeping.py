@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.server.job_options import Gfs, OfMonths, Weekly, Yearly
-from holdfast.server.keeping import Policy, keeping
+from holdfast.server.keeping import Jump, Policy, keeping
 
 NOW = datetime(2026, 6, 17, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -37,6 +37,17 @@ def test_points_by_number_and_by_days() -> None:
     assert keeping(points, Policy(3, days=5), NOW).surplus == tuple(points[:5])
     # However old the newest point is, it stays.
     assert keeping(points, Policy(3, days=1), NOW + 30 * DAY).surplus == tuple(points[:9])
+
+
+def test_points_do_not_age_by_a_jump_of_the_clock() -> None:
+    points = daily(10)
+    jumped = (Jump(NOW, 4000 * DAY),)
+    later = NOW + 4000 * DAY
+    assert keeping(points, Policy(3, days=5), later).surplus == tuple(points[:9])
+    assert keeping(points, Policy(3, days=5, jumps=jumped), later).surplus == tuple(points[:5])
+    new = [*points, Point(later)]
+    later += 2 * DAY
+    assert keeping(new, Policy(3, days=5, jumps=jumped), later).surplus == tuple(points[:7])
 
 
 def test_damaged_points_take_no_place_of_good_ones() -> None:

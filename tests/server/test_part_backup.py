@@ -8,8 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from holdfast.server import tables
+from holdfast.server import expiry, tables
+from holdfast.server.journal import ChainKey
 from holdfast.server.part_backup import Keeping, removal_of
+from holdfast.server.refusal import RefusedError
 
 from .lab import Lab, write_image
 
@@ -91,6 +93,32 @@ async def test_a_backup_that_has_expired_is_removed_and_nothing_else(lab: Lab) -
     assert await lab.restored(point.uid) == content
     assert len(list(lab.repository_path.glob("*/*.qcow2"))) == 1
     assert await lab.rows(tables.intent) == []
+
+
+async def test_a_backup_that_must_stay_keeps_no_other_from_going(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image(lab.source("a.raw"), 1)
+    write_image(lab.source("b.raw"), 1)
+    await lab.run(await lab.create_job("a.raw", "b.raw"))
+    for name in "ab":
+        await one_off(lab, name, remove="In3days")
+    rows = [row for row in await lab.rows(tables.backup) if row.expires is not None]
+    real = expiry.withdraw_chain
+
+    def refusing(connection: Any, key: ChainKey, now: int) -> Any:
+        if key.backup == rows[0].uid:
+            raise RefusedError("A machine runs from this backup: a test.")
+        return real(connection, key, now)
+
+    monkeypatch.setattr(expiry, "withdraw_chain", refusing)
+    lab.clock.advance(timedelta(days=3))
+
+    async def gone() -> bool:
+        return len(await backups(lab)) == 2
+
+    await lab.until(gone)
+    assert rows[0].name in await backups(lab)
 
 
 async def test_a_backup_in_a_repository_that_is_away_goes_when_that_is_back(lab: Lab) -> None:

@@ -10,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import libvirt
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -29,6 +31,7 @@ from holdfast.server.platform import HostAccess, HostFacts
 from holdfast.server.replicas import ReplicaState
 
 from .lab import HandClock, Lab, running_lab
+from .test_health import flip
 
 pytestmark = pytest.mark.vm
 
@@ -190,6 +193,46 @@ async def test_a_machine_is_replicated_by_what_changed_and_old_points_are_merged
     known = await lab.rows(tables.host_machine)
     assert [row.name for row in known if row.host_uid == target] == []
     guest.ensure_untouched()
+
+
+async def test_a_replica_is_kept_by_days_checked_and_sent_anew(
+    lab: Lab, hosts: tuple[Host, Host], make_guest: Callable[..., Guest]
+) -> None:
+    guest = make_guest()
+    source, target = await add_hosts(lab, hosts)
+    options = {"bandwidth": 10**9, "quiesce": False, "active_full": {"month": [31]}}
+    job = await make_job(lab, target, host_reference(source), retention_days=2, options=options)
+    [shown] = await lab.resources("Job")
+    assert msgspec.json.decode(str(shown.values["Target"])) == {
+        "host": str(target),
+        "folder": str(lab.folder / "datastore"),
+        "suffix": "_replica",
+        "networks": {},
+    }
+    for number in range(3):
+        guest.write_something(number)
+        session, _ = await run(lab, job)
+        assert session.values["Result"] == "Success", session.values.get("FailureMessage")
+        lab.clock.advance(timedelta(days=1))
+    [replica] = await lab.resources("Replica")
+    kept = await points(lab, replica.uid)
+    assert [point.values["PointType"] for point in kept] == ["Full", "Increment"]
+
+    session, tasks = await run(lab, job, "check-job")
+    assert session.values["Result"] == "Success"
+    assert "files are as they were written" in tasks[guest.name].values["Reason"]
+    known = await lab.write(lambda c: replicas.replica_point(c, kept[-1].uid))
+    flip(known.folder / known.known.disks[0].file.name)
+    held = guest.contents()
+    session, tasks = await run(lab, job, "check-job")
+    assert session.values["Result"] == "Warning", session.values.get("FailureMessage")
+    assert "is damaged" in tasks[guest.name].values["Reason"]
+    refused = await lab.command("failover-point", kept[-1].uid)
+    assert "This restore point is damaged" in refused.message
+    # A replica that is whole was sent at once.
+    newest = (await points(lab, replica.uid))[-1]
+    assert newest.values["PointType"] == "Full"
+    assert await contents(lab, newest.uid) == held
 
 
 async def test_a_failed_over_replica_is_left_alone(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -107,6 +107,7 @@ class ToyPlatform:
         _files: Sequence[Path],
         _token: str,
         _on_progress: ProgressCallback = ignore_progress,
+        _going_on: Callable[[], bool] = lambda: False,
     ) -> None:
         await self._reached(access)
         raise HypervisorFailed(f"The machine {uuid} is a toy.")

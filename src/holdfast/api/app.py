@@ -21,6 +21,7 @@ from holdfast.api import (
     own_failover,
     own_hosts,
     own_instant,
+    own_repositories,
     own_restores,
     reports,
     resources,
@@ -69,6 +70,7 @@ def router_for(manager: EnterpriseManager, settings: ApiSettings) -> Router:
     own_checks.add_routes(router)
     own_restores.add_routes(router)
     own_instant.add_routes(router)
+    own_repositories.add_routes(router)
     unbuilt.add_routes(router, manager.schema)
     # It describes the routes that are there, so it comes last.
     documentation.add_routes(router, manager.schema)

@@ -10,6 +10,7 @@ from holdfast.api import (
     own_descriptions,
     own_failover_descriptions,
     own_host_descriptions,
+    own_repository_descriptions,
     own_restore_descriptions,
 )
 from holdfast.api.bodies import body_schemas
@@ -37,6 +38,7 @@ def add_routes(router: Router, schema: Schema) -> None:
             own_descriptions,
             own_failover_descriptions,
             own_host_descriptions,
+            own_repository_descriptions,
             own_restore_descriptions,
         ):
             bodies = bodies | own.SCHEMAS

@@ -172,9 +172,10 @@ def _document(row: Row, links: Links) -> dict[str, Any]:
         "description": row["Description"],
         "server": row["server.UID"],
         "repository": row["RepositoryUid"],
+        "target": _json_of(row["Target"]) or None,
         "retention": row["RetainedPoints"],
         "retention_days": row["RetainedDays"],
-        "options": _options(row["Options"]),
+        "options": _json_of(row["Options"]),
         "schedule_enabled": row["ScheduleEnabled"],
         "next_run": row["NextRun"],
         "schedule_options": _schedule_options(row),
@@ -200,8 +201,11 @@ def _schedule_options(row: Row) -> Any:
     return options.get("Standart") or options.get("ImmediateCopyMode")
 
 
-def _options(text: str | None) -> dict[str, Any]:
-    """Return the options of a job as its backup server tells them, were it another version, too."""
+def _json_of(text: str | None) -> dict[str, Any]:
+    """Return the options of a job, or its target, as its backup server tells them.
+
+    Were that another version, too.
+    """
     try:
         return msgspec.json.decode(text or "{}", type=dict[str, Any])
     except msgspec.DecodeError:

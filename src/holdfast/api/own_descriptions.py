@@ -52,6 +52,7 @@ def _schemas() -> dict[str, JsonSchema]:
             "description": or_null(TEXT),
             "server": or_null(TEXT | {"format": "uuid"}),
             "repository": or_null(TEXT | {"format": "uuid"}),
+            "target": or_null(named(ReplicaTarget.__name__)),
             "retention": or_null(_WHOLE),
             "retention_days": or_null(_WHOLE),
             "options": {

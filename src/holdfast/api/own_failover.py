@@ -28,6 +28,7 @@ from holdfast.api.own_failover_descriptions import (
     REPLICAS,
     may_do,
 )
+from holdfast.api.own_restores import expect_may_name, with_host
 from holdfast.api.resources import Place, own_restrictions, task_answer
 from holdfast.api.routing import Router
 from holdfast.catalog.reader import Row
@@ -81,7 +82,8 @@ async def replica(call: Call) -> Response:
 async def act(call: Call) -> Response:
     """Start what is asked for with a replica and answer with its task.
 
-    The body may say how: ``seconds`` for a guest to shut down, ``force`` to power it off then.
+    The body may say how: ``seconds`` for a guest to shut down, ``force`` to power it off then; for
+    a failback to another place ``host``, ``folder``, ``name`` and ``networks``.
     """
     require(call, RESTORERS, "fail over")
     resource = call.manager.schema["Replica"]
@@ -90,9 +92,13 @@ async def act(call: Call) -> Response:
     if action not in ACTIONS:
         raise BadRequest(f"Parameter action: expected one of {', '.join(ACTIONS)}.")
     require(call, may_do(action), action.replace("-", " "))
-    options = msgspec.to_builtins(read_as(await optional_object(call), FailoverOptions))
+    options = read_as(with_host(await optional_object(call)), FailoverOptions)
+    if options.elsewhere and action != "failback":
+        raise BadRequest("host, folder, name: these are for a failback to another place alone.")
+    expect_may_name(call, options.folder)
     server, _ = await server_of_row(call, resource, uid)
-    return await started(call, ACTIONS[action], server, action, uid, options)
+    arguments = msgspec.to_builtins(options)
+    return await started(call, ACTIONS[action], server, action, uid, arguments)
 
 
 async def delete_replica(call: Call) -> Response:

@@ -48,6 +48,18 @@ def _schemas() -> dict[str, JsonSchema]:
     found = components_of(*wanted)
     given = found["PlannedMachine"]["properties"]
     given["replica"] = TEXT | {"description": "The UID or the GUID of a replica."}
+    wanted_place = found["FailoverOptions"]["properties"]
+    for name, text in {
+        "seconds": "How long a guest may take to shut down.",
+        "force": "Power a guest off then; undo a failback though the source's host is away.",
+        "folder": "A failback goes to another place: the folder for the disks there.",
+        "name": "A failback goes to another place: the name of the machine there.",
+        "networks": "The networks or bridges there, by those of the source.",
+    }.items():
+        wanted_place[name] = wanted_place[name] | {"description": text}
+    wanted_place["host"] = or_null(
+        TEXT | {"description": "A failback goes to another place: the UID or GUID of its host."}
+    )
     states = ["Ready", "Processing", "Failover", "Failback", "PermanentFailover"]
     replica = {
         "uid": UID,

@@ -76,7 +76,7 @@ async def add_host(call: Call) -> Response:
     given = await json_object(call)
     written = given.pop("server", None)
     specification = read_as(_with_credentials(given), HostSpecification)
-    server = await _server(call, written)
+    server = await server_named(call, written)
     return await _started(call, "AddHost", server, "add-host", None, specification)
 
 
@@ -142,7 +142,7 @@ async def _named(call: Call) -> tuple[UUID, UUID]:
     return uid, server
 
 
-async def _server(call: Call, written: Any) -> UUID:
+async def server_named(call: Call, written: Any) -> UUID:
     """Return the backup server that a body names, or the only one. Raises BadRequest."""
     resource = call.manager.schema["BackupServer"]
     found = await call.manager.reader.rows(_all_of(call, resource))

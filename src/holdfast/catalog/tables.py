@@ -154,7 +154,6 @@ def _manager_tables(metadata: MetaData) -> None:
         Column("task_uid", UidColumn, primary_key=True),
         Column("server_uid", UidColumn, nullable=False),
         Column("command", Text, nullable=False),
-        Column("carried_out", Boolean, nullable=False),
     )
     Table(
         "backup_server_connection",

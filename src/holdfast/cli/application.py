@@ -16,10 +16,12 @@ from holdfast.cli.commands import (
     check,
     host,
     instant,
+    job,
     manager,
     password,
     points,
     replica,
+    repository,
     restore,
     server,
     settings,
@@ -51,9 +53,11 @@ application.command("points")(points.points)
 application.command("restore")(restore.restore)
 application.command("unlock")(unlock.unlock)
 application.command("check")(check.check)
+application.add_typer(job.application, name="job")
 application.add_typer(host.application, name="host")
 application.add_typer(replica.application, name="replica")
 application.add_typer(instant.application, name="instant")
+application.add_typer(repository.application, name="repository")
 application.command("settings")(settings.settings)
 
 

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from holdfast.cli.certificate import Certificate
 from holdfast.cli.errors import Failure
+from holdfast.cli.patience import PatientForATime
 from holdfast.cli.settings_loading import flag_of
 
 #: Seconds that running requests are given when Holdfast stops.
@@ -120,7 +121,7 @@ def _configuration(app: ASGIApp, listener: Listener, tls: Certificate) -> uvicor
     secure = listener.scheme == "https"
     return uvicorn.Config(
         app,
-        http="h11",  # keeps the case of header names, which some clients compare
+        http=PatientForATime,  # h11 keeps the case of header names, which some clients compare
         ws="none",
         lifespan="off",
         log_config=None,

@@ -30,21 +30,21 @@ def supplied(settings: Settings) -> str | None:
     Raise BadInput when the file cannot be read or holds no password.
     """
     if settings.password_file is not None:
-        return read_password_file(settings.password_file)
+        return first_line_of(settings.password_file, "--password-file")
     if settings.password is not None:
         return settings.password.get_secret_value()
     return None
 
 
-def read_password_file(path: Path) -> str:
-    """Given a file, return the password in its first line; raise BadInput when there is none."""
+def first_line_of(path: Path, flag: str) -> str:
+    """Return the password in a file. Raise BadInput, naming the flag, when it holds none."""
     expected = "expected a file whose first line is the password"
     try:
         first_line = path.read_text("utf-8").partition("\n")[0].rstrip("\r")
     except OSError as error:
-        raise BadInput(f"--password-file: {path}: {expected}: {error.strerror}") from None
+        raise BadInput(f"{flag}: {path}: {expected}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise BadInput(f"--password-file: {path}: {expected}, in UTF-8") from None
+        raise BadInput(f"{flag}: {path}: {expected}, in UTF-8") from None
     if not first_line:
-        raise BadInput(f"--password-file: {path}: {expected}, but it is empty")
+        raise BadInput(f"{flag}: {path}: {expected}, but it is empty")
     return first_line

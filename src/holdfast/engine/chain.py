@@ -185,7 +185,13 @@ def _departure(chain: Chain, uid: str, untouchable: Collection[str]) -> Retentio
     children = chain.children(uid)
     if not children:
         return Drop(uid)
-    if chain.parent(uid) is None and len(children) == 1 and children[0] not in untouchable:
+    # Into what is damaged nothing is merged, and nothing damaged into what is whole: the full gets
+    # a new checksum, and the damage would look whole for ever after.
+    if (
+        chain.parent(uid) is None
+        and len(children) == 1
+        and {uid, *children}.isdisjoint(untouchable)
+    ):
         return Merge(uid, children[0])
     return None
 

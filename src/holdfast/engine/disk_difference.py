@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.engine.disk_service import Image, layer_name, served
+from holdfast.engine.disk_service import Image, Served, bitmap_served, layer_name
 from holdfast.engine.errors import EngineError, ToolFailed
 from holdfast.engine.failures import no_space, tool_failure
 from holdfast.engine.nbd import NbdDisk
@@ -83,7 +83,7 @@ async def written_since(image: Image, bitmap: str) -> list[Extent]:
 
     Raise ToolFailed when the bitmap is missing or broken, ImageInUse.
     """
-    async with served(image, bitmap=bitmap) as socket:
+    async with bitmap_served(image, bitmap) as socket:
         options = f"driver=nbd,server.type=unix,server.path={socket},export=disk"
         mapped = await _mapped(
             ["--image-opts", f"{options},x-dirty-bitmap={_DIRTY}{bitmap}"], image.path
@@ -100,12 +100,12 @@ async def _mapped(arguments: Sequence[str], path: Path) -> list[_Mapped]:
 
 
 async def bring_over(
-    source: Path,
-    target: Path,
+    source: Served,
+    target: Served,
     extents: Sequence[Extent] | None,
     on_bytes: Callable[[int, int], None],
 ) -> Moved:
-    """Make a disk equal to another within extents (None: all of it); both are sockets.
+    """Make a disk equal to another within extents (None: all of it).
 
     ``on_bytes`` is told the bytes read and those to be read. What was written is on stable storage
     when this returns. Raise ToolFailed or NoSpace; EngineError when the sizes differ.
@@ -133,16 +133,16 @@ async def bring_over(
 
 
 def _bring_over(
-    source: Path,
-    target: Path,
+    source: Served,
+    target: Served,
     extents: Sequence[Extent] | None,
     stopped: threading.Event,
     tell: Callable[[int, int], object],
 ) -> Moved:
     try:
-        reading = NbdDisk(str(source))
+        reading = source.opened()
         try:
-            writing = NbdDisk(str(target))
+            writing = target.opened()
             try:
                 moved = _compared(reading, writing, extents, stopped, tell)
                 writing.flush()
@@ -152,7 +152,7 @@ def _bring_over(
             reading.close()
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise no_space(target) from error
+            raise no_space(target.path) from error
         raise ToolFailed(f"Copying the disk failed: {error.strerror or error}.") from error
     return moved
 

@@ -15,8 +15,11 @@ from pathlib import Path
 
 import msgspec
 
+from holdfast.engine.together import together
+
 PARTIAL_SUFFIX = ".partial"
 _HASH_READ_SIZE = 4 * 1024 * 1024
+_SYNCHRONISE_SECONDS = 0.5
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
@@ -32,6 +35,33 @@ def synchronise(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.asynccontextmanager
+async def synchronised_meanwhile(path: Path) -> AsyncIterator[None]:
+    """Bring a file to stable storage again and again while a block has it written.
+
+    So the disk works at the same time as what is written is computed, and little is left to do
+    when it is whole. The file may not be there yet. Raise OSError.
+    """
+    over = asyncio.Event()
+    async with together() as group:
+        group.create_task(_synchronise_until(over, path))
+        try:
+            yield
+        finally:
+            # Not cancelled: the kernel tells an error of the disk once, and that must be heard.
+            over.set()
+
+
+async def _synchronise_until(over: asyncio.Event, path: Path) -> None:
+    while True:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SYNCHRONISE_SECONDS):
+                await over.wait()
+                return
+        with contextlib.suppress(FileNotFoundError):
+            await asyncio.to_thread(synchronise, path)
 
 
 async def publish(partial: Path, target: Path, *, overwrite: bool = False) -> None:
@@ -66,13 +96,17 @@ def _rename_to_new(partial: Path, target: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def discarded_on_exit(*temporaries: Path) -> AsyncIterator[None]:
-    """Remove the temporaries before and after the work, however it ends."""
+async def discarded_on_exit(*temporaries: Path) -> AsyncIterator[list[Path]]:
+    """Remove the temporaries before and after the work, however it ends.
+
+    The list yielded is of those that are removed after: what is taken out of it stays.
+    """
     await asyncio.to_thread(_remove, temporaries)
+    discarded = list(temporaries)
     try:
-        yield
+        yield discarded
     finally:
-        await asyncio.to_thread(_remove, temporaries)
+        await asyncio.to_thread(_remove, tuple(discarded))
 
 
 def _remove(paths: tuple[Path, ...]) -> None:

@@ -10,11 +10,11 @@ import asyncio
 import os
 from pathlib import Path
 
+from holdfast.engine.byte_copy import FOR_OWNER, CopyPlan, copy_bytes
 from holdfast.engine.data_key import DataKey
-from holdfast.engine.disk_service import Image, served
+from holdfast.engine.disk_service import decrypted
 from holdfast.engine.encrypted_image import create_encrypted
 from holdfast.engine.failures import writing_failure
-from holdfast.engine.image_copy import FOR_OWNER, CopyPlan, copy_bytes
 from holdfast.engine.image_node import Node, chain_node, encrypted_node, name_of, plain_node
 from holdfast.engine.image_source import ImageInfo
 from holdfast.engine.process import finished
@@ -74,7 +74,7 @@ async def write_encrypted_increment(
     if storing.rate_limit is not None:
         node = limited(node)
     await make_encrypted(partial, source.virtual_size, key)
-    async with served(Image(parent, "qcow2"), key=key) as socket:
+    async with decrypted(parent, key) as socket:
         await run_qemu_image(
             rebase_encrypted_arguments(
                 name_of(encrypted_node(partial, node)),

@@ -70,5 +70,13 @@ class MachineBusy(EngineError):
     """The machine exists already, runs, or is being backed up, which the work does not allow."""
 
 
+class LeftUnfinished(EngineError):
+    """The work failed, and what it has left cannot be put right now: that must be done later."""
+
+
+class CannotFinish(EngineError):
+    """What was interrupted cannot be brought to its end any more, now or later."""
+
+
 class ScriptFailed(EngineError):
     """A script that was to run before or after the backup failed or ran too long."""

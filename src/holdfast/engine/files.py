@@ -33,6 +33,7 @@ from holdfast.engine.restic import (
     Snapshot,
     damaged_packs_in,
     parse_snapshots,
+    size_in,
 )
 
 _FILE_ERRORS_TOLD = 5
@@ -116,9 +117,7 @@ class ResticRepository:
         arguments += ["--compression", plan.compression]
         arguments += ["--force"] * plan.read_all
         arguments += [] if parent is None else ["--parent", parent]
-        if plan.rate_limit is not None:
-            # In KiB; the least that a job may ask for is more than one.
-            arguments += ["--limit-upload", str(max(plan.rate_limit // 1024, 1))]
+        arguments += _limited(plan.rate_limit)
         # What a restore is just putting together there comes and goes: not part of the source.
         unfinished = await asyncio.to_thread(files_folder.staging_pattern, plan.source)
         arguments += ["--exclude", unfinished]
@@ -164,11 +163,15 @@ class ResticRepository:
         source: "ResticRepository",
         snapshot_id: str,
         on_progress: ProgressCallback = ignore_progress,
+        *,
+        compression: str = "auto",
+        rate_limit: int | None = None,
     ) -> str:
         """Copy a snapshot of another repository, tags and all; return its id here.
 
-        Only data that is not here yet is read, and each piece is proved by its hash. One that was
-        copied before is not copied again. Raise ChainBroken when the snapshot or its data is
+        ``compression`` and ``rate_limit`` are as in `FilesPlan`. Only data that is not here yet is
+        read, and each piece is proved by its hash. One that was copied before is not copied again.
+        Raise ChainBroken when the snapshot or its data is
         missing or damaged; then no snapshot is left. When cancelled, data without a snapshot may
         stay; ``prune`` removes it.
         """
@@ -176,8 +179,7 @@ class ResticRepository:
         source._restic.ensure_present()
         try:
             await self._restic.call(
-                "copy",
-                snapshot_id,
+                *("copy", snapshot_id, "--compression", compression, *_limited(rate_limit)),
                 doing=f"Copying {snapshot_id} from {source.folder} to {self.folder}",
                 on_line=CopyOutput(on_progress).read,
                 reading=source._restic,
@@ -197,12 +199,33 @@ class ResticRepository:
         on_progress(Progress(1.0))
         return copies[-1]
 
-    async def snapshots(self) -> list[Snapshot]:
-        """Return all snapshots, oldest first."""
+    async def snapshots(self, *, locked: bool = True) -> list[Snapshot]:
+        """Return all snapshots, oldest first; not ``locked``, nothing is written meanwhile."""
         completed = await self._restic.call(
-            "snapshots", "--json", doing=f"Listing the snapshots of {self.folder}"
+            "snapshots",
+            "--json",
+            *["--no-lock"] * (not locked),
+            doing=f"Listing the snapshots of {self.folder}",
         )
         return parse_snapshots(completed.stdout)
+
+    async def whole_size(self, snapshot_id: str) -> int:
+        """Read all of a snapshot; return the size of its files in bytes. Nothing is written.
+
+        Raise ChainBroken when any of it is missing or damaged.
+        """
+        doing = f"Reading {snapshot_id}"
+        running: set[Process] = set()
+        async for _ in self._restic.output(
+            "dump", "--no-lock", snapshot_id, "/", doing=doing, running=running,
+            otherwise=ChainBroken,
+        ):  # fmt: skip
+            pass
+        completed = await self._restic.call(
+            "stats", "--no-lock", "--json", "--mode", "restore-size", snapshot_id, doing=doing,
+            otherwise=ChainBroken,
+        )  # fmt: skip
+        return size_in(completed.stdout)
 
     async def forget(self, snapshot_ids: Sequence[str]) -> None:
         """Remove snapshots; those that are gone already are fine. ``prune`` frees the space."""
@@ -375,6 +398,12 @@ class ResticRepository:
         if len(found) != 1:
             raise ToolFailed(f"{self.folder} holds {len(found)} snapshots named {snapshot_id}.")
         return found[0]
+
+
+def _limited(rate_limit: int | None) -> list[str]:
+    """Return the arguments that let restic write no more than so many bytes a second."""
+    # In KiB; the least that a job may ask for is more than one.
+    return [] if rate_limit is None else ["--limit-upload", str(max(rate_limit // 1024, 1))]
 
 
 def _ensure_readable_folder(source: Path) -> None:

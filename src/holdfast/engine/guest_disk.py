@@ -138,7 +138,10 @@ class GuestDisk:
     async def _ask(self, request: Request) -> bytes:
         # In a task of its own: an answer that nobody waits for any more must still be read, or
         # the next one would be taken for it.
-        return await asyncio.shield(asyncio.create_task(self._exchange(request)))
+        exchange = asyncio.create_task(self._exchange(request))
+        # Nor is it bad news, then, that there was none.
+        exchange.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(exchange)
 
     async def _exchange(self, request: Request) -> bytes:
         async with self._turn:

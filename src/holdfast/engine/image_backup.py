@@ -18,6 +18,8 @@ from holdfast.engine.durability import (
     publish,
     remove_durably,
     sha256_of,
+    synchronise,
+    synchronised_meanwhile,
 )
 from holdfast.engine.encrypted_backup import (
     copy_encrypted,
@@ -28,6 +30,7 @@ from holdfast.engine.encrypted_backup import (
 from holdfast.engine.errors import ChainBroken, EngineError, KeyRefused, SourceUnreadable
 from holdfast.engine.failures import folder_gone, writing_failure
 from holdfast.engine.image_chain import backup_files, read_backup_header
+from holdfast.engine.image_check import ensure_sound
 from holdfast.engine.image_lock import unchanged_while_read
 from holdfast.engine.image_source import ImageInfo, inspect
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
@@ -36,15 +39,16 @@ from holdfast.engine.qemu_image import (
     FractionCallback,
     Storing,
     absolute,
-    check_image,
     convert_arguments,
     create_limited_overlay_arguments,
     create_overlay_arguments,
+    layer_name,
     name_backing_arguments,
     rebase_arguments,
     run_qemu_image,
     stored_data_size,
 )
+from holdfast.engine.together import together
 
 # Read and compare (or, for a full, read and compress) : compress what differs : hash.
 _FULL_WEIGHTS = (94, 0, 6)
@@ -145,14 +149,10 @@ async def keep_layer(
     if storing.key is not None or await fits_as_it_is(layer, target, storing):
         return await keep_as_it_is(layer, parent, target, on_progress, storing.key)
     phases = Phases(on_progress, _LAYER_WEIGHTS)
-    await run_qemu_image(
-        name_backing_arguments(layer, parent),
-        doing=f"Putting what changed on {parent}",
-        writing=layer,
-    )
     partial = partial_name(target)
     async with discarded_on_exit(partial):
-        await _compress_layer(layer, parent, partial, phases.phase(0), layer, storing)
+        on_parent = layer_name(layer, parent)
+        await _compress_layer(on_parent, parent, partial, phases.phase(0), layer, storing)
         return await finish_image(
             partial,
             target,
@@ -298,13 +298,12 @@ async def usable_parent(
     if header.virtual_size != virtual_size:
         sizes = f"from {header.virtual_size} to {virtual_size} bytes"
         return None, f"the size of the disk changed {sizes} since the previous point"
-    for file in files:
-        try:
-            damage = await check_image(file, key)
-        except KeyRefused:
-            return None, "the previous point is encrypted with another key"
-        if damage:
-            return None, f"the backup file {file} is damaged: {damage}"
+    try:
+        await ensure_sound(files, key)
+    except KeyRefused:
+        return None, "the previous point is encrypted with another key"
+    except ChainBroken as error:
+        return None, as_clause(error)
     return parent, None
 
 
@@ -349,7 +348,7 @@ async def write_increment(
 
 
 async def _compress_layer(
-    layer: Path,
+    layer: Path | str,
     parent: Path,
     partial: Path,
     on_fraction: FractionCallback,
@@ -357,7 +356,7 @@ async def _compress_layer(
     storing: Storing,
 ) -> None:
     """Write what a layer on ``parent`` holds into ``partial``, an increment on ``parent``."""
-    await run_qemu_image(
+    await _convert(
         convert_arguments(
             layer,
             partial,
@@ -366,9 +365,9 @@ async def _compress_layer(
             storing=storing,
             backing_name=parent.name,
         ),
-        doing=f"Compressing what changed in {image}",
-        writing=partial,
-        on_fraction=on_fraction,
+        f"Compressing what changed in {image}",
+        partial,
+        on_fraction,
     )
 
 
@@ -384,14 +383,24 @@ async def write_full(source: ImageInfo, partial: Path, phases: Phases, storing: 
     if storing.key is not None:
         await write_encrypted_full(source, partial, phases.phase(0), storing)
         return
-    await run_qemu_image(
+    await _convert(
         convert_arguments(
             image, partial, source_format=source.format, target_format="qcow2", storing=storing
         ),
-        doing=f"Copying {image}",
-        writing=partial,
-        on_fraction=phases.phase(0),
+        f"Copying {image}",
+        partial,
+        phases.phase(0),
     )
+
+
+async def _convert(
+    arguments: list[str], doing: str, partial: Path, on_fraction: FractionCallback
+) -> None:
+    try:
+        async with synchronised_meanwhile(partial):
+            await run_qemu_image(arguments, doing=doing, writing=partial, on_fraction=on_fraction)
+    except OSError as error:
+        raise writing_failure(error, partial) from error
 
 
 async def finish_image(
@@ -406,13 +415,19 @@ async def finish_image(
 ) -> ImageResult:
     """Hash, synchronise and name a finished file; return what it is."""
     try:
-        data_size = await stored_data_size(partial, key)
         file_size = (await asyncio.to_thread(partial.stat)).st_size
-        sha256 = await sha256_of(partial, lambda bytes_read: advance(bytes_read / file_size))
+        async with together() as group:
+            measuring = group.create_task(stored_data_size(partial, key))
+            hashing = group.create_task(
+                sha256_of(partial, lambda bytes_read: advance(bytes_read / file_size))
+            )
+            group.create_task(asyncio.to_thread(synchronise, partial))
         await publish(partial, target)
     except FileExistsError as error:
         raise _already_there(target) from error
     except OSError as error:
         raise writing_failure(error, target) from error
     advance(1.0)
-    return ImageResult(target, file_size, data_size, virtual_size, sha256, incremental, note)
+    return ImageResult(
+        target, file_size, measuring.result(), virtual_size, hashing.result(), incremental, note
+    )

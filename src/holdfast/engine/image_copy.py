@@ -1,40 +1,25 @@
-"""Copies the files of points as they are to another repository, and proves that they are whole.
+"""Copies the files of points to another repository, and proves that they are whole.
 
-A backup file is never changed by this: the copy has the same bytes and the same name, so that an
-increment finds the copy of its parent beside it by the name in its own header.
+A backup file is never changed by this. The copy has the same name, so that an increment finds the
+copy of its parent beside it by the name in its own header, and the same bytes, unless it is to be
+stored in another way: then it holds the same.
 """
 
 import asyncio
-import hashlib
-import os
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
+from holdfast.engine.byte_copy import FOR_OWNER, CopyPlan, copy_bytes
 from holdfast.engine.durability import discarded_on_exit, partial_name, publish
 from holdfast.engine.errors import ChainBroken
 from holdfast.engine.failures import folder_gone, writing_failure
+from holdfast.engine.file_check import check_file
 from holdfast.engine.image_chain import read_backup_header
-from holdfast.engine.progress import Progress, ProgressCallback, ignore_progress
+from holdfast.engine.image_rebuild import Rebuilt, measured
+from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
+from holdfast.engine.qemu_image import Storing, convert_arguments, run_qemu_image
 
-_CHUNK = 4 * 1024 * 1024
-_FOR_ALL, FOR_OWNER = 0o666, 0o600  # of which the process takes away what it always does
-
-
-@dataclass(frozen=True, slots=True)
-class CopyPlan:
-    """Which backup file to copy, where to, and what is known of it.
-
-    ``target`` has the name of ``source``, in the folder that holds the copy of what the file is
-    built on. ``file_size`` in bytes, which tells the progress, and ``sha256`` are those that were
-    recorded when the file was written.
-    """
-
-    source: Path
-    target: Path
-    file_size: int
-    sha256: str
+# Compare with the checksum : read and write.
+_ANEW_WEIGHTS = (30, 70)
+_FOR_ALL = 0o666  # of which the process takes away what it always does
 
 
 async def copy_image(plan: CopyPlan, on_progress: ProgressCallback = ignore_progress) -> None:
@@ -48,6 +33,45 @@ async def copy_image(plan: CopyPlan, on_progress: ProgressCallback = ignore_prog
     await asyncio.to_thread(_ensure_complete, plan)
     await _copy_whole(plan, on_progress, _FOR_ALL)
     on_progress(Progress(1.0, plan.file_size, plan.file_size))
+
+
+async def copy_image_anew(
+    plan: CopyPlan, compressed: bool, on_progress: ProgressCallback = ignore_progress
+) -> Rebuilt:
+    """As `copy_image`, but compressed or not compressed; return what the copy is.
+
+    All of the source is compared with its checksum first, then what this file itself holds is
+    written. What it is built on is read in the source's folder, and not copied.
+    """
+    await asyncio.to_thread(_ensure_complete, plan)
+    phases = Phases(on_progress, _ANEW_WEIGHTS, plan.file_size)
+    checked = phases.phase(0)
+    await check_file(plan.source, plan.sha256, lambda n: checked(n / max(plan.file_size, 1)))
+    header = await asyncio.to_thread(read_backup_header, plan.source)
+    partial = partial_name(plan.target)
+    async with discarded_on_exit(partial):
+        arguments = convert_arguments(
+            plan.source,
+            partial,
+            source_format="qcow2",
+            target_format="qcow2",
+            storing=Storing(compressed, plan.rate_limit),
+            backing_name=header.backing_name,
+        )
+        await run_qemu_image(
+            arguments,
+            doing=f"Copying {plan.source}",
+            writing=partial,
+            on_fraction=phases.phase(1),
+            unreadable=ChainBroken,
+        )
+        stored = await measured(partial)
+        try:
+            await publish(partial, plan.target, overwrite=True)
+        except OSError as error:
+            raise writing_failure(error, plan.target) from error
+    on_progress(Progress(1.0, plan.file_size, plan.file_size))
+    return stored
 
 
 async def copy_small_file(plan: CopyPlan) -> None:
@@ -79,73 +103,3 @@ def _ensure_complete(plan: CopyPlan) -> None:
         raise folder_gone(plan.target.parent)
     if header.backing_name is not None:
         read_backup_header(plan.target.with_name(header.backing_name))
-
-
-async def copy_bytes(
-    plan: CopyPlan, partial: Path, on_progress: ProgressCallback, mode: int
-) -> str:
-    """Copy the source's bytes to ``partial``; return the SHA-256 of what was read.
-
-    Raise ChainBroken when the source cannot be read, NoSpace or RepositoryUnavailable.
-    """
-    loop = asyncio.get_running_loop()
-    stopped = threading.Event()
-
-    def tell(copied: int) -> None:
-        if not stopped.is_set():
-            fraction = min(copied / plan.file_size, 1.0) if plan.file_size else 1.0
-            on_progress(Progress(fraction, copied, plan.file_size))
-
-    def work() -> str:
-        def note(copied: int) -> None:
-            loop.call_soon_threadsafe(tell, copied)
-
-        return _copy(plan.source, partial, mode, stopped, note)
-
-    copying = loop.run_in_executor(None, work)
-    try:
-        return await asyncio.shield(copying)
-    finally:
-        # A cancelled await does not end its thread, and what that still writes must not appear
-        # after the temporary file was removed.
-        stopped.set()
-        await asyncio.wait({copying})
-        copying.exception()
-
-
-def _copy(
-    source: Path,
-    partial: Path,
-    mode: int,
-    stopped: threading.Event,
-    tell: Callable[[int], object],
-) -> str:
-    digest = hashlib.sha256()
-    copied = 0
-    try:
-        reading = source.open("rb", buffering=0)
-    except OSError as error:
-        raise _unreadable(source, error) from error
-    with reading:
-        try:
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-            with os.fdopen(descriptor, "wb", buffering=0) as writing:
-                while not stopped.is_set() and (chunk := _read(reading.read, source)):
-                    digest.update(chunk)
-                    writing.write(chunk)
-                    copied += len(chunk)
-                    tell(copied)
-        except OSError as error:
-            raise writing_failure(error, partial) from error
-    return digest.hexdigest()
-
-
-def _read(read: Callable[[int], bytes | None], source: Path) -> bytes:
-    try:
-        return read(_CHUNK) or b""
-    except OSError as error:
-        raise _unreadable(source, error) from error
-
-
-def _unreadable(source: Path, error: OSError) -> ChainBroken:
-    return ChainBroken(f"The backup file {source} cannot be read: {error.strerror or error}.")

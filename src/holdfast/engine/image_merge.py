@@ -22,11 +22,11 @@ from holdfast.engine.durability import sha256_of, synchronise
 from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_chain import read_backup_header
+from holdfast.engine.image_check import ensure_sound
 from holdfast.engine.image_node import chain_node, name_of
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 from holdfast.engine.qemu_image import (
     absolute,
-    check_image,
     commit_arguments,
     free_leaked_clusters,
     run_qemu_image,
@@ -97,9 +97,7 @@ def _depends_on(other: Path, full: Path) -> bool:
 
 async def _commit(full: Path, increment: Path, phases: Phases, key: DataKey | None) -> None:
     # A damaged increment must be noticed before the full is written to.
-    for file in (increment, full):
-        if damage := await check_image(file, key):
-            raise ChainBroken(f"The backup file {file} is damaged: {damage}.")
+    await ensure_sound((increment, full), key)
     name = None
     if (await asyncio.to_thread(read_backup_header, increment)).encrypted:
         name = name_of(await asyncio.to_thread(chain_node, increment))

@@ -20,9 +20,10 @@ from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_backup import write_full, write_increment
 from holdfast.engine.image_chain import backup_files, read_backup_header
+from holdfast.engine.image_check import ensure_sound
 from holdfast.engine.image_source import ImageInfo
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
-from holdfast.engine.qemu_image import AS_USUAL, Storing, absolute, check_image, stored_data_size
+from holdfast.engine.qemu_image import AS_USUAL, Storing, absolute, stored_data_size
 
 # Read and write (or, on a point, compare) : compress what differs.
 _WEIGHTS = (85, 15)
@@ -60,9 +61,7 @@ async def rebuild_image(
     files = await asyncio.to_thread(backup_files, file)
     if onto is not None and absolute(onto) not in files[1:]:
         raise ChainBroken(f"The backup file {file} is not built on {onto}.")
-    for each in files:
-        if damage := await check_image(each, storing.key):
-            raise ChainBroken(f"The backup file {each} is damaged: {damage}.")
+    await ensure_sound(files, storing.key)
     header = await asyncio.to_thread(read_backup_header, file)
     source = ImageInfo("qcow2", header.virtual_size, None, (file,))
     phases = Phases(on_progress, _WEIGHTS, header.virtual_size)

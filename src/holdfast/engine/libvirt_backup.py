@@ -49,9 +49,7 @@ from holdfast.engine.libvirt_tidy import (
 from holdfast.engine.libvirt_work import MachinePlan, Work
 from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
 
-_POLL_SECONDS = (0.05, 1.0)
 _PUSH_WEIGHT, _KEEP_WEIGHT = 50, 50
-_LARGEST_NVRAM = 64 * 1024 * 1024
 _in_progress: set[str] = set()
 
 

@@ -17,6 +17,7 @@ import queue
 import re
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -145,6 +146,12 @@ class LibvirtConnection:
             if self._hung:
                 raise
             return False
+
+    def another(
+        self, time_limit: float = TIME_LIMIT
+    ) -> AbstractAsyncContextManager[LibvirtConnection]:
+        """Open a second connection to the same host, for when this one hangs. See `connected`."""
+        return connected(self.uri, account=self._account, time_limit=time_limit)
 
     async def close(self) -> None:
         """Close the connection; what does not close in time is left behind."""

@@ -23,7 +23,7 @@ from holdfast.engine.disk_difference import (
     united,
     written_since,
 )
-from holdfast.engine.disk_service import Image, served
+from holdfast.engine.disk_service import Image, released, served
 from holdfast.engine.durability import (
     discarded_on_exit,
     partial_name,
@@ -38,6 +38,7 @@ from holdfast.engine.libvirt_domain import MachineDisk, read_definition
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint
+from holdfast.engine.libvirt_same_folder import ensure_same_folder
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 
 
@@ -47,11 +48,12 @@ class FailbackPlan:
 
     ``source`` is its UUID. ``later`` are the points of the same chain that came after the one that
     was failed over to, oldest first: the last of them, or that one, is where the source's bitmap
-    begins.
+    begins. ``keys`` is a folder for the keys of transfers.
     """
 
     failover: FailoverPlan
     source: str
+    keys: Path
     later: tuple[MachinePoint, ...] = ()
 
     @property
@@ -76,12 +78,21 @@ async def ensure_possible(
     replica: LibvirtConnection, source: LibvirtConnection, plan: FailbackPlan
 ) -> None:
     """Raise why a failback cannot be begun: MachineMissing, MachineBusy or EngineError."""
+    folders = set()
     for disk, there in await _disks(source, plan):
-        await _ensure_same_file(LibvirtMachine(source, plan.source), disk.state.target, there)
-    ours = await LibvirtMachine(replica, plan.failover.identity.uuid).definition(live=False)
-    if not plan.failover.stands_in(ours):
+        if await _ensure_same_size(LibvirtMachine(source, plan.source), disk.state.target, there):
+            folders.add(Path(there.path or "").parent)
+    for folder in sorted(folders):
+        await ensure_same_folder(source, folder)
+    await ensure_stands_in(replica, plan.failover)
+
+
+async def ensure_stands_in(replica: LibvirtConnection, plan: FailoverPlan) -> None:
+    """Raise EngineError when the replica is not on its layers, MachineMissing without one."""
+    ours = await LibvirtMachine(replica, plan.identity.uuid).definition(live=False)
+    if not plan.stands_in(ours):
         raise EngineError(
-            f"The replica {plan.failover.identity.name} has other disks than it was given when it "
+            f"The replica {plan.identity.name} has other disks than it was given when it "
             "took over, so it is not known what it has written."
         )
 
@@ -149,21 +160,25 @@ def _ensure_reachable(path: Path) -> None:
         raise EngineError(f"The disk {path} of the source is neither a file nor a block device.")
 
 
-async def _ensure_same_file(machine: LibvirtMachine, target: str, there: MachineDisk) -> None:
-    """Raise EngineError when what lies here under a disk's path is not what the host has there."""
+async def _ensure_same_size(machine: LibvirtMachine, target: str, there: MachineDisk) -> bool:
+    """Raise EngineError when a disk's file here cannot be the one that the host has under its path.
+
+    Say whether it is a file at all.
+    """
     path = Path(there.path or "")
     here = await asyncio.to_thread(_size_of_file, path)
     if here is None:
-        return
+        return False
     try:
         on_host = await machine.file_size(target)
     except HypervisorFailed:
-        return  # it cannot look at it while the machine is off
+        return True  # it cannot look at it while the machine is off
     if on_host != here:
         raise EngineError(
             f"The file {path} has {here} bytes here and {on_host} on the source's host, so it is "
             "another one. The backup server must see the source's disks under the same path."
         )
+    return True
 
 
 def _size_of_file(path: Path) -> int | None:
@@ -188,14 +203,16 @@ async def _bring_disk(
     assert there.path is not None  # noqa: S101 - _disks has seen to it
     target = Image(Path(there.path), there.format)
     layer = plan.failover.layer(disk.state.target)
+    for path in (target.path, *([] if running else [layer])):
+        await released(path)
     extents, reason = await _may_differ(plan, disk, there, layer, running)
 
     def tell(done: int, total: int) -> None:
         advance(done / total if total else 1.0)
 
     async with (
-        served(Image(layer, "qcow2"), running=running) as reading,
-        served(target, writable=True) as writing,
+        served(Image(layer, "qcow2"), plan.keys, running=running) as reading,
+        served(target, plan.keys, writable=True) as writing,
     ):
         moved = await bring_over(reading, writing, extents, tell)
     return DiskBroughtBack(disk.state.target, moved, reason)

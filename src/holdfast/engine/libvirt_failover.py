@@ -10,7 +10,8 @@ moment and called again. Nothing here writes to the files of a point.
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
+import time
 from typing import Any
 
 from holdfast.engine.errors import MachineBusy, MachineMissing
@@ -23,6 +24,8 @@ from holdfast.engine.libvirt_overlay import (
     make_layers,
     remove_layers,
 )
+
+_POLL_SECONDS = 0.2
 
 
 async def fail_over(connection: LibvirtConnection, plan: FailoverPlan) -> None:
@@ -76,6 +79,20 @@ async def start(connection: LibvirtConnection, uuid: str) -> None:
         await machine.start()
 
 
+async def keep_on(connection: LibvirtConnection, uuid: str, seconds: float) -> None:
+    """Have a machine on, although its guest may be shutting down: nothing can call that off.
+
+    One that goes off within so many seconds is powered on again.
+    """
+    machine = LibvirtMachine(connection, uuid)
+    limit = time.monotonic() + seconds
+    while await machine.state() is not State.OFF:
+        if time.monotonic() >= limit:
+            return
+        await asyncio.sleep(_POLL_SECONDS)
+    await machine.start()
+
+
 async def is_on(connection: LibvirtConnection, uuid: str) -> bool:
     """Say whether a machine is powered on; raise MachineMissing."""
     return await LibvirtMachine(connection, uuid).state() is not State.OFF
@@ -97,8 +114,11 @@ async def make_permanent(connection: LibvirtConnection, uuid: str) -> None:
         if domain.isActive():
             places |= library.VIR_DOMAIN_AFFECT_LIVE
         element = library.VIR_DOMAIN_METADATA_ELEMENT
-        with contextlib.suppress(library.libvirtError):  # it has none any more
+        try:
             domain.setMetadata(element, None, None, REPLICA_MARK, places)
+        except library.libvirtError as error:
+            if error.get_error_code() != library.VIR_ERR_NO_DOMAIN_METADATA:
+                raise  # else it has none any more
 
     await connection.call(unmark, doing=f"making {uuid} an ordinary machine")
 
@@ -108,7 +128,8 @@ async def shut_down(
 ) -> str | None:
     """Have the guest shut down; return a sentence when it had to be powered off, or None.
 
-    Raise MachineBusy when it is not off after that many seconds and ``force`` is not set.
+    Raise MachineBusy when it is not off after that many seconds and ``force`` is not set; it may
+    still go off then (see `keep_on`).
     """
     machine = LibvirtMachine(connection, uuid)
     if await machine.shut_down(seconds):
@@ -116,8 +137,8 @@ async def shut_down(
     took = f"did not shut down within {seconds:g} s"
     if not force:
         raise MachineBusy(
-            f"The machine {uuid} {took}. Shut it down by hand, give it more time, or let it be "
-            "powered off."
+            f"The machine {uuid} {took}; it may still do so. Shut it down by hand, give it more "
+            "time, or let it be powered off."
         )
     await machine.destroy()
     return f"The machine {uuid} {took} and was powered off: its guest did not end cleanly."

@@ -3,6 +3,7 @@
 It was made by `libvirt_restore.restore_machine` with ``instant``: each of its disks is a layer on
 files of the point. To move it, QEMU copies each disk to a file of its own while the machine runs,
 and the machine goes on with the copy once that is equal and on stable storage; then the layers go.
+The disks of a machine that is off are copied by qemu-img, and it cannot be started meanwhile.
 Whatever interrupts it, a disk is in the one file or in the other, and the move can be begun again.
 
 (Copying into the layers instead would be simpler, but QEMU 7.2 then lets go of the point before all
@@ -16,10 +17,23 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from holdfast.engine.durability import remove_durably, synchronise
-from holdfast.engine.errors import EngineError, HypervisorFailed, MachineBusy, MachineMissing
+from holdfast.engine.durability import (
+    discarded_on_exit,
+    partial_name,
+    publish,
+    remove_durably,
+    synchronise,
+)
+from holdfast.engine.errors import (
+    ChainBroken,
+    EngineError,
+    HypervisorFailed,
+    MachineBusy,
+    MachineMissing,
+)
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_lock import unchanged_while_read
+from holdfast.engine.image_restore import adopt_permissions, make_private
 from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
 from holdfast.engine.libvirt_domain import files_in, read_definition, without_layers
 from holdfast.engine.libvirt_labels import owner_of
@@ -27,6 +41,7 @@ from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_restore import LAYER_SUFFIX
 from holdfast.engine.libvirt_secret import layer_secret, take_secret_back_if_possible
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
+from holdfast.engine.qemu_image import absolute, convert_arguments, run_qemu_image
 
 _POLL_SECONDS = (0.05, 1.0)
 _ABORT_POLLS = 600
@@ -38,14 +53,16 @@ async def move_to_own_storage(
     files: Sequence[Path],
     token: str,
     on_progress: ProgressCallback = ignore_progress,
+    going_on: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Make a machine that runs need its point no more; its layers are removed.
+    """Make a machine need its point no more, be it on or off; its layers are removed.
 
     ``files`` are those it was made with. ``token`` is part of the names of the new files beside
     them, and must be of this machine alone: what has such a name and is not in use is replaced.
 
-    Raise MachineBusy when it is off, MachineMissing, HypervisorUnavailable, HypervisorFailed or
+    Raise MachineMissing, HypervisorUnavailable, HypervisorFailed, ImageInUse, MachineBusy or
     EngineError; then, and when cancelled, it still needs the point, and this can be done again.
+    When cancelled while ``going_on`` says so, QEMU goes on copying, to be followed next time.
     """
     machine = LibvirtMachine(connection, uuid)
     moved = _moved(files, token)
@@ -56,20 +73,20 @@ async def move_to_own_storage(
         if disks.get(str(path)) is None:
             target = disks.get(str(layer))
             if target is None:
-                raise EngineError(
-                    f"The machine does not have {layer} as a disk: another program has changed its "
-                    "disks."
-                )
+                raise _changed(layer)
             if await machine.state() is State.OFF:
-                raise MachineBusy("The machine is off; power it on, as it is moved while it runs.")
+                await _move_while_off(machine, moved, phases)
+                break
             try:
                 await _move(machine, target, path, advance)
-            except BaseException:  # cancellation too: no copying may go on unseen
-                with contextlib.suppress(EngineError):
-                    await uninterrupted(_leave(machine, target, path))
+            except BaseException as error:  # cancellation too: no copying may go on unseen
+                if not (isinstance(error, asyncio.CancelledError) and going_on()):
+                    with contextlib.suppress(EngineError):
+                        await uninterrupted(_leave(machine, target, path))
                 raise
         advance(1.0)
-    await _settle_down(machine, moved)
+    else:
+        await _settle_down(machine, moved)
     await take_secret_back_if_possible(connection, layer_secret(uuid))
     for layer in moved:
         await remove_durably(layer)
@@ -96,7 +113,8 @@ async def discard_machine(
     HypervisorUnavailable, HypervisorFailed or EngineError.
     """
     machine = LibvirtMachine(connection, uuid)
-    own = [*files, *_moved(files, token).values()]
+    moved = _moved(files, token).values()
+    own = [*files, *moved, *map(partial_name, moved)]
     try:
         used = files_in(await machine.definition(live=False))
         used |= files_in(await machine.definition(live=True))
@@ -111,6 +129,12 @@ async def discard_machine(
         if await asyncio.to_thread(path.exists):
             with unchanged_while_read([path]):
                 await remove_durably(path)
+
+
+def _changed(layer: Path) -> EngineError:
+    return EngineError(
+        f"The machine does not have {layer} as a disk: another program has changed its disks."
+    )
 
 
 def _moved(files: Sequence[Path], token: str) -> dict[Path, Path]:
@@ -156,6 +180,47 @@ async def _move(
         raise HypervisorFailed(f"The machine did not change to the copy of {target}.")
 
 
+async def _move_while_off(machine: LibvirtMachine, moved: dict[Path, Path], phases: Phases) -> None:
+    """Copy the disks of a machine that is off and define it on the copies.
+
+    Its layers are locked until then: it cannot be started on what is about to be left.
+    """
+    disks = await _disks(machine)
+    left = [layer for layer in moved if str(layer) in disks]
+    for layer, path in moved.items():
+        if layer not in left and str(path) not in disks:
+            raise _changed(layer)
+    with unchanged_while_read(left):
+        if await machine.state() is not State.OFF:
+            raise MachineBusy("The machine has been powered on this moment. Move it again.")
+        for number, (layer, path) in enumerate(moved.items()):
+            advance = phases.phase(number)
+            if layer in left:
+                await _copy(layer, path, advance)
+            advance(1.0)
+        await _settle_down(machine, moved)
+
+
+async def _copy(layer: Path, path: Path, advance: Callable[[float], None]) -> None:
+    partial = absolute(partial_name(path))
+    async with discarded_on_exit(partial):
+        await asyncio.to_thread(make_private, partial)
+        await run_qemu_image(
+            convert_arguments(
+                absolute(layer), partial, source_format="qcow2", target_format="qcow2"
+            ),
+            doing=f"Moving {layer} to {path}",
+            writing=partial,
+            on_fraction=advance,
+            unreadable=ChainBroken,
+        )
+        try:
+            await asyncio.to_thread(adopt_permissions, partial, layer)
+            await publish(partial, path, overwrite=True)
+        except OSError as error:
+            raise writing_failure(error, path) from error
+
+
 async def _leave(machine: LibvirtMachine, target: str, path: Path) -> None:
     """Stop copying a disk and remove the copy, unless the machine has changed to it."""
     if await machine.state() is not State.OFF:
@@ -166,6 +231,7 @@ async def _leave(machine: LibvirtMachine, target: str, path: Path) -> None:
             await asyncio.sleep(_POLL_SECONDS[0])
     if str(path) not in files_in(await machine.definition(live=True)):
         await remove_durably(path)
+        await remove_durably(partial_name(path))
 
 
 async def _settle_down(machine: LibvirtMachine, moved: dict[Path, Path]) -> None:

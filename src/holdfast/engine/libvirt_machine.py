@@ -23,7 +23,10 @@ Result = TypeVar("Result")
 # Storing the bitmaps of a large disk takes its time when QEMU ends.
 _POWER_SECONDS = 120.0
 _AGENT_SECONDS = 60
-_NO_JOB = re.compile(r"not have an active block job|[Jj]ob '[^']*' not found", re.IGNORECASE)
+_NO_JOB = re.compile(
+    r"not have an active block job|job '[^']*' (not found|in state '[^']*' cannot accept)",
+    re.IGNORECASE,
+)
 _POLL_SECONDS = 0.2
 _NO_BITMAP = re.compile(r"bitmap '[^']*' not found in backing chain of '([^']*)'")
 

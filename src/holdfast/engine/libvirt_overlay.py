@@ -7,7 +7,6 @@ to, and never given to another owner by libvirt either.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from holdfast.engine.durability import (
     partial_name,
     publish,
     remove_durably,
-    synchronise,
     write_private,
 )
 from holdfast.engine.errors import ChainBroken, EngineError
@@ -127,7 +125,13 @@ async def hold_anything(plan: FailoverPlan) -> bool:
 
 
 async def remove_layers(plan: FailoverPlan) -> None:
-    """Remove what `make_layers` made, and what an interrupted one left; missing is fine."""
+    """Remove what `make_layers` made, and what an interrupted one left; missing is fine.
+
+    Raise RepositoryUnavailable when their folder is away: they may be on it, and are to be removed
+    when it is back.
+    """
+    if not await asyncio.to_thread(plan.folder.is_dir):
+        raise folder_gone(plan.folder)
     paths = [*plan.layers.values(), *([] if plan.nvram is None else [plan.nvram])]
     for path in paths:
         try:
@@ -135,8 +139,6 @@ async def remove_layers(plan: FailoverPlan) -> None:
             await remove_durably(path)
         except OSError as error:
             raise writing_failure(error, path) from error
-    with contextlib.suppress(FileNotFoundError):
-        await asyncio.to_thread(synchronise, plan.folder)
 
 
 async def layered_definition(connection: LibvirtConnection, plan: FailoverPlan) -> str:

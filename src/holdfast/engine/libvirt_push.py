@@ -45,7 +45,8 @@ from holdfast.engine.libvirt_work import Work
 from holdfast.engine.libvirt_xml import backup_xml, checkpoint_xml
 from holdfast.engine.script import Script, run_script
 
-_POLL_SECONDS = (0.05, 1.0)
+_POLL_SECONDS = (0.01, 1.0)
+_POLL_GROWTH = 1.02  # so what is waited in vain at the end is a fiftieth of the whole at most
 _AWAY_SECONDS = 10.0
 _SETTLING_SECONDS = 10.0
 _LARGEST_NVRAM = 64 * 1024 * 1024
@@ -323,7 +324,7 @@ async def _follow(work: Work) -> None:
         while (job := await work.machine.backup_job()) is not None:
             advance(job.done / job.total if job.total else 0.0)
             await asyncio.sleep(pause)
-            pause = min(pause * 1.2, longest)
+            pause = min(pause * _POLL_GROWTH, longest)
         failure = await work.machine.backup_outcome()
     except HypervisorFailed as error:
         if await work.machine.state() is not State.OFF:

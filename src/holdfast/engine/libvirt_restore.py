@@ -11,10 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.engine.data_key import SEALED_SUFFIX, DataKey, unseal
-from holdfast.engine.errors import ChainBroken, EngineError, MachineBusy, MachineMissing
+from holdfast.engine.errors import (
+    ChainBroken,
+    EngineError,
+    HypervisorFailed,
+    HypervisorUnavailable,
+    LeftUnfinished,
+    MachineBusy,
+    MachineMissing,
+)
 from holdfast.engine.failures import folder_gone
 from holdfast.engine.image_chain import backup_files
-from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
+from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import (
     Identity,
     Labels,
@@ -47,6 +55,7 @@ from holdfast.engine.restored_files import (
 
 LAYER_SUFFIX = ".instant.qcow2"
 """How the names of layers on a point's disks end, for a machine that runs from it."""
+_RECONNECT_SECONDS = 15.0
 _SUFFIXES = {"qcow2": "qcow2", "raw": "img"}
 
 
@@ -76,11 +85,15 @@ class RestorePlan:
 
 @dataclass(frozen=True, slots=True)
 class RestoredMachine:
-    """A machine that was restored, and the file of each of its disks."""
+    """A machine that was restored, and the file of each of its disks.
+
+    ``warning`` says what could not be done of what was asked for; empty for nothing.
+    """
 
     uuid: str
     name: str
     disks: dict[str, Path]
+    warning: str = ""
 
 
 async def restore_machine(
@@ -94,6 +107,9 @@ async def restore_machine(
     Raise MachineBusy when the host has a machine of that name or UUID, ChainBroken naming the file
     when one of the point's is missing or damaged, NoSpace, HypervisorUnavailable, HypervisorFailed
     or EngineError; then, and when cancelled, neither files nor a definition are left.
+
+    Raise LeftUnfinished when the host does not let the machine be taken away again: then the
+    machine may be there, and so its files stay.
     """
     xml = await stored_content(plan.folder, plan.point.definition, plan.key)
     definition = read_definition(xml)
@@ -148,12 +164,11 @@ async def restore_machine(
             )
             if plan.power_on:
                 await machine.start()
-        except BaseException:  # cancellation too: no machine may stay without its disks
+        except BaseException as error:  # cancellation too: no machine may stay without its disks
             own = {str(path) for path, _ in places.values()}
-            with contextlib.suppress(EngineError):
-                await uninterrupted(_remove(machine, own))
             if secret is not None:
                 await take_secret_back_if_possible(connection, secret)
+            await carried_out(_take_away(machine, own, error))
             raise
     return RestoredMachine(identity.uuid, name, {key: path for key, (path, _) in places.items()})
 
@@ -169,7 +184,8 @@ async def restore_in_place(
     Disks are replaced where the point found them; ``target_folder``, ``name`` and
     ``new_identifiers`` of the plan are not looked at. Without ``disks`` the definition and the
     NVRAM are restored, too. No disk is replaced before all of them are whole. Raise MachineMissing,
-    MachineBusy while it runs, and as `restore_machine` does.
+    MachineBusy while it runs, and as `restore_machine` does. Raise LeftUnfinished when only some of
+    it could be done; then `finish_in_place` does the rest, later.
     """
     machine = LibvirtMachine(connection, plan.point.uuid)
     if await machine.state() is not State.OFF:
@@ -184,15 +200,31 @@ async def restore_in_place(
     async with written(
         plan.folder, files, on_progress, ledger or NoLedger(), overwrite=True, key=plan.key
     ):
-        await carried_out(_use(machine, plan, xml))
-    return RestoredMachine(plan.point.uuid, definition.name, places)
+        warning = await carried_out(_use(machine, plan, xml))
+    return RestoredMachine(plan.point.uuid, definition.name, places, warning)
 
 
-async def _use(machine: LibvirtMachine, plan: RestorePlan, xml: bytes) -> None:
-    if plan.disks is None:
-        await _redefine(machine, xml)
-    if plan.power_on:
-        await machine.start()
+async def _use(machine: LibvirtMachine, plan: RestorePlan, xml: bytes) -> str:
+    """Define a machine whose disks are restored, and power it on; return what is to be noted."""
+    try:
+        if plan.disks is None:
+            await _redefine(machine, xml)
+    except HypervisorUnavailable as error:
+        raise LeftUnfinished(
+            f"The disks are restored, but the definition is not: {error}"
+        ) from error
+    except EngineError as error:
+        raise HypervisorFailed(
+            f"The disks are restored, but the definition is not: {error}"
+        ) from error
+    try:
+        if plan.power_on:
+            await machine.start()
+    except HypervisorUnavailable as error:
+        return f"The machine is restored. Whether it was powered on is not known: {error}"
+    except EngineError as error:
+        return f"The machine is restored, but was not powered on: {error}"
+    return ""
 
 
 async def finish_in_place(
@@ -200,8 +232,8 @@ async def finish_in_place(
 ) -> None:
     """Go on where a restore in place was cut off after it had begun to name ``files``.
 
-    It may have been done already. The machine is left off. Raise as `restore_in_place` does, and
-    EngineError when one of the files is gone.
+    It may have been done already. The machine is left off. Raise as `restore_in_place` and
+    `finish_naming` do.
     """
     machine = LibvirtMachine(connection, plan.point.uuid)
     await finish_naming(files)
@@ -320,6 +352,24 @@ async def _ensure_new(connection: LibvirtConnection, identity: Identity) -> None
             f"The host has a machine {found} already; restore under another name and with new "
             "identifiers, or over it."
         )
+
+
+async def _take_away(machine: LibvirtMachine, files: set[str], error: BaseException) -> None:
+    """As `_remove`, after an error: by another connection when this one has hung or was lost.
+
+    Raise LeftUnfinished when that cannot be done either.
+    """
+    try:
+        try:
+            await _remove(machine, files)
+        except HypervisorUnavailable:
+            async with machine.connection.another(_RECONNECT_SECONDS) as connection:
+                await _remove(LibvirtMachine(connection, machine.uuid), files)
+    except EngineError as reason:
+        why = str(error) or "The restore was stopped."
+        raise LeftUnfinished(
+            f"{why} The machine cannot be taken away again, so its files stay for now: {reason}"
+        ) from error
 
 
 async def _remove(machine: LibvirtMachine, files: set[str]) -> None:

@@ -53,6 +53,11 @@ def checked_uri(uri: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path}{'?' if query else ''}{query}"
 
 
+def is_local(uri: str) -> bool:
+    """Say whether a URI is of a host that is this machine, and sees its files."""
+    return urlsplit(uri).scheme not in _REMOTE
+
+
 def _refused(uri: str, reason: str) -> EngineError:
     # Without its password, should somebody have put one in.
     shown = uri if "@" not in uri else f"{uri.partition('://')[0]}://…@{uri.rpartition('@')[2]}"

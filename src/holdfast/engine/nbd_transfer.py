@@ -12,25 +12,23 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
-import msgspec
-
-from holdfast.engine.errors import EngineError, ToolFailed
-from holdfast.engine.failures import means_no_space, no_space, tool_failure
-from holdfast.engine.process import end, finished, run, spawn
+from holdfast.engine.errors import ToolFailed
+from holdfast.engine.failures import tool_failure
+from holdfast.engine.nbd_export import EXPORT, as_json, credentials_in, exporting
+from holdfast.engine.process import Completed, run, work_done
 from holdfast.engine.qemu_image import FractionCallback, progress_reader
 from holdfast.engine.transfer_keys import TransferKeys, transfer_keys
 
-_EXPORT = "disk"
-_READ_SIZE = 64 * 1024
-_TAIL_SIZE = 4096
-# It still writes what it has in memory: that takes as long as the storage takes.
-_CLOSING_SECONDS = 300.0
-_LAST_WORDS_SECONDS = 1.0
-# struct tcp_info of linux/tcp.h: tcpi_bytes_acked.
-_BYTES_ACKED = struct.Struct("120xQ")
+_CONNECTING_SECONDS = 30.0
+#: For so long a transfer may stand still: no byte goes either way, and the sender does nothing.
+#: One that is slow moves.
+_STALLED_SECONDS = 300.0
+_LOOKS = 20
+# struct tcp_info of linux/tcp.h: tcpi_bytes_acked and tcpi_bytes_received.
+_BYTES = struct.Struct("120xQQ")
 _LARGEST_INFORMATION = 256
 
 
@@ -63,56 +61,15 @@ async def send(
 async def receiving(
     target: Path, keys: TransferKeys, address: str
 ) -> AsyncIterator[tuple[str, int]]:
-    """Serve an image for writing, for the time of a block; the block gets address and port.
+    """Serve a qcow2 for writing, for the time of a block; the block gets address and port.
 
     At the end of the block all that was written is flushed. Raise ToolFailed when it may not be.
     """
-    with socket.create_server((address, 0), backlog=1) as listening:
-        place: tuple[str, int] = listening.getsockname()
-        daemon = await spawn(
-            _receiver_arguments(target, keys, listening.fileno()),
-            descriptors=[listening.fileno()],
-        )
-    said = bytearray()
-    # A full pipe must not stop it.
-    readers = [
-        asyncio.create_task(_keep_tail(stream, said)) for stream in (daemon.stdout, daemon.stderr)
-    ]
-    try:
-        try:
-            yield place
-            await finished(_close(daemon, target))
-        except EngineError as error:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_WORDS_SECONDS):
-                    await asyncio.gather(daemon.wait(), *readers)
-            if daemon.returncode is None or not said:
-                raise
-            # The sender only knows that there was nobody; why, the receiver has said.
-            words = said.decode(errors="replace")
-            if means_no_space(words):
-                raise no_space(target) from error
-            raise ToolFailed(f"{error} The receiver said: {words.strip()}") from error
-    finally:
-        await end(daemon)
-        for reader in readers:
-            reader.cancel()
-        await asyncio.gather(*readers, return_exceptions=True)
-
-
-def _receiver_arguments(target: Path, keys: TransferKeys, listening: int) -> list[str]:
-    """Return the command that serves an image on a socket that listens already."""
     # In JSON, since a comma in a path would end it otherwise.
     file = {"driver": "file", "filename": os.fspath(target), "discard": "unmap"}
-    node = {"driver": "qcow2", "node-name": _EXPORT, "discard": "unmap", "file": file}
-    credentials = _credentials(keys.receiver, "server")
-    return [
-        "qemu-storage-daemon",
-        *("--object", _json({**credentials, "verify-peer": True})),
-        *("--blockdev", _json(node)),
-        *("--nbd-server", f"addr.type=fd,addr.str={listening},tls-creds=keys,max-connections=1"),
-        *("--export", f"type=nbd,id={_EXPORT},node-name={_EXPORT},name={_EXPORT},writable=on"),
-    ]
+    node = {"driver": "qcow2", "discard": "unmap", "file": file}
+    async with exporting(node, target, keys, address, writable=True) as place:
+        yield place
 
 
 async def send_to(
@@ -125,18 +82,49 @@ async def send_to(
 ) -> int:
     """Send to a receiver; return how many bytes went over the wire, as the kernel counted them.
 
-    ``target`` is only named in errors. Raise as `send` does.
+    ``target`` is only named in errors. Raise as `send` does; ToolFailed, too, when the receiver
+    hangs.
     """
-    connection = await asyncio.to_thread(socket.create_connection, place)
+    connection = await asyncio.to_thread(socket.create_connection, place, _CONNECTING_SECONDS)
     # Kept open here beside qemu-img, which counts nothing.
     with connection:
+        connection.setblocking(True)
         arguments = _sender_arguments(source, backing, keys, connection.fileno(), place[0])
         on_line = None if on_fraction is None else progress_reader(on_fraction)
-        completed = await run(arguments, on_line=on_line, descriptors=[connection.fileno()])
+        doing = f"Sending {source.name} to {target}"
+        completed = await _run_while_it_moves(arguments, connection, on_line, doing)
         if completed.exit_code != 0:
-            doing = f"Sending {source.name} to {target}"
             raise tool_failure(completed, doing=doing, writing=target)
-        return _bytes_sent(connection)
+        return _bytes_moved(connection)[0]
+
+
+async def _run_while_it_moves(
+    arguments: Sequence[str],
+    connection: socket.socket,
+    on_line: Callable[[str], None] | None,
+    doing: str,
+) -> Completed:
+    """Run the sender to its end, unless it hangs: then end it, and raise ToolFailed."""
+    pids: list[int] = []
+    running = asyncio.create_task(
+        run(arguments, on_line=on_line, on_start=pids.append, descriptors=[connection.fileno()])
+    )
+    limit = _STALLED_SECONDS
+    before: object = None
+    still = 0
+    try:
+        while still <= _LOOKS:
+            await asyncio.wait({running}, timeout=limit / _LOOKS)
+            if running.done():
+                return running.result()
+            # One that reads a disk without data sends nothing, but works.
+            now = (_bytes_moved(connection), [work_done(pid) for pid in pids])
+            still = still + 1 if now == before else 0
+            before = now
+        raise ToolFailed(f"{doing} was ended: the receiver has taken nothing for {limit:g} s.")
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 def _sender_arguments(
@@ -148,50 +136,19 @@ def _sender_arguments(
         arguments.append("--target-is-zero")
     else:
         arguments += ["-B", os.fspath(backing), "-F", "qcow2"]
-    remote = f"driver=nbd,server.type=fd,server.str={connection},export={_EXPORT}"
+    remote = f"driver=nbd,server.type=fd,server.str={connection},export={EXPORT}"
     return [
         *arguments,
-        *("--object", _json(_credentials(keys.sender, "client"))),
+        *("--object", as_json(credentials_in(keys.sender, "client"))),
         *("-f", "qcow2", "--target-image-opts", os.fspath(source)),
         f"{remote},tls-creds=keys,tls-hostname={address}",
     ]
 
 
-def _credentials(folder: Path, endpoint: str) -> dict[str, str]:
-    return {
-        "qom-type": "tls-creds-x509",
-        "id": "keys",
-        "dir": os.fspath(folder),
-        "endpoint": endpoint,
-    }
-
-
-def _json(value: Mapping[str, object]) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _bytes_sent(connection: socket.socket) -> int:
+def _bytes_moved(connection: socket.socket) -> tuple[int, int]:
+    """Return how many bytes of this end the other has got, and how many of its this one."""
     information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LARGEST_INFORMATION)
-    if len(information) < _BYTES_ACKED.size:
-        return 0
-    number: int = _BYTES_ACKED.unpack_from(information)[0]
-    return number
-
-
-async def _close(daemon: asyncio.subprocess.Process, target: Path) -> None:
-    """Let the receiver write what it has in memory, and end."""
-    if daemon.returncode is None:
-        daemon.terminate()
-    try:
-        async with asyncio.timeout(_CLOSING_SECONDS):
-            await daemon.wait()
-    except TimeoutError:
-        raise ToolFailed(f"{target} is not closed within {_CLOSING_SECONDS:g} s.") from None
-    if daemon.returncode != 0:
-        raise ToolFailed(f"The receiver of {target} ended with {daemon.returncode}.")
-
-
-async def _keep_tail(stream: asyncio.StreamReader | None, said: bytearray) -> None:
-    while stream is not None and (chunk := await stream.read(_READ_SIZE)):
-        said += chunk
-        del said[:-_TAIL_SIZE]
+    if len(information) < _BYTES.size:
+        return 0, 0
+    sent, received = _BYTES.unpack_from(information)
+    return sent, received

@@ -58,18 +58,22 @@ async def run(
     cwd: Path | None = None,
     time_limit: float | None = None,
     descriptors: Collection[int] = (),
+    on_start: Callable[[int], None] | None = None,
 ) -> Completed:
     """Given an argument list, run the program to its end and return how it ended.
 
     ``environment`` is added to PATH, HOME, TMPDIR and LC_ALL=C. ``on_line`` is given every line
     of both streams, without its end; a carriage return ends a line too, since qemu-img draws its
     progress with it. An exception from ``on_line`` ends the program. ``time_limit`` is in seconds.
-    The program has ``descriptors`` open under the same numbers, such as sockets.
+    The program has ``descriptors`` open under the same numbers, such as sockets. ``on_start`` is
+    given its process id.
 
     Raise ToolMissing when the program is not installed, ToolFailed when the time limit passes,
     OSError when ``cwd`` cannot be entered. An exit code other than 0 raises nothing.
     """
     process = await spawn(argv, environment=environment, cwd=cwd, descriptors=descriptors)
+    if on_start is not None:
+        on_start(process.pid)
     assert process.stdout is not None  # noqa: S101 - both were asked for as pipes
     assert process.stderr is not None  # noqa: S101
     collectors = [
@@ -86,6 +90,16 @@ async def run(
         await end(process)
         await _read_out(process, collectors)
     return Completed(exit_code, stdout, stderr)
+
+
+def work_done(pid: int) -> int:
+    """Return the processor time that a process has used, in ticks of the clock; 0 without it."""
+    try:
+        # The name of the program comes before, in brackets, and may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
 
 
 async def spawn(

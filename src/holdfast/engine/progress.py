@@ -20,6 +20,32 @@ def ignore_progress(_progress: Progress) -> None:
     """The callback of those who do not want to know."""
 
 
+class Abreast:
+    """One fraction made of parts of the work that go on at the same time: that of the slowest."""
+
+    def __init__(self, report: ProgressCallback, parts: int) -> None:
+        self._report = report
+        self._fractions = [0.0] * parts
+
+    def part(self, index: int) -> Callable[[float], None]:
+        """Given a part's index, return the function that is told that part's own fraction."""
+
+        def advance(fraction: float) -> None:
+            self._fractions[index] = max(self._fractions[index], min(fraction, 1.0))
+            self._report(Progress(min(self._fractions)))
+
+        return advance
+
+
+def fraction_of(advance: Callable[[float], None]) -> ProgressCallback:
+    """Given what is told a fraction, return the callback that tells it that of the progress."""
+
+    def tell(progress: Progress) -> None:
+        advance(progress.fraction)
+
+    return tell
+
+
 class Phases:
     """One monotonic fraction made of consecutive phases with the given relative weights.
 

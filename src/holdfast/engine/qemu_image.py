@@ -84,8 +84,21 @@ def absolute(path: Path) -> Path:
     return path.absolute()
 
 
+def layer_name(layer: Path, backing: Path | None) -> str:
+    """Return the name that opens a qcow2 layer on ``backing``, another, whatever its header says.
+
+    None opens the layer alone: what it does not hold reads as zeros.
+    """
+    node = {**_node(layer), "backing": None if backing is None else _node(backing)}
+    return f"json:{msgspec.json.encode(node).decode()}"
+
+
+def _node(path: Path) -> dict[str, object]:
+    return {"driver": "qcow2", "file": {"driver": "file", "filename": os.fspath(absolute(path))}}
+
+
 def convert_arguments(
-    source: Path,
+    source: Path | str,
     target: Path,
     *,
     source_format: str,
@@ -93,7 +106,7 @@ def convert_arguments(
     storing: Storing = Storing(compressed=False),
     backing_name: str | None = None,
 ) -> list[str]:
-    """Return the command that copies an image.
+    """Return the command that copies an image: ``source`` is a path, or a `layer_name`.
 
     With ``backing_name``, a file in the target's folder, only the top layer of the source is
     copied: what the source takes from its own backing file is left to the target's.

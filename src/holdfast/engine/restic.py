@@ -174,6 +174,18 @@ def parse_snapshots(output: str) -> list[Snapshot]:
         raise ToolFailed(f"The snapshot list of restic was not understood: {error}.") from error
 
 
+class _Statistics(msgspec.Struct, frozen=True):
+    total_size: int
+
+
+def size_in(output: str) -> int:
+    """Given the output of ``restic stats --json``, return the size it tells, in bytes."""
+    try:
+        return msgspec.json.decode(output, type=_Statistics).total_size
+    except msgspec.DecodeError as error:
+        raise ToolFailed(f"The statistics of restic were not understood: {error}.") from error
+
+
 class Restic:
     """restic on one repository folder. The password is read by restic itself, from a file."""
 

@@ -11,10 +11,18 @@ import asyncio
 import contextlib
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from holdfast.engine.data_key import DataKey
 from holdfast.engine.durability import (
@@ -24,7 +32,7 @@ from holdfast.engine.durability import (
     remove_durably,
     write_private,
 )
-from holdfast.engine.errors import EngineError
+from holdfast.engine.errors import CannotFinish, EngineError, LeftUnfinished
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_lock import unchanged_while_read
 from holdfast.engine.image_restore import adopt_permissions, restore_image
@@ -34,6 +42,7 @@ from holdfast.engine.progress import Phases, Progress, ProgressCallback
 from holdfast.engine.qemu_image import absolute, create_overlay_arguments, run_qemu_image
 
 _PURPOSE = "restored"
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,23 @@ class NoLedger:
         """Note nothing."""
 
 
+class ProvenLedger:
+    """A ledger that lets no file be named before there is proof that the backup files are good."""
+
+    def __init__(self, ledger: Ledger, proof: Awaitable[None]) -> None:
+        self._ledger = ledger
+        self._proof = proof
+
+    async def writing(self, paths: Sequence[str]) -> None:
+        """Note it."""
+        await self._ledger.writing(paths)
+
+    async def naming(self, files: Sequence[WholeFile]) -> None:
+        """Note it when the proof is there, or raise its error."""
+        await self._proof
+        await self._ledger.naming(files)
+
+
 @contextlib.asynccontextmanager
 async def written(
     folder: Path,
@@ -116,23 +142,35 @@ async def written(
     ``folder`` holds the point, and ``key`` is that of an encrypted one. With ``overwrite`` each
     takes the place of the one that is there: it cannot be cancelled any more once it has begun to
     name them, or a machine would have one disk from the point and another that is not. Otherwise
-    none may be there, and new ones are taken away again when the block fails.
+    none may be there, and new ones are taken away again when the block fails, unless it fails with
+    LeftUnfinished.
+
+    With ``overwrite``, raise LeftUnfinished when some were named and others could not be: these
+    keep their temporary names, for `finish_naming`.
     """
     made: list[Path] = []
+    whole: list[WholeFile] = []
     if overwrite:
         await asyncio.to_thread(_expect_regular, [file.path for file in files])
     await ledger.writing([str(file.path) for file in files])
     with uncancelled_when_done() as outcome:
-        async with discarded_on_exit(*(file.partial for file in files)):
+        async with discarded_on_exit(*(file.partial for file in files)) as temporaries:
             try:
                 await _write(folder, files, on_progress, key)
-                await ledger.naming(await asyncio.to_thread(_whole_files, files))
+                whole += await asyncio.to_thread(_whole_files, files)
+                await ledger.naming(whole)
                 naming = _name_all(files, made, overwrite)
                 await (carried_out(naming) if overwrite else finished(naming))
                 yield
-            except BaseException:  # cancellation too: no part of a restore may stay
-                if not overwrite:
+            except BaseException as error:  # cancellation too: no part of a restore may stay
+                if not overwrite and not isinstance(error, LeftUnfinished):
                     await finished(_remove_all(made))
+                if overwrite and 0 < len(await asyncio.to_thread(_unnamed, whole)) < len(whole):
+                    temporaries.clear()
+                    raise LeftUnfinished(
+                        f"{error} Some disks of the machine were replaced before that, and some "
+                        "were not."
+                    ) from error
                 raise
             outcome.done = True
 
@@ -159,13 +197,13 @@ def uncancelled_when_done() -> Iterator[Outcome]:
             raise
 
 
-async def carried_out(work: Coroutine[None, None, None]) -> None:
+async def carried_out(work: Coroutine[Any, Any, Result]) -> Result:
     """Do some work to its end; whoever cancels it meanwhile has come too late."""
     task = asyncio.create_task(work)
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait({task})
-    task.result()
+    return task.result()
 
 
 async def take_back(paths: Iterable[str], files: Iterable[WholeFile]) -> None:
@@ -190,15 +228,58 @@ async def all_named(files: Sequence[WholeFile]) -> bool:
 async def finish_naming(files: Sequence[WholeFile]) -> None:
     """Go on where an interrupted restore in place was naming its files.
 
-    Raise ImageInUse when a machine runs on a file that is to be replaced, or EngineError when one
-    of the new files is gone.
+    Raise CannotFinish when a new file is gone, or when the machine has run on some of the new files
+    and some of the old. Raise ImageInUse when it runs now, and EngineError when what is to be
+    replaced is not there at the moment; then, none was named.
     """
+    await asyncio.to_thread(_ensure_nameable, files)
+    await _name_unnamed(files)
+
+
+async def _name_unnamed(files: Sequence[WholeFile]) -> None:
+    for file in await asyncio.to_thread(_unnamed, files):
+        await _name(_partial_of(file), Path(file.path), True)
+
+
+def partials_there(paths: Iterable[str]) -> list[Path]:
+    """Given names of files to be, return the temporaries of them that are there. Blocking."""
+    partials = [partial_name(Path(path), _PURPOSE) for path in paths]
+    return [partial for partial in partials if os.path.lexists(partial)]
+
+
+def _ensure_nameable(files: Sequence[WholeFile]) -> None:
+    unnamed = _unnamed(files)
     for file in files:
-        path, partial = Path(file.path), partial_name(Path(file.path), _PURPOSE)
-        if await asyncio.to_thread(_is_there, partial, file):
-            await _name(partial, path, True)
-        elif not await asyncio.to_thread(_is_there, path, file):
-            raise EngineError(f"{partial}, which was to become {path}, is gone.")
+        if file in unnamed:
+            continue
+        path = Path(file.path)
+        if not os.path.lexists(path):
+            raise EngineError(
+                f"Neither {path} nor {_partial_of(file)} is there. Is the disk or share mounted?"
+            )
+        status = path.lstat()
+        # A machine that is powered on writes to its disk: then only the inode says that it is ours.
+        if status.st_ino != file.inode:
+            raise CannotFinish(f"{_partial_of(file)}, which was to become {path}, is gone.")
+        if unnamed and status.st_mtime_ns != file.written:
+            raise CannotFinish(
+                f"{path} was restored and {unnamed[0].path} was not, and the machine has run since "
+                "then. Restore it again."
+            )
+    if unnamed:
+        # None is named while a machine runs on one of them.
+        there = [Path(file.path) for file in files if os.path.lexists(file.path)]
+        with unchanged_while_read(there):
+            pass
+
+
+def _partial_of(file: WholeFile) -> Path:
+    return partial_name(Path(file.path), _PURPOSE)
+
+
+def _unnamed(files: Sequence[WholeFile]) -> list[WholeFile]:
+    """Return those of some files that still have their temporary names. Blocking."""
+    return [file for file in files if _is_there(_partial_of(file), file)]
 
 
 def _whole_files(files: Sequence[FileToBe]) -> list[WholeFile]:

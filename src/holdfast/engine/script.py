@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,13 +23,43 @@ class Script:
     time_limit: float = 600.0
 
 
+def ensure_trustworthy(path: Path) -> None:
+    """Raise ScriptFailed unless a script is there, and only root and this account may change it.
+
+    It would run with the rights of this account. Blocking.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ScriptFailed(
+            f"the script {path} cannot be found on the backup server: {error.strerror or error}."
+        ) from error
+    if not (stat.S_ISREG(status.st_mode) and os.access(path, os.X_OK)):
+        raise ScriptFailed(f"{path} is not an executable file.")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ScriptFailed(
+            f"others than its owner may write to the script {path}, and it would run with the "
+            "rights of the backup server."
+        )
+    if status.st_uid not in (0, os.geteuid()):
+        raise ScriptFailed(
+            f"the script {path} belongs to neither root nor the account of the backup server, and "
+            "it would run with the rights of that."
+        )
+
+
 async def run_script(script: Script, environment: Mapping[str, str]) -> None:
     """Run a script; raise ScriptFailed unless it ends with exit code 0 within its time limit.
 
-    It is given nothing but PATH, HOME, TMPDIR, LC_ALL and ``environment``.
+    It is given nothing but PATH, HOME, TMPDIR, LC_ALL and ``environment``. One that others may
+    have changed is not run.
     """
     if not script.path.is_absolute():
         raise ScriptFailed(f"The script {script.path} must be named with its whole path.")
+    try:
+        await asyncio.to_thread(ensure_trustworthy, script.path)
+    except ScriptFailed as error:
+        raise ScriptFailed(f"A script of the job was not run: {error}") from error
     try:
         completed = await run(
             [str(script.path)], environment=environment, time_limit=script.time_limit

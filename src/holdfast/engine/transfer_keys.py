@@ -126,7 +126,11 @@ class _Authority:
             .not_valid_after(now + _VALID_FOR)
             .add_extension(x509.BasicConstraints(authority, 0 if authority else None), True)
             .add_extension(x509.KeyUsage(**usage), True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), False)
         )
+        if not authority:
+            issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+            builder = builder.add_extension(issuer, False)
         if purpose is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), False)
         if address is not None:

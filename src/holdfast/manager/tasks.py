@@ -27,7 +27,6 @@ _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 2.0
 
-_DONE = "Ok"
 _INTERRUPTED = "The manager was stopped before this was done. It was not tried again."
 _COLLECTING = "Data collection started. To view results, go to Sessions."
 
@@ -66,8 +65,7 @@ class Tasks:
 
         def insert(connection: Connection, task: _Task) -> None:
             connection.execute(
-                "INSERT INTO unfinished_command (task_uid, server_uid, command, carried_out)"
-                " VALUES (?, ?, ?, 0)",
+                "INSERT INTO unfinished_command (task_uid, server_uid, command) VALUES (?, ?, ?)",
                 (task.uid.bytes, server.bytes, msgspec.json.encode(command).decode()),
             )
 
@@ -199,7 +197,9 @@ class Tasks:
         link = link_of(command, outcome.made)
         await self._put(task, "OperationFinished", True, "OperationFinished")
         await collector.reach(outcome.cursor)
-        await self._finish(task, success=True, message=_DONE, made=outcome.made, link=link)
+        await self._finish(
+            task, success=True, message=outcome.message, made=outcome.made, link=link
+        )
 
     async def _do_here(self, task: _Task, work: Callable[[], Awaitable[str]]) -> None:
         await self._finish(task, success=True, message=await work())

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from uuid import UUID
@@ -21,6 +22,7 @@ from holdfast.server.catalog_service import catalog_routes
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.checkpoint_release import CheckpointRelease
 from holdfast.server.clock import Clock, SystemClock
+from holdfast.server.clock_watch import ClockWatch
 from holdfast.server.commands import Commands
 from holdfast.server.database import sqlite_url
 from holdfast.server.expiry import Expiry
@@ -49,6 +51,7 @@ from holdfast.server.replica_jobs import ReplicaJobs
 from holdfast.server.replica_removal import ReplicaRemoval
 from holdfast.server.replica_runs import ReplicaRuns
 from holdfast.server.repositories import Repositories
+from holdfast.server.repository_import import RepositoryImports
 from holdfast.server.restore import Restore
 from holdfast.server.restore_commands import RestoreCommands
 from holdfast.server.restore_runner import RestoreRunner, end_interrupted
@@ -62,6 +65,9 @@ from holdfast.server.store import Store
 _LOGGER = logging.getLogger(__name__)
 _REFRESH_SECONDS = 60.0
 _RENEW_SECONDS = 600.0
+#: How long a directory may stay in use: what a killed server was just about to start has it still.
+_LOCK_SECONDS = 2.0
+_LOCK_PAUSE = 0.05
 
 #: When to settle the journal after a start, in seconds from one try to the next: the lock of a
 #: restic that was killed is stale after a moment, a share may be mounted late. After the last try,
@@ -210,7 +216,7 @@ class BackupServer:
         self.catalog = GuestCatalog(store, self.repositories, locks, self._directory / "catalog")
         restoring = RestoreCommands(self._restores, self.mounts, self.catalog, point_restore)
         replicate = ReplicaRuns(store, self._clock, self._runner).replicate
-        failovers = Failovers(store, self.hosts, locks, settlement, replicate)
+        failovers = Failovers(store, self.hosts, locks, settlement, replicate, transfers)
         self._failovers = FailoverRunner(store, self._clock, failovers)
         self._plans = FailoverPlanRunner(store, self._clock, self._failovers)
         stop = restoring.preparations[STOP]
@@ -224,7 +230,10 @@ class BackupServer:
         }
         replica_jobs = ReplicaJobs(store, self.repositories)
         removal = ReplicaRemoval(store, self._clock, self.hosts, locks, settlement)
+        imports = RepositoryImports(store, self.repositories, keys)
+        await asyncio.to_thread(keys.sweep_offered)
         prepared = {
+            **imports.preparations,
             **restoring.preparations,
             **self.hosts.preparations,
             **replica_jobs.preparations,
@@ -240,8 +249,12 @@ class BackupServer:
         ]
         self.app = make_service(store, self._commands, self.token, looking)
         self._settled_once = asyncio.Event()
+        watch = ClockWatch(store, self._clock)
+        await watch.look()  # before anything goes by the time
+        self._in_background(watch.run(), "watch over the clock")
         self._in_background(self._settle(settlement), "settlement of the journal")
         self._in_background(self._failovers.keep_settling(), "settlement of failovers")
+        self._in_background(self._restores.keep_settling(), "settlement of restores")
         self._in_background(scheduler.run(), "scheduler")
         self._in_background(expiry.run(), "expiry of backups")
         self._in_background(self._refresh(), "repository space")
@@ -303,9 +316,15 @@ def _lock_directory(directory: Path) -> int:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
     descriptor = os.open(directory / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise DirectoryInUseError(f"Another backup server is running in {directory}.") from error
-    return descriptor
+    give_up_at = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() < give_up_at:
+                time.sleep(_LOCK_PAUSE)
+                continue
+            os.close(descriptor)
+            message = f"Another backup server is running in {directory}."
+            raise DirectoryInUseError(message) from error
+        return descriptor

@@ -1,14 +1,15 @@
 """What a copy job has to copy: points that its repository lacks. Each runs in a transaction.
 
-The newest points of a machine are wanted, as many as the job keeps, and with each increment what
-it is built on. What retention would remove at once is not copied otherwise, and what it has removed
-is not copied again.
+What is wanted of a machine is what the job keeps, by number, days, weeks, months and years, and
+with each increment what it is built on. What retention would remove at once is not copied
+otherwise, and what it has removed is not copied again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,8 +17,15 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row, ScalarSelect, func, insert, or_, select, update
 
 from holdfast.server import points, tables
+from holdfast.server.clock import moment_of
+from holdfast.server.clock_watch import jumps
 from holdfast.server.copy_links import links_of
+from holdfast.server.fulls import files_of
+from holdfast.server.job_options import decode_options
 from holdfast.server.job_specification import COPY_KINDS, REPLICA
+from holdfast.server.journal import ChainKey
+from holdfast.server.keeping import Policy, keeping
+from holdfast.server.publish import row_of
 
 Point = Row[Any]
 
@@ -41,7 +49,9 @@ def source_backups(connection: Connection, job: Row[Any]) -> list[UUID]:
     return list(connection.scalars(query))
 
 
-def points_to_copy(connection: Connection, job: Row[Any], reference: str) -> list[Point]:
+def points_to_copy(
+    connection: Connection, job: Row[Any], reference: str, now: datetime
+) -> list[Point]:
     """Return the points of one machine to copy, each after what it is built on.
 
     A point has its own columns, those of its backup file, ``stored_size`` of all its files, and
@@ -62,10 +72,12 @@ def points_to_copy(connection: Connection, job: Row[Any], reference: str) -> lis
         # Of a machine that has lost a disk here, later points may need another: it is not replaced.
         and left_over.isdisjoint(files.names[row.uid])
     ]
-    return _missing(there, offered, job.retention, files)
+    gfs = decode_options(job.options).gfs
+    policy = Policy(job.retention, job.retention_days, gfs, jumps(connection))
+    return _missing(there, offered, policy, now, files)
 
 
-def machines_to_copy(connection: Connection, job: Row[Any]) -> Iterator[Point]:
+def machines_to_copy(connection: Connection, job: Row[Any], now: datetime) -> Iterator[Point]:
     """Return, of each machine that has something to copy, the newest point of that."""
     point = tables.machine_point
     sources = source_backups(connection, job)
@@ -76,16 +88,54 @@ def machines_to_copy(connection: Connection, job: Row[Any]) -> Iterator[Point]:
         .order_by(point.c.reference)
     ).all()
     for reference in references:
-        if found := points_to_copy(connection, job, reference):
+        if found := points_to_copy(connection, job, reference, now):
             yield max(found, key=lambda row: row.created)
 
 
-def has_points_to_copy(connection: Connection, job: Row[Any]) -> bool:
+def has_points_to_copy(connection: Connection, job: Row[Any], now: datetime) -> bool:
     """Say whether a copy job has anything to do."""
-    return next(machines_to_copy(connection, job), None) is not None
+    return next(machines_to_copy(connection, job, now), None) is not None
 
 
-def objects_to_copy(connection: Connection, job: Row[Any]) -> list[Row[Any]]:
+def has_source(connection: Connection, job: Row[Any], reference: str) -> bool:
+    """Say whether any backup that a copy job copies from has points of a machine."""
+    point = tables.machine_point
+    sources = source_backups(connection, job)
+    found = select(point.c.uid).where(
+        point.c.backup_uid.in_(sources), point.c.reference == reference
+    )
+    return connection.execute(found.limit(1)).first() is not None
+
+
+def files_of_chain(connection: Connection, key: ChainKey) -> list[Row[Any]]:
+    """Return the backup files that the points of a chain have, each after what it is built on."""
+    found = {
+        file.uid: file
+        for point in points.points_of(connection, key.backup, key.chain)
+        for file in files_of(connection, point)
+    }
+    return sorted(found.values(), key=lambda row: (row.created, row.uid))
+
+
+def original_of(connection: Connection, job: Row[Any], file: Row[Any]) -> Row[Any] | None:
+    """Return the backup file that one in a copy is the same as, byte by byte; None without one."""
+    table = tables.backup_file
+    name = PurePosixPath(file.path).name
+    same = connection.execute(
+        select(table).where(
+            table.c.backup_uid.in_(source_backups(connection, job)), table.c.sha256 == file.sha256
+        )
+    )
+    return next((row for row in same if PurePosixPath(row.path).name == name), None)
+
+
+def is_compressed(connection: Connection, backup: UUID) -> bool:
+    """Say whether the job that makes a backup compresses it."""
+    maker = row_of(connection, tables.job, row_of(connection, tables.backup, backup).job_uid)
+    return decode_options(maker.options).compression != "none"
+
+
+def objects_to_copy(connection: Connection, job: Row[Any], now: datetime) -> list[Row[Any]]:
     """Return the objects in a copy job for the machines that have something to copy.
 
     A copy job has no objects of its own: these are made so that its task sessions have something
@@ -93,7 +143,7 @@ def objects_to_copy(connection: Connection, job: Row[Any]) -> list[Row[Any]]:
     """
     table = tables.job_object
     found = []
-    for position, newest in enumerate(machines_to_copy(connection, job)):
+    for position, newest in enumerate(machines_to_copy(connection, job, now)):
         same = (table.c.job_uid == job.uid) & (table.c.reference == newest.reference)
         shown = {
             "name": newest.display_name,
@@ -216,13 +266,32 @@ def _names_without_point(connection: Connection, backup: UUID) -> set[str]:
     return {PurePosixPath(path).name for path in paths}
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """A point that is there or may be, as `keeping` wants to see it."""
+
+    row: Point
+    # One that was found damaged there counts, too: what is older is not copied again for it.
+    is_good = True
+
+    @property
+    def created(self) -> datetime:
+        return moment_of(self.row.created)
+
+
 def _missing(
-    there: Sequence[Point], offered: Sequence[Point], keep: int, files: _Files
+    there: Sequence[Point],
+    offered: Sequence[Point],
+    policy: Policy,
+    now: datetime,
+    files: _Files,
 ) -> list[Point]:
     copied = {row.copied_from for row in there}
     new = [row for row in offered if row.uid not in copied]
-    newest = sorted([*there, *new], key=lambda row: (row.created, row.uid))[-keep:]
-    wanted = {row.uid for row in newest} & {row.uid for row in new}
+    candidates = sorted([*there, *new], key=lambda row: (row.created, row.uid))
+    found_surplus = keeping([_Candidate(row) for row in candidates], policy, now).surplus
+    surplus = {candidate.row.uid for candidate in found_surplus}
+    wanted = {row.uid for row in new} - surplus
     by_uid = {row.uid: row for row in offered}
     found: dict[UUID, Point] = {}
     waiting = [row for row in new if row.uid in wanted]

@@ -24,10 +24,12 @@ from holdfast.server.alarm import Alarm
 from holdfast.server.chain_holds import holder
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.clock_watch import note_time
 from holdfast.server.hosted_points import disks_of, small_files
 from holdfast.server.job_lookup import running_session
-from holdfast.server.journal import ChainKey, RemoveFiles, RemoveImage
+from holdfast.server.journal import ChainKey, Intent, RemoveFiles, RemoveImage
 from holdfast.server.publish import row_of, withdraw
+from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import Repositories
 from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
@@ -64,8 +66,9 @@ class Expiry:
             self._alarm.clear()
             again = milliseconds(self._clock.now() + _AGAIN)
             try:
+                await self._store.write(lambda c: note_time(c, self._clock.now()))
                 for backup in await self._store.read(self._expired):
-                    await self._remove(backup)
+                    await self._try_remove(backup)
                 left = await self._store.read(_first)
             except Exception:
                 # A backup that stays too long does no harm; one that never goes fills the disk.
@@ -80,6 +83,15 @@ class Expiry:
         now = milliseconds(self._clock.now())
         rows = connection.execute(select(backup).where(backup.c.expires <= now))
         return [row.uid for row in rows if running_session(connection, row.job_uid) is None]
+
+    async def _try_remove(self, backup: UUID) -> None:
+        """Remove a backup, or say why not: one that stays is no reason for others to stay."""
+        try:
+            await self._remove(backup)
+        except (EngineError, RefusedError) as error:
+            _LOGGER.warning("The backup %s has expired and stays for now: %s", backup, error)
+        except Exception:  # whatever is wrong with one backup, the others are to go
+            _LOGGER.exception("The backup %s has expired and cannot be removed now", backup)
 
     async def _remove(self, backup: UUID) -> None:
         chains = await self._store.read(lambda connection: _chains(connection, backup))
@@ -110,16 +122,21 @@ def _remove_folder(folder: Path) -> None:
     folder.rmdir()
 
 
-def withdraw_chain(connection: Connection, key: ChainKey, now: int) -> None:
-    """Stop showing all points of a chain and note that their files are to go, newest first."""
+def withdraw_chain(connection: Connection, key: ChainKey, now: int) -> Intent | None:
+    """Stop showing all points of a chain and note that their files are to go, newest first.
+
+    Return what was noted last.
+    """
+    noted = None
     for row in reversed(points.points_of(connection, key.backup, key.chain)):
         files = {row.backup_file_uid} | {disk.uid for disk in disks_of(connection, row.uid)}
         small = () if row.detail is None else tuple(small_files(connection, row.uid))
         points.withdraw_point(connection, row.uid)
         for file in files:
-            journal.declare(connection, key, RemoveImage(file), now)
+            noted = journal.declare(connection, key, RemoveImage(file), now)
         if small:
-            journal.declare(connection, key, RemoveFiles(small), now)
+            noted = journal.declare(connection, key, RemoveFiles(small), now)
+    return noted
 
 
 def _first(connection: Connection) -> int | None:

@@ -7,9 +7,11 @@ back, however often it is called: after a failure, after a stop, after the power
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +38,7 @@ from holdfast.engine.libvirt_failover import (
     fail_over,
     is_failed_over,
     is_on,
+    keep_on,
     make_permanent,
     power_off,
     ready_definition,
@@ -46,9 +49,10 @@ from holdfast.engine.libvirt_failover import (
 from holdfast.engine.libvirt_overlay import FailoverPlan, hold_anything
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.libvirt_tidy import end_interrupted_backup
-from holdfast.engine.progress import Phases, Progress, ProgressCallback
+from holdfast.engine.progress import Phases, ProgressCallback, fraction_of
 from holdfast.server import replicas, tables
 from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.failover_elsewhere import Elsewhere, refuse_taken, replace_source
 from holdfast.server.failover_record import Failover, Operation, check, encoded, record_of
 from holdfast.server.failover_specification import FailoverOptions
 from holdfast.server.hosts import Hosts
@@ -60,6 +64,10 @@ from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
+_SECOND_TRY_SECONDS = 5.0
+
+#: For how many seconds it is looked whether a guest that was given up on goes off after all.
+_LONGEST_LOOK = 30.0
 
 #: What can be taken back; the rest is carried on, since it takes something back itself.
 _REVERSIBLE = frozenset(
@@ -80,12 +88,16 @@ class Failovers:
         locks: ChainLocks,
         settlement: Settlement,
         replicate: Replicate,
+        transfers: Path,
     ) -> None:
+        """`transfers` is a folder for the keys of transfers."""
         self._store = store
         self._hosts = hosts
         self._locks = locks
         self._settlement = settlement
         self._replicate = replicate
+        self._transfers = transfers
+        self._elsewhere = Elsewhere(transfers)
 
     async def run(self, session: UUID, on_progress: ProgressCallback) -> str:
         """Carry out the operation of a session; return what is to be noted about it, if anything.
@@ -113,8 +125,9 @@ class Failovers:
             case Operation.FAILBACK:
                 note = await self._prepare_failback(replica, options, on_progress)
             case Operation.COMMIT:
-                async with self._source(replica) as source:
-                    await is_on(source, replica.source_uuid)  # it is what is left after this
+                record = record_of(replica)
+                async with self._source(replica, record) as source:
+                    await is_on(source, _source_uuid(replica, record))  # what is left after this
                 await self._declare(replica.uid, Operation.COMMIT)
             case Operation.UNDO_FAILBACK:
                 await self._declare(replica.uid, Operation.UNDO_FAILBACK, back=options.force)
@@ -181,10 +194,7 @@ class Failovers:
             case Operation.FAILOVER | Operation.PLANNED:
                 await self._settle_failover(row, record)
             case Operation.UNDO | Operation.COMMIT:
-                plan = await self._plan(row, record)
-                async with self._target(row) as target:
-                    await take_back(target, plan)
-                await self._settled(uid, ReplicaState.READY, None)
+                await self._settle_undo(row, record)
             case Operation.PERMANENT:
                 await self._settle_permanent(row, record)
             case Operation.FAILBACK:
@@ -234,9 +244,7 @@ class Failovers:
         async with self._source(replica) as source:
             was_on = await is_on(source, replica.source_uuid)
             await self._declare(replica.uid, Operation.PLANNED, source_was_on=was_on)
-            note = await shut_down(
-                source, replica.source_uuid, options.seconds, force=options.force
-            )
+            note = await self._shut_down(source, replica.uid, replica.source_uuid, options)
         await self._replicate(replica.uid)
         async with self._at_rest(replica), self._target(replica) as target:
             async with self._source(replica) as source:
@@ -264,6 +272,8 @@ class Failovers:
         record = record_of(replica)
         if record is None:
             raise RefusedError(f'Replica "{replica.machine_name}" has not taken over.')
+        if options.elsewhere:
+            return await self._prepare_elsewhere(replica, record, options, on_progress)
         plan = await self._failback_plan(replica, record)
         phases = Phases(on_progress, [50, 50])
         first, last = phases.phase(0), phases.phase(1)
@@ -277,17 +287,16 @@ class Failovers:
                 replica_was_on=was_on,
                 source_written=True,
                 arrived=False,
+                place=None,
             )
             passes = []
             if was_on:
                 # While it still writes. What this misses, or reads wrongly, the second look finds.
                 with contextlib.suppress(ToolFailed):
-                    passes.append(await bring_back(source, plan, _fraction(first), running=True))
-                said = await shut_down(
-                    target, replica.machine_uuid, options.seconds, force=options.force
-                )
+                    passes.append(await bring_back(source, plan, fraction_of(first), running=True))
+                said = await self._shut_down(target, replica.uid, replica.machine_uuid, options)
                 notes += [] if said is None else [said]
-            done = await bring_back(source, plan, _fraction(last), running=False)
+            done = await bring_back(source, plan, fraction_of(last), running=False)
             passes.append(done)
             notes += [
                 f"{disk.target} was compared as a whole, because {disk.reason}."
@@ -298,6 +307,74 @@ class Failovers:
         _LOGGER.info("Failback of %s: %s", replica.machine_name, brought)
         await self._note(replica.uid, arrived=True, source_written=False, brought=brought)
         return " ".join(notes)
+
+    async def _prepare_elsewhere(
+        self,
+        replica: Row[Any],
+        record: Failover,
+        options: FailoverOptions,
+        on_progress: ProgressCallback,
+    ) -> str:
+        plan = await self._plan(replica, record)
+        notes = await self._left_off(replica)
+        host = options.host or replica.source_host_uid
+        phases = Phases(on_progress, [90, 10])
+        first, last = (fraction_of(phases.phase(number)) for number in (0, 1))
+        async with self._target(replica) as target:
+            async with self._host(host) as there:
+                place = await self._elsewhere.find(target, there, plan, host, options)
+            was_on = await is_on(target, replica.machine_uuid)
+            await self._declare(
+                replica.uid,
+                Operation.FAILBACK,
+                replica_was_on=was_on,
+                arrived=False,
+                place=place,
+            )
+            sent = await self._elsewhere.copy(plan, place, first, running=was_on)
+            if was_on:
+                said = await self._shut_down(target, replica.uid, replica.machine_uuid, options)
+                notes += [] if said is None else [said]
+            place, words = await self._elsewhere.finish(plan, place, last)
+        brought = f'To "{place.name}" in {place.folder}: {sent} bytes sent. {words}'
+        _LOGGER.info("Failback of %s: %s", replica.machine_name, brought)
+        await self._note(replica.uid, arrived=True, place=place, brought=brought)
+        return " ".join(notes)
+
+    async def _left_off(self, replica: Row[Any]) -> list[str]:
+        """Raise MachineBusy when the source runs; return what is to be noted if nobody knows."""
+        try:
+            async with self._source(replica) as source:
+                if await is_on(source, replica.source_uuid):
+                    raise MachineBusy(
+                        f"The source machine {replica.name} runs; shut it down before the failback."
+                    )
+        except MachineMissing:
+            return []
+        except (HypervisorUnavailable, RefusedError) as error:
+            return [f"{error} See to it that the source machine {replica.name} stays off."]
+        return []
+
+    async def _shut_down(
+        self, connection: LibvirtConnection, uid: UUID, machine: str, options: FailoverOptions
+    ) -> str | None:
+        """Have a guest shut down, as `shut_down` does, and keep in mind that it was asked to."""
+        await self._note(uid, asked=float(options.seconds))
+        return await shut_down(connection, machine, options.seconds, force=options.force)
+
+    async def _settle_undo(self, row: Row[Any], record: Failover) -> None:
+        plan, place = await self._plan(row, record), record.place
+        async with self._target(row) as target:
+            await take_back(target, plan)
+
+        def settled(connection: Connection) -> None:
+            if place is not None:
+                replace_source(connection, row, place)
+            _put(connection, row.uid, ReplicaState.READY, None)
+
+        await self._store.write(settled)
+        if place is not None:
+            await self._hosts.refresh([place.host])
 
     async def _settle_failover(self, row: Row[Any], record: Failover) -> None:
         if not record.back:
@@ -311,10 +388,10 @@ class Failovers:
             async with self._target(row) as target:
                 await take_back(target, plan)
         if record.source_was_on:
-            await self._start_source(row)
+            await self._start_source(row, min(record.asked, _LONGEST_LOOK))
         await self._settled(row.uid, ReplicaState.READY, None)
 
-    async def _start_source(self, row: Row[Any]) -> None:
+    async def _start_source(self, row: Row[Any], seconds: float) -> None:
         """Start a source that was shut down, also where an interrupted replication has it."""
         folders = {await self._store.read(lambda c: replicas.folder_of(c, row.backup_uid))}
         if (staging := await self._hosts.staging(row.source_host_uid)) is not None:
@@ -324,7 +401,7 @@ class Failovers:
             self._source(row) as source,
         ):
             await end_interrupted_backup(source, row.source_uuid, folders, str(row.backup_uid))
-            await start(source, row.source_uuid)
+            await keep_on(source, row.source_uuid, seconds)
 
     async def _settle_permanent(self, row: Row[Any], record: Failover) -> None:
         if record.back:
@@ -343,35 +420,60 @@ class Failovers:
         await self._store.write(record_it)
 
     async def _settle_failback(self, row: Row[Any], record: Failover) -> None:
+        place = record.place
         if not record.back:
-            async with self._source(row) as source:
+            async with self._source(row, record) as source:
+                if place is not None:
+                    await self._elsewhere.begin(source, await self._plan(row, record), place)
                 await self._note(row.uid, source_started=True)
-                await start(source, row.source_uuid)
+                await start(source, _source_uuid(row, record))
             await self._settled(row.uid, ReplicaState.FAILBACK, record)
             return
         if record.source_started:
             # It may have started although that failed, or was called off. Never both of them.
-            with contextlib.suppress(MachineMissing):
-                async with self._source(row) as source:
-                    await power_off(source, row.source_uuid)
+            await self._end_source(row, record)
         async with self._target(row) as target:
             if record.replica_was_on:
-                await start(target, row.machine_uuid)
-        await self._settled(row.uid, ReplicaState.FAILOVER, record)
+                await keep_on(target, row.machine_uuid, min(record.asked, _LONGEST_LOOK))
+        if place is not None and not record.source_started:
+            plan = await self._plan(row, record)
+            if place.files:
+                async with self._host(place.host) as there:
+                    await self._elsewhere.give_up(there, plan, place)
+            else:
+                await self._elsewhere.give_up(None, plan, place)
+        await self._settled(row.uid, ReplicaState.FAILOVER, record, place=None)
+
+    async def _end_source(self, row: Row[Any], record: Failover) -> None:
+        """Power the source off or, at another place, take away what a failback has made."""
+        async with self._source(row, record) as source:
+            with contextlib.suppress(MachineMissing):
+                await power_off(source, _source_uuid(row, record))
+            if record.place is not None:
+                plan = await self._plan(row, record)
+                await self._elsewhere.give_up(source, plan, record.place)
 
     async def _settle_undo_failback(self, row: Row[Any], record: Failover) -> str:
         note = ""
         try:
-            async with self._source(row) as source:
-                await power_off(source, row.source_uuid)
+            try:
+                await self._end_source(row, record)
+            except HypervisorUnavailable:
+                # Here `back` says that it was asked for in any case. What was meant by that is a
+                # host that is away, not a daemon that was started anew: then both would run.
+                if not record.back:
+                    raise
+                await asyncio.sleep(_SECOND_TRY_SECONDS)
+                await self._end_source(row, record)
         except HypervisorUnavailable as error:
-            # Here `back` says that it was asked for in any case.
             if not record.back:
                 raise
             note = f"The source machine was not powered off: {error} See to it that it stays off."
+            if record.place is not None:
+                note += f' Remove "{record.place.name}" there, with its disks.'
         async with self._target(row) as target:
             await start(target, row.machine_uuid)
-        await self._settled(row.uid, ReplicaState.FAILOVER, record)
+        await self._settled(row.uid, ReplicaState.FAILOVER, record, place=None)
         return note
 
     @contextlib.asynccontextmanager
@@ -390,8 +492,18 @@ class Failovers:
             yield connection
 
     @contextlib.asynccontextmanager
-    async def _source(self, replica: Row[Any]) -> AsyncIterator[LibvirtConnection]:
-        access = await self._hosts.access(replica.source_host_uid)
+    async def _source(
+        self, replica: Row[Any], record: Failover | None = None
+    ) -> AsyncIterator[LibvirtConnection]:
+        """The host of the source or, with the record of a failback to another place, of that."""
+        place = None if record is None else record.place
+        host = replica.source_host_uid if place is None else place.host
+        async with self._host(host) as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def _host(self, uid: UUID) -> AsyncIterator[LibvirtConnection]:
+        access = await self._hosts.access(uid)
         async with self._hosts.platform.connected(access) as connection:
             yield connection
 
@@ -414,7 +526,8 @@ class Failovers:
             return tuple(replicas.replica_point(connection, uid).known for uid in after)
 
         points = await self._store.read(later)
-        return FailbackPlan(await self._plan(row, record), row.source_uuid, points)
+        plan = await self._plan(row, record)
+        return FailbackPlan(plan, row.source_uuid, self._transfers, points)
 
     async def _declare(
         self,
@@ -432,6 +545,8 @@ class Failovers:
                 found = replicas.replica_point(connection, fields["point"])
                 if found.replica.uid != uid:
                     raise RefusedError("The restore point is of another replica.")
+            if fields.get("place") is not None:
+                refuse_taken(connection, uid, fields["place"])
             record = record_of(row) or Failover(doing=operation)
             changed = msgspec.structs.replace(
                 record, **{"doing": operation, "back": False} | fields
@@ -452,13 +567,21 @@ class Failovers:
 
         await self._store.write(note)
 
-    async def _settled(self, uid: UUID, state: ReplicaState, record: Failover | None) -> None:
-        done = None if record is None else _done(record)
+    async def _settled(
+        self, uid: UUID, state: ReplicaState, record: Failover | None, **fields: Any
+    ) -> None:
+        done = None if record is None else msgspec.structs.replace(_done(record), **fields)
         await self._store.write(lambda c: _put(c, uid, state, done))
 
 
 def _done(record: Failover) -> Failover:
-    return msgspec.structs.replace(record, doing=None, back=False, source_started=False)
+    return msgspec.structs.replace(record, doing=None, back=False, source_started=False, asked=0.0)
+
+
+def _source_uuid(row: Row[Any], record: Failover | None) -> str:
+    place = None if record is None else record.place
+    uuid: str = row.source_uuid if place is None else place.uuid
+    return uuid
 
 
 def _put(connection: Connection, uid: UUID, state: ReplicaState, record: Failover | None) -> None:
@@ -467,13 +590,6 @@ def _put(connection: Connection, uid: UUID, state: ReplicaState, record: Failove
         update(table).where(table.c.uid == uid).values(state=state, failover=encoded(record))
     )
     publish_replica(connection, uid)
-
-
-def _fraction(advance: Callable[[float], None]) -> ProgressCallback:
-    def tell(progress: Progress) -> None:
-        advance(progress.fraction)
-
-    return tell
 
 
 def _told(passes: Sequence[Sequence[DiskBroughtBack]]) -> str:

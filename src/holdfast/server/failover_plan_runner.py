@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row
+from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.server import failover_plans, failover_sessions, replicas, tables
 from holdfast.server.clock import Clock, milliseconds, moment_of
@@ -29,6 +30,7 @@ from holdfast.server.session_state import Result
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
+_RETRY_SECONDS = 5.0
 
 
 class FailoverPlanRunner:
@@ -77,7 +79,15 @@ class FailoverPlanRunner:
         await self._end(plan, outcome)
 
     async def _end(self, plan: UUID, outcome: str) -> None:
-        await self._store.write(lambda c: failover_plans.end(c, plan, outcome))
+        """End a plan's run; try until the database takes it, since none may seem to go on."""
+        while True:
+            try:
+                await self._store.write(lambda c: failover_plans.end(c, plan, outcome))
+            except SQLAlchemyError:
+                _LOGGER.exception("The end of failover plan %s cannot be written yet", plan)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
 
     async def _start(self, machines: Sequence[Row[Any]], until: int | None) -> str:
         problems = []

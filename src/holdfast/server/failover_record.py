@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import Row
 
+from holdfast.engine.libvirt_new_place import NamedFile, NewPlace
 from holdfast.server.refusal import RefusedError
 from holdfast.server.replicas import ReplicaState
 
@@ -50,6 +52,25 @@ _WORDS: Mapping[ReplicaState, str] = {
 }
 
 
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a failback goes, if not to the source: what is made there, on which host.
+
+    `files` are those that are about to be named, or were.
+    """
+
+    host: UUID
+    folder: str
+    name: str
+    uuid: str
+    networks: Mapping[str, str] = {}
+    files: tuple[NamedFile, ...] = ()
+
+    @property
+    def known(self) -> NewPlace:
+        """The place as the engine knows it."""
+        return NewPlace(self.name, self.uuid, Path(self.folder), self.networks)
+
+
 class Failover(msgspec.Struct, frozen=True, kw_only=True):
     """The record of a failover, from before the first change until the replica is ready again.
 
@@ -59,7 +80,8 @@ class Failover(msgspec.Struct, frozen=True, kw_only=True):
     `replica_was_on`: it was before it was shut down. `source_written`: a failback has begun to
     write to the source's disks and not come to its end. `arrived`: all of it is there.
     `source_started`: the source was told to start after that. `brought` tells in words what the
-    last failback compared and wrote.
+    last failback compared and wrote. `place` is that of a failback to another one. `asked` tells
+    for how many seconds a guest was asked to shut down: it may still do so.
     """
 
     doing: Operation | None
@@ -73,6 +95,8 @@ class Failover(msgspec.Struct, frozen=True, kw_only=True):
     arrived: bool = False
     source_started: bool = False
     brought: str = ""
+    place: Place | None = None
+    asked: float = 0.0
 
 
 def record_of(row: Row[Any]) -> Failover | None:

@@ -9,16 +9,17 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, select
 
-from holdfast.server import replicas, tables
+from holdfast.server import failover_elsewhere, replicas, tables
 from holdfast.server.failover_record import Operation, check, record_of
 from holdfast.server.failover_specification import FailoverOptions
 from holdfast.server.names import session_name
 from holdfast.server.outbox import Resource, publish
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
-from holdfast.server.session_state import JobSessionState, Result, check_job_session
+from holdfast.server.session_rows import SessionRows
+from holdfast.server.session_state import JobSessionState, Result
 
 
 def begin(
@@ -40,6 +41,10 @@ def begin(
     if (other := connection.scalar(running)) is not None:
         raise RefusedError(f'Replica "{row.machine_name}": {other} is under way already.')
     check(row, operation)
+    if operation is Operation.FAILBACK:
+        options = failover_elsewhere.checked(connection, row, options)
+    elif options.elsewhere:
+        raise RefusedError("host, folder, name: these are for a failback to another place alone.")
     point = point or _point_of(connection, row, operation)
     backup = row_of(connection, tables.backup, row.backup_uid)
     uid = uuid4()
@@ -80,57 +85,6 @@ def good_points(connection: Connection, replica: UUID) -> list[Row[Any]]:
     return [point for point in found if point.damaged is None]
 
 
-def start_working(connection: Connection, uid: UUID) -> bool:
-    """Let a session that was begun work; say whether it may, or was stopped already."""
-    row = row_of(connection, tables.failover_session, uid)
-    if row.state != JobSessionState.STARTING:
-        return False
-    _set(connection, row, state=JobSessionState.WORKING)
-    return True
-
-
-def request_stop(connection: Connection, uid: UUID, reason: str) -> None:
-    """Note that a session is to stop and why. One that is stopping already keeps its reason."""
-    row = row_of(connection, tables.failover_session, uid)
-    if row.state != JobSessionState.STOPPING:
-        _set(connection, row, state=JobSessionState.STOPPING, failure_message=reason)
-
-
-def set_progress(connection: Connection, uid: UUID, percent: int) -> None:
-    """Note how far a session is. Never goes back."""
-    row = row_of(connection, tables.failover_session, uid)
-    if row.state == JobSessionState.WORKING and percent > row.progress:
-        _set(connection, row, progress=min(percent, 100))
-
-
-def end(
-    connection: Connection, uid: UUID, now: int, *, failure: str | None = None, note: str = ""
-) -> None:
-    """End a session: failed, for the reason given; with a warning; or well. It stays so."""
-    row = row_of(connection, tables.failover_session, uid)
-    if row.state == JobSessionState.STOPPED:
-        return
-    if failure is not None and row.state == JobSessionState.STOPPING:
-        failure = row.failure_message
-    result = Result.WARNING if note else Result.SUCCESS
-    _set(
-        connection,
-        row,
-        state=JobSessionState.STOPPED,
-        result=Result.FAILED if failure is not None else result,
-        ended=max(now, row.created),
-        progress=row.progress if failure is not None else 100,
-        failure_message=note if failure is None else failure,
-    )
-
-
-def unfinished(connection: Connection) -> list[Row[Any]]:
-    """Return the sessions that have not ended, oldest first."""
-    table = tables.failover_session
-    query = select(table).where(table.c.state != JobSessionState.STOPPED)
-    return list(connection.execute(query.order_by(table.c.created)))
-
-
 def find(connection: Connection, uid: UUID | None) -> Row[Any] | None:
     """Return the row of a session, or None."""
     table = tables.failover_session
@@ -142,14 +96,6 @@ def name_of(connection: Connection, uid: UUID) -> str:
     row = row_of(connection, tables.failover_session, uid)
     name: str = row_of(connection, tables.replica, row.replica_uid).machine_name
     return session_name(name, row.created)
-
-
-def _set(connection: Connection, row: Row[Any], **values: Any) -> None:
-    if "state" in values:
-        check_job_session(row.state, values["state"])
-    table = tables.failover_session
-    connection.execute(update(table).where(table.c.uid == row.uid).values(values))
-    _publish(connection, row.uid)
 
 
 def _publish(connection: Connection, uid: UUID) -> None:
@@ -173,3 +119,11 @@ def _publish(connection: Connection, uid: UUID) -> None:
         connection,
         Resource("RestoreSession", uid, session_name(replica.machine_name, row.created), shown),
     )
+
+
+_ROWS = SessionRows(tables.failover_session, _publish)
+start_working = _ROWS.start_working
+request_stop = _ROWS.request_stop
+set_progress = _ROWS.set_progress
+end = _ROWS.end
+unfinished = _ROWS.unfinished

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from uuid import UUID
 
 import msgspec
@@ -15,15 +16,33 @@ MOST_MACHINES = 1000
 class FailoverOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How an operation is to be done.
 
-    `seconds` is how long a guest may take to shut down; with `force` it is powered off then.
+    `seconds` is how long a guest may take to shut down; with `force` it is powered off then. A
+    failback goes to another place than the source with a `host` (that of the source by default), a
+    `folder` for the disks there (that of the source's by default) or a `name` for the machine (the
+    source's by default); `networks` gives the host's network, or bridge, for those of the source.
     """
 
     seconds: int = 300
     force: bool = False
+    host: UUID | None = None
+    folder: str = ""
+    name: str = ""
+    networks: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         if not 1 <= self.seconds <= LONGEST_DELAY:
             raise ValueError(f"a guest has 1 to {LONGEST_DELAY} seconds to shut down")
+        if self.folder and not PurePosixPath(self.folder).is_absolute():
+            raise ValueError("folder: expected the absolute path of a folder")
+        if len(self.name) > LONGEST_NAME:
+            raise ValueError(f"name: expected at most {LONGEST_NAME} characters")
+        if self.networks and not self.elsewhere:
+            raise ValueError("networks: expected a host, a folder or a name for another place, too")
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether a failback is to go to another place than the source."""
+        return self.host is not None or bool(self.folder or self.name)
 
 
 class PlannedMachine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

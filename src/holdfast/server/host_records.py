@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from holdfast.server import tables
+from holdfast.server import stand_ins, tables
 from holdfast.server.hierarchy import publish_item
 from holdfast.server.job_roles import FOUND
 from holdfast.server.job_specification import COPY_KINDS
@@ -95,7 +95,7 @@ def record_scan(
             _change(connection, gone, {"present": False})
             changed.append(gone.reference)
     publish_host(connection, uid)
-    _rename_in_jobs(connection, changed)
+    rename_in_jobs(connection, changed)
     for reference in changed:
         publish_item(connection, reference)
     for tag in tags | _tags_of(connection, uid):
@@ -114,7 +114,7 @@ def rename_host(connection: Connection, uid: UUID) -> None:
     """Show a host whose name may have changed, where it stands in jobs, too."""
     publish_host(connection, uid)
     machines = [row.reference for row in _machines_of(connection, uid)]
-    _rename_in_jobs(connection, [host_reference(uid), *machines])
+    rename_in_jobs(connection, [host_reference(uid), *machines])
 
 
 def publish_host(connection: Connection, uid: UUID) -> None:
@@ -207,11 +207,12 @@ def _change(connection: Connection, machine: Row[Any], values: dict[str, Any]) -
     connection.execute(update(table).where(same).values(values))
 
 
-def _rename_in_jobs(connection: Connection, references: Iterable[str]) -> None:
+def rename_in_jobs(connection: Connection, references: Iterable[str]) -> None:
     """Let jobs show hosts and machines under the names they have now."""
     table, machine, host = tables.job_object, tables.host_machine, tables.host
     jobs = set()
     for reference in references:
+        known_as = stand_ins.known_as(connection, reference)
         known = connection.execute(
             select(machine.c.name, host.c.name.label("host_name"))
             .join(host, host.c.uid == machine.c.host_uid)
@@ -223,7 +224,7 @@ def _rename_in_jobs(connection: Connection, references: Iterable[str]) -> None:
             read = read_reference(reference)
             root = None if read is None else read.root
             shown = {"name": host_in_use(connection, root).name}
-        rows = connection.execute(select(table).where(table.c.reference == reference)).all()
+        rows = connection.execute(select(table).where(table.c.reference.in_(known_as))).all()
         for row in rows:
             if any(getattr(row, name) != value for name, value in shown.items()):
                 connection.execute(update(table).where(table.c.uid == row.uid).values(shown))
@@ -247,7 +248,24 @@ def _refuse_with_replicas(connection: Connection, host: Row[Any]) -> None:
     there = select(replica.c.machine_name).where(replica.c.host_uid == host.uid)
     if (name := connection.scalar(there.limit(1))) is not None:
         raise RefusedError(f'Host "{host.name}" has replicas, such as "{name}". Remove them first.')
+    for row in connection.execute(select(replica).where(replica.c.failover.is_not(None))):
+        record = msgspec.json.decode(row.failover, type=_FailoverRecord)
+        if record.place is not None and record.place.host == host.uid:
+            raise RefusedError(
+                f'"{row.machine_name}" is failed back to host "{host.name}". Commit or undo that '
+                "first."
+            )
     connection.execute(delete(target).where(target.c.host_uid == host.uid))
+
+
+class _FailoverPlace(msgspec.Struct, frozen=True):
+    host: UUID
+
+
+class _FailoverRecord(msgspec.Struct, frozen=True):
+    """What a host must know of a `failover_record.Failover`."""
+
+    place: _FailoverPlace | None = None
 
 
 def _job_with(connection: Connection, uid: UUID) -> str | None:
@@ -261,7 +279,7 @@ def _job_with(connection: Connection, uid: UUID) -> str | None:
         .order_by(job.c.name)
     )
     for row in rows:
-        read = read_reference(row.reference)
+        read = read_reference(stand_ins.current(connection, row.reference))
         if read is not None and read.root == uid:
             return str(row.name)
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row
 
 from holdfast.engine.data_key import SEALED_SUFFIX
-from holdfast.engine.image import CopyPlan, copy_image, copy_small_file
+from holdfast.engine.image import CopyPlan, copy_small_file
+from holdfast.engine.image_rebuild import Rebuilt
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.progress import Phases, Progress, ProgressCallback
 from holdfast.server import hosted_points, journal
@@ -48,13 +49,14 @@ class HostedCopy(MachineCopy):
         name = known.definition.name.removesuffix(SEALED_SUFFIX).removesuffix(".xml")
         intent = await self._declare(MakeMachine(uid, str(inside / name)))
         try:
-            await self._copy_disks(source, folder, disks, on_progress)
+            known, stored = await self._copy_disks(point, source, folder, known, disks, on_progress)
             await _copy_small_files(source.path(disks[0].row.path).parent, folder, known)
             for disk in disks:
                 manifest = self._manifest(
                     point,
                     uid,
                     disk.row,
+                    stored[disk.row.target],
                     disk.parent_name,
                     disk=disk.row.target,
                     detail=known,
@@ -99,16 +101,34 @@ class HostedCopy(MachineCopy):
 
     async def _copy_disks(
         self,
+        point: Point,
         source: BackupPlace,
         folder: Path,
+        known: MachinePoint,
         disks: Sequence[_Disk],
         on_progress: ProgressCallback,
-    ) -> None:
+    ) -> tuple[MachinePoint, dict[str, Rebuilt]]:
+        """Copy all disks; return the point as it is to be known, and what each copy is."""
         phases = Phases(on_progress, [max(disk.row.file_size, 1) for disk in disks])
+        stored = {}
         for number, disk in enumerate(disks):
             image = source.path(disk.row.path)
-            plan = CopyPlan(image, folder / image.name, disk.row.file_size, disk.row.sha256)
-            await copy_image(plan, partial(_advance, phases.phase(number)))
+            advance = partial(_advance, phases.phase(number))
+            target = folder / image.name
+            stored[disk.row.target] = await self._copy_file(
+                point, disk.row, image, target, advance, disk.row.key_uid
+            )
+        return _as_stored(known, stored), stored
+
+
+def _as_stored(known: MachinePoint, stored: Mapping[str, Rebuilt]) -> MachinePoint:
+    """Return what is known of a point whose files were stored anew."""
+    disks = []
+    for disk in known.disks:
+        now = stored[disk.state.target]
+        file = replace(disk.file, sha256=now.sha256)
+        disks.append(replace(disk, file=file, file_size=now.file_size, data_size=now.data_size))
+    return replace(known, disks=tuple(disks))
 
 
 def _advance(advance: Callable[[float], None], progress: Progress) -> None:

@@ -6,14 +6,14 @@ moved, which is gone from its host and has come up on another with the same UUID
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from holdfast.server import tables
+from holdfast.server import stand_ins, tables
 from holdfast.server.host_records import host_in_use, source_path, tags_of
 from holdfast.server.job_roles import EXCLUDED, FOUND, INCLUDED
 from holdfast.server.libvirt_references import (
@@ -73,10 +73,10 @@ def host_of(connection: Connection, uid: UUID) -> Hosted | None:
 def locate(connection: Connection, reference: str) -> Row[Any] | None:
     """Given a machine's reference, return its row where it is now, with the ``host_name``.
 
-    The host that the reference names comes first, then the one that saw it last. None when the
-    machine is nowhere.
+    The host that the reference names comes first, then the one that saw it last; where another
+    machine has taken its place, it is that one. None when the machine is nowhere.
     """
-    read = read_reference(reference)
+    read = read_reference(stand_ins.current(connection, reference))
     if read is None:
         return None
     table, host = tables.host_machine, tables.host
@@ -93,7 +93,7 @@ def hosts_of(connection: Connection, job: UUID) -> set[UUID]:
     """Return the hosts to be asked before it is known which machines a job means."""
     found = set()
     for row in _rows(connection, job, INCLUDED, EXCLUDED):
-        read = read_reference(row.reference)
+        read = read_reference(stand_ins.current(connection, row.reference))
         if read is None:
             continue
         found.add(read.root)
@@ -113,22 +113,26 @@ def expand(connection: Connection, job: UUID) -> list[Row[Any]]:
     Those that come with a host or a tag are written down as found. What the job excludes is left
     out, also where it is included by itself.
     """
+    replaced = stand_ins.all_of(connection)
     rows = _rows(connection, job, INCLUDED, EXCLUDED, FOUND, removed=True)
-    present = list(_present(connection))
+    # One that another machine has taken the place of is what is left of it.
+    present = [row for row in _present(connection) if row.reference not in replaced]
     out = [row for row in rows if row.role == EXCLUDED and not row.removed]
     known = [row for row in rows if row.kind == MACHINE]
+    # First those whose place a machine has taken: it may be known by itself, too.
+    known.sort(key=lambda row: row.reference not in replaced)
     wanted: dict[str, Row[Any]] = {}
     for included in rows:
         if included.role != INCLUDED or included.removed or included.kind not in HOSTED:
             continue
         if included.kind == MACHINE:
             machine = locate(connection, included.reference)
-            if machine is None or not _is_among(machine, out, present):
+            if machine is None or not _is_among(machine, out, present, replaced):
                 wanted.setdefault(included.reference, included)
             continue
         for machine in present:
-            if _is_of(machine, included) and not _is_among(machine, out, present):
-                same = _known_as(machine, known, present)
+            if _is_of(machine, included) and not _is_among(machine, out, present, replaced):
+                same = _known_as(machine, known, present, replaced)
                 reference = machine.reference if same is None else same.reference
                 if reference not in wanted:
                     wanted[reference] = _found(connection, job, included, machine, same)
@@ -163,29 +167,39 @@ def _is_of(machine: Row[Any], container: Row[Any]) -> bool:
     return container.kind == "host" or read.item.casefold() in tags
 
 
-def _is_among(machine: Row[Any], objects: Iterable[Row[Any]], present: Iterable[Row[Any]]) -> bool:
+def _is_among(
+    machine: Row[Any],
+    objects: Iterable[Row[Any]],
+    present: Iterable[Row[Any]],
+    replaced: Mapping[str, str],
+) -> bool:
     machines = [row for row in objects if row.kind == MACHINE]
     containers = (row for row in objects if row.kind != MACHINE)
-    return _known_as(machine, machines, present) is not None or any(
+    return _known_as(machine, machines, present, replaced) is not None or any(
         _is_of(machine, row) for row in containers
     )
 
 
 def _known_as(
-    machine: Row[Any], known: Iterable[Row[Any]], present: Iterable[Row[Any]]
+    machine: Row[Any],
+    known: Iterable[Row[Any]],
+    present: Iterable[Row[Any]],
+    replaced: Mapping[str, str],
 ) -> Row[Any] | None:
     """Return the object that a job has for a machine, under the reference it had before it moved.
 
-    Two machines with one UUID, each on a host of its own at the same time, are two machines.
+    `replaced` are the references whose place another machine has taken, with that of each. Two
+    machines with one UUID, each on a host of its own at the same time, are two machines.
     """
     same = None
     for row in known:
-        read = read_reference(row.reference)
+        reference = replaced.get(row.reference, row.reference)
+        read = read_reference(reference)
         if read is None or read.item != machine.uuid:
             continue
         if read.root == machine.host_uid:
             return row
-        if not any(each.reference == row.reference for each in present):
+        if not any(each.reference == reference for each in present):
             same = row
     return same
 

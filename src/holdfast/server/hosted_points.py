@@ -6,7 +6,7 @@ machine's definition and its NVRAM. Its first disk is the one that stands in its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -131,6 +131,32 @@ def record_machine(
         )
         publish_backup_file(connection, file_uid)
         files.append(file_uid)
+    record_disks(
+        connection,
+        backup=backup,
+        restore_point=restore_point,
+        uid=uid,
+        machine=machine,
+        created=created,
+        point=point,
+        files=files,
+        copied_from=copied_from,
+    )
+
+
+def record_disks(
+    connection: Connection,
+    *,
+    backup: UUID,
+    restore_point: UUID,
+    uid: UUID,
+    machine: Machine,
+    created: int,
+    point: MachinePoint,
+    files: Sequence[UUID],
+    copied_from: UUID | None = None,
+) -> None:
+    """Record a machine's point whose `files`, one for each disk in order, are recorded."""
     connection.execute(
         insert(tables.machine_point).values(
             uid=uid,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,26 @@ import msgspec
 from sqlalchemy import Connection, Row, update
 
 from holdfast.engine.data_key import DataKey
-from holdfast.engine.errors import HypervisorUnavailable, KeyRefused
+from holdfast.engine.errors import (
+    CannotFinish,
+    EngineError,
+    HypervisorUnavailable,
+    KeyRefused,
+    LeftUnfinished,
+)
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.libvirt_restore import RestorePlan, restore_disks
-from holdfast.engine.progress import Phases, Progress, ProgressCallback
-from holdfast.engine.restored_files import WholeFile, all_named, finish_naming, take_back
+from holdfast.engine.progress import Abreast, Progress, ProgressCallback
+from holdfast.engine.restored_files import (
+    ProvenLedger,
+    WholeFile,
+    all_named,
+    carried_out,
+    finish_naming,
+    partials_there,
+    take_back,
+)
+from holdfast.engine.together import proven_meanwhile
 from holdfast.server import hosted_points, instant_records, restore_sessions, tables
 from holdfast.server.hosts import Hosts
 from holdfast.server.point_files import verify, verify_sizes
@@ -35,8 +50,6 @@ from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 
-# Checking the backup files : writing the disks.
-_WEIGHTS = (30, 70)
 _HOST_AGAIN_SECONDS = 30.0
 _COMPLETED = (
     "The backup server stopped unexpectedly while this was running. What was restored is whole; "
@@ -48,6 +61,13 @@ _MAY_RUN = (
     "The backup server stopped unexpectedly while this was running, and the host has not answered "
     "since. The machine may run from its restore point, which is kept: discard it when the host "
     "answers."
+)
+
+
+_LEFT = "What is left of it is put right as soon as that can be done."
+_LEFT_IN_PLACE = (
+    "Its disks had begun to be replaced, so there is no way back: what is missing of the restore "
+    "follows as soon as that can be done."
 )
 
 
@@ -64,10 +84,13 @@ class _Noted(msgspec.Struct, frozen=True):
 class _SessionLedger:
     """The ledger of a restore, in the row of its session."""
 
-    def __init__(self, store: Store, session: UUID, instant: UUID | None) -> None:
+    def __init__(
+        self, store: Store, session: UUID, instant: UUID | None, settling: Collection[UUID]
+    ) -> None:
         self._store = store
         self._session = session
         self._instant = instant
+        self._settling = settling
         self._paths: tuple[str, ...] = ()
 
     async def writing(self, paths: Sequence[str]) -> None:
@@ -84,6 +107,7 @@ class _SessionLedger:
             table = tables.restore_session
             if alone:
                 _refuse_if_written(connection, self._session, noted.paths)
+                _refuse_if_left_over(connection, noted.paths, self._settling)
             values = {"ledger": msgspec.json.encode(noted).decode()}
             connection.execute(update(table).where(table.c.uid == self._session).values(values))
             if self._instant is not None:
@@ -99,6 +123,8 @@ class HostedRestore:
         self._store = store
         self._repositories = repositories
         self._hosts = hosts
+        # The restores of which something is being put right after their end.
+        self._settling: set[UUID] = set()
 
     async def run(
         self,
@@ -115,58 +141,82 @@ class HostedRestore:
         """
         known = await self._store.read(lambda c: hosted_points.known_point(c, plan.point))
         folder = place.path(row.path).parent
-        phases = Phases(on_progress, _WEIGHTS)
+        abreast = Abreast(on_progress, 2)
         wanted = [disk for disk in known.disks if _is_wanted(plan, disk.state.target)]
         images = [folder / disk.file.name for disk in wanted]
         instant = plan.instant if isinstance(plan, RestoreHosted) else None
         if instant is not None:
             # To read all of it would take longer than the machine may stand still.
             await verify_sizes(self._store, place, images)
-        elif not plan.force:
-            await verify(self._store, place, images, phases.phase(0))
-        written = phases.phase(1)
+        checked, written = abreast.part(0), abreast.part(1)
 
         def advance(progress: Progress) -> None:
             written(progress.fraction)
 
-        ledger = _SessionLedger(self._store, session, instant)
         key = await self._repositories.data_keys.of_file(row.backup_file_uid)
         work = _for_the_engine(plan, known, folder, key)
-        if isinstance(plan, RestoreDisks):
-            await restore_disks(work, plan.format, advance, ledger)
-            return ""
-        access = await self._hosts.access(plan.host)
-        platform = self._hosts.platform
-        if plan.in_place:
-            await platform.restore_in_place(access, work, advance, ledger)
-        else:
-            await platform.restore(access, work, advance, ledger)
+        unread = plan.force or instant is not None
+        warning = ""
+        async with proven_meanwhile(
+            verify(self._store, place, images, checked, force=unread)
+        ) as good:
+            kept = _SessionLedger(self._store, session, instant, self._settling)
+            ledger = ProvenLedger(kept, good)
+            if isinstance(plan, RestoreDisks):
+                await restore_disks(work, plan.format, advance, ledger)
+                return ""
+            access = await self._hosts.access(plan.host)
+            platform = self._hosts.platform
+            if plan.in_place:
+                warning = await platform.restore_in_place(access, work, advance, ledger)
+            else:
+                await platform.restore(access, work, advance, ledger)
         # It is restored: nothing that is asked for now can change that.
         with contextlib.suppress(asyncio.CancelledError):
             await self._hosts.refresh([plan.host])
-        return ""
+        return warning
 
     async def put_right(self, session: UUID, plan: Hosted, ledger: str | None) -> str:
         """Put right what a crash left of a restore; return what is to be noted if it is whole now.
 
         Waits for a host that does not answer. Raise EngineError or RefusedError, with the reason,
-        for a restore that has failed.
+        for a restore that has failed; LeftUnfinished when something is left for `settle`.
         """
-        noted = _Noted(()) if ledger is None else msgspec.json.decode(ledger, type=_Noted)
+        noted = _decoded(ledger)
         while True:
             try:
                 return await self._put_right(plan, noted)
             except HypervisorUnavailable as error:
                 _LOGGER.warning("Restore %s is not put right yet: %s", session, error)
                 await asyncio.sleep(_HOST_AGAIN_SECONDS)
-            except OSError as error:
-                raise RefusedError(
-                    f"{STOPPED_UNEXPECTEDLY} What it has left cannot be removed: {error}."
-                ) from error
+
+    async def settle(self, session: UUID, plan: Hosted, ledger: str) -> None:
+        """Put right what a restore has left that has ended.
+
+        Raise HypervisorUnavailable or LeftUnfinished when that cannot be done now; EngineError or
+        RefusedError with what there is to say when it is done or can never be.
+        """
+        noted = _decoded(ledger)
+        self._settling.add(session)
+        try:
+            # In a writing transaction: what begins after it sees that this one is being settled.
+            await self._store.write(lambda c: _wait_if_written(c, session, noted.paths))
+            await self._put_right(plan, noted)
+        finally:
+            self._settling.discard(session)
 
     async def _put_right(self, plan: Hosted, noted: _Noted) -> str:
+        try:
+            return await self._completed_or_taken_back(plan, noted)
+        except OSError as error:
+            raise LeftUnfinished(
+                f"{STOPPED_UNEXPECTEDLY} What it has left cannot be removed yet: {error}."
+            ) from error
+
+    async def _completed_or_taken_back(self, plan: Hosted, noted: _Noted) -> str:
         if noted.files is not None:
             if isinstance(plan, RestoreHosted) and plan.in_place:
+                await self._name(noted)
                 await self._finish(plan, noted.files)
                 return _COMPLETED
             if await self._is_whole(plan, noted.files):
@@ -183,6 +233,17 @@ class HostedRestore:
         disks = await self._hosts.platform.machine_disks(access, plan.uuid)
         return disks is not None and not {file.path for file in files}.isdisjoint(disks.values())
 
+    async def _name(self, noted: _Noted) -> None:
+        """Bring the disks of a restore in place to one point. No host is needed for that."""
+        files = noted.files or ()
+        try:
+            await carried_out(finish_naming(files))
+        except CannotFinish:
+            await take_back(noted.paths, ())
+            raise
+        except EngineError as error:
+            raise LeftUnfinished(f"{STOPPED_UNEXPECTEDLY} {error}") from error
+
     async def _finish(self, plan: RestoreHosted, files: Sequence[WholeFile]) -> None:
         try:
             row = await self._store.read(lambda c: point_row(c, plan.point))
@@ -190,7 +251,6 @@ class HostedRestore:
             key = await self._repositories.data_keys.of_file(row.backup_file_uid)
         except (RefusedError, KeyRefused) as error:
             # Its definition has gone with it, or cannot be opened; the disks are whole.
-            await finish_naming(files)
             raise RefusedError(
                 f"The disks were restored, but not the definition: {error}"
             ) from error
@@ -208,6 +268,43 @@ def given_up(plan: Plan, ledger: str | None) -> str:
     if not isinstance(plan, RestoreHosted) or plan.instant is None or ledger is None:
         return ""
     return _MAY_RUN if msgspec.json.decode(ledger, type=_Noted).files is not None else ""
+
+
+def left_by(plan: Plan, ledger: str | None) -> str | None:
+    """Return what is to be said of what a restore has left that nobody has put right yet, or None
+    when that is nothing."""
+    if ledger is None or not isinstance(plan, RestoreHosted | RestoreDisks):
+        return None
+    begun = msgspec.json.decode(ledger, type=_Noted).files is not None
+    in_place = isinstance(plan, RestoreHosted) and plan.in_place
+    return _LEFT_IN_PLACE if begun and in_place else _LEFT
+
+
+def _decoded(ledger: str | None) -> _Noted:
+    return _Noted(()) if ledger is None else msgspec.json.decode(ledger, type=_Noted)
+
+
+def _wait_if_written(connection: Connection, session: UUID, paths: Sequence[str]) -> None:
+    """Raise LeftUnfinished while another restore writes files that have these names."""
+    try:
+        _refuse_if_written(connection, session, paths)
+    except RefusedError as error:
+        raise LeftUnfinished(str(error)) from error
+
+
+def _refuse_if_left_over(
+    connection: Connection, paths: Sequence[str], settling: Collection[UUID]
+) -> None:
+    """Refuse files of which an earlier restore, that has ended, has left temporaries: they are
+    needed to put the machine right, and this one would remove them.
+    """
+    for row in restore_sessions.left_over(connection):
+        common = sorted(set(_decoded(row.ledger).paths).intersection(paths))
+        if common and (row.uid in settling or partials_there(common)):
+            raise RefusedError(
+                f"An earlier restore has still to be put right, which wrote to {common[0]}. That "
+                "is done as soon as it can be. Try again later."
+            )
 
 
 def _refuse_if_written(connection: Connection, session: UUID, paths: Sequence[str]) -> None:

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.image_restore import FORMATS
 from holdfast.engine.libvirt_point import MachinePoint
-from holdfast.server import tables
-from holdfast.server.host_records import host_in_use
+from holdfast.server import stand_ins, tables
+from holdfast.server.host_records import host_in_use, source_path
 from holdfast.server.hosted_objects import MACHINE, locate
 from holdfast.server.hosted_points import known_point
 from holdfast.server.libvirt_references import read_reference
@@ -48,6 +48,11 @@ def plan_hosted(connection: Connection, point: Row[Any], options: MachineRestore
         return _to_files(connection, point, name, disks, options)
     there = locate(connection, point.reference)
     if in_place:
+        if there is not None and _took_its_place(connection, point, there, known):
+            raise RefusedError(
+                f'The machine "{point.display_name}" was failed back to another place as '
+                f'"{there.name}" since: this point can be restored as a new machine.'
+            )
         if there is not None:
             return _in_place(point, there, disks, options)
         if disks is not None:
@@ -68,6 +73,16 @@ def plan_hosted(connection: Connection, point: Row[Any], options: MachineRestore
         power_on=options.power_on,
         force=options.force,
     )
+
+
+def _took_its_place(
+    connection: Connection, point: Row[Any], there: Row[Any], known: MachinePoint
+) -> bool:
+    """Say whether a machine is not the one that a point was made of, but has its place since."""
+    if stand_ins.current(connection, point.reference) == point.reference:
+        return False
+    found = source_path(there.host_name, there.name)
+    return bool(there.uuid != known.uuid or found != point.source_path)
 
 
 def plan_instant(
@@ -120,7 +135,7 @@ def folder_for(
 ) -> str:
     """Return the folder for the disks of a new machine: the wanted one, or that of the original."""
     if wanted:
-        return _checked_folder(connection, wanted)
+        return checked_folder(connection, wanted)
     for disk in known.disks:
         if disk.state.path is None or not (disks is None or disk.state.target in disks):
             continue
@@ -131,7 +146,7 @@ def folder_for(
     )
 
 
-def _checked_folder(connection: Connection, wanted: str) -> str:
+def checked_folder(connection: Connection, wanted: str) -> str:
     """Return a folder that somebody named; refuse one that is not named from the root, and one in
     a repository: what is not of the backups has no place there.
     """
@@ -157,7 +172,7 @@ def _to_files(
         raise RefusedError(f"format: expected {', '.join(FORMATS)}, not {options.format!r}.")
     if not options.folder:
         raise RefusedError("folder: say where the files are to come.")
-    folder = _checked_folder(connection, options.folder)
+    folder = checked_folder(connection, options.folder)
     return RestoreDisks(point.uid, name, folder, options.format, disks, options.force)
 
 

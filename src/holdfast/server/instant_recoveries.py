@@ -30,6 +30,11 @@ class InstantRecoveries:
     def __init__(self, store: Store, hosts: Hosts) -> None:
         self._store = store
         self._hosts = hosts
+        self._closing = False
+
+    def leave_going(self) -> None:
+        """Let what is being copied go on without us, as the server ends: the next start follows."""
+        self._closing = True
 
     async def run(self, plan: Instant, on_progress: ProgressCallback) -> str:
         """Carry a plan out. Raise EngineError or RefusedError with the reason for a failure."""
@@ -38,7 +43,9 @@ class InstantRecoveries:
         files = instant_records.files_of(row)
         platform = self._hosts.platform
         if isinstance(plan, MigrateInstant):
-            await platform.move_to_own_storage(access, row.uuid, files, _token(row), on_progress)
+            await platform.move_to_own_storage(
+                access, row.uuid, files, _token(row), on_progress, lambda: self._closing
+            )
         else:
             await platform.discard(access, row.uuid, files, _token(row))
             # It is gone: nothing that is asked for now can change that.

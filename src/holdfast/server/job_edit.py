@@ -135,7 +135,7 @@ def _plain_values(connection: Connection, job: Row[Any], edit: JobEdit) -> dict[
         values["retention"] = edit.retention
     try:
         if edit.retention_days is not UNSET:
-            check_retention_days(edit.retention_days, job.kind)
+            check_retention_days(edit.retention_days)
             values["retention_days"] = edit.retention_days
         if edit.options is not UNSET:
             check_options(edit.options, job.kind)

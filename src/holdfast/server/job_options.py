@@ -5,9 +5,7 @@ Every refusal begins with the name of the field. Pure, but for `check_scripts`.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from calendar import monthrange
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -17,6 +15,8 @@ from uuid import UUID
 
 import msgspec
 
+from holdfast.engine.errors import ScriptFailed
+from holdfast.engine.script import ensure_trustworthy
 from holdfast.server.hours import DAYS, DayOfWeek, zone_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.schedule import MONTHS, Month
@@ -26,9 +26,39 @@ LEAST_BANDWIDTH = 64 * 1024
 GREATEST_BANDWIDTH = 2**40
 LONGEST_SCRIPT = 24 * 3600
 MOST_PERIODS = 999
+LONGEST_AFTER = 9999
 
-#: The kinds of jobs that back up, and have options.
-BACKUP_KINDS = ("Backup", "NasBackup")
+#: The options that jobs of a kind may have beside none.
+_ALL = frozenset(
+    {"compression", "bandwidth", "quiesce", "before", "after", "leave_out", "active_full"}
+    | {"synthetic_full", "health_check", "gfs", "remove_deleted_after", "encryption"}
+)
+_OF_COPIES = _ALL - {"quiesce", "before", "after", "leave_out", "active_full", "encryption"}
+_OPTIONS_OF = {
+    "Backup": _ALL,
+    "NasBackup": _ALL - {"quiesce", "leave_out", "active_full", "synthetic_full", "encryption"},
+    "BackupCopy": _OF_COPIES,
+    "ImmediateBackupCopy": _OF_COPIES,
+    "Replica": _ALL
+    - {"compression", "synthetic_full", "gfs", "remove_deleted_after", "encryption"},
+}
+
+#: Why jobs of a kind cannot have an option, where that is not plain.
+_WHY_NOT = {
+    ("Replica", "compression"): "replicas are never compressed, since machines are to run on them",
+    ("Replica", "synthetic_full"): "a replica has no fulls of its own; active_full sends one anew",
+    ("Replica", "encryption"): "machines are to run on the files of replicas",
+    ("NasBackup", "encryption"): "restic encrypts what is backed up of directories in any case",
+    ("BackupCopy", "encryption"): "copies are encrypted as what they are copies of",
+    ("ImmediateBackupCopy", "encryption"): "copies are encrypted as what they are copies of",
+    ("Replica", "gfs"): "a replica keeps a number of points, or those of some days",
+    (
+        "Replica",
+        "remove_deleted_after",
+    ): "a replica is removed by its own command, with its machine",
+    ("NasBackup", "quiesce"): "expected true; directories have no guest agent",
+    ("NasBackup", "leave_out"): "a directory has no disks",
+}
 _DISK = re.compile(r"[a-z0-9]{1,32}")
 
 
@@ -152,9 +182,11 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     the file systems of a machine. The scripts `before` and `after` run for each machine.
     `leave_out` are disks of machines of hosts. On the days of `active_full` a full is taken from
     the source, on those of `synthetic_full` one is made of what the repository holds; on those of
-    `health_check` every file in the backup is read and compared with its checksum. `encryption` is
-    the password (a UID of ``/api/passwords``) that machines are encrypted with, from their next
-    point on, which is a full; they are not compressed then.
+    `health_check` every file in the backup is read and compared with its checksum. All points of a
+    machine that the job has no more are removed `remove_deleted_after` so many days since the last
+    was made; without it, never. `encryption` is the password (a UID of ``/api/passwords``) that
+    machines are encrypted with, from their next point on, which is a full; they are not compressed
+    then.
     """
 
     compression: Literal["none", "zstd", "max"] = "zstd"
@@ -167,9 +199,13 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     synthetic_full: Days | None = None
     health_check: Days | None = None
     gfs: Gfs | None = None
+    remove_deleted_after: int | None = None
     encryption: UUID | None = None
 
     def __post_init__(self) -> None:
+        days = self.remove_deleted_after
+        if days is not None and not 1 <= days <= LONGEST_AFTER:
+            raise ValueError(f"remove_deleted_after: expected days between 1 and {LONGEST_AFTER}")
         limit = self.bandwidth
         if limit is not None and not LEAST_BANDWIDTH <= limit <= GREATEST_BANDWIDTH:
             raise ValueError(
@@ -185,58 +221,29 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 def check_options(options: JobOptions, kind: str) -> None:
     """Raise ValueError, naming the field, unless a job of this kind may have these options."""
-    if options == JobOptions():
-        return
-    if kind == "Replica":
-        for name in ("active_full", "synthetic_full", "health_check", "gfs", "encryption"):
-            if getattr(options, name):
-                raise ValueError(f"options.{name}: a job of kind {kind} has none")
-        if options.compression != JobOptions().compression:
-            raise ValueError("options.compression: replicas are never compressed")
-        return
-    if kind not in BACKUP_KINDS:
-        raise ValueError(f"options: a job of kind {kind} has none")
+    for name in _told(options):
+        if name not in _OPTIONS_OF[kind]:
+            reason = _WHY_NOT.get((kind, name), f"a job of kind {kind} has none")
+            raise ValueError(f"options.{name}: {reason}")
     if kind == "Backup" and options.compression == "max":
         raise ValueError(
             "options.compression: expected none or zstd; qemu-img knows no levels, so max is for "
             "directories only"
         )
-    if kind == "NasBackup":
-        for name in ("leave_out", "active_full", "synthetic_full"):
-            if getattr(options, name):
-                raise ValueError(f"options.{name}: a job over directories has none")
-        if options.encryption is not None:
-            raise ValueError(
-                "options.encryption: restic encrypts what is backed up of directories in any case"
-            )
-        if not options.quiesce:
-            raise ValueError("options.quiesce: expected true; directories have no guest agent")
 
 
 def check_scripts(options: JobOptions) -> None:
-    """Refuse scripts that are not there, or that others than root and the server may change."""
+    """Refuse scripts that are not there, or that others than root and the server may change.
+
+    The same is looked at again before each run.
+    """
     for name, script in (("before", options.before), ("after", options.after)):
         if script is None:
             continue
         try:
-            status = Path(script.path).stat()
-        except OSError as error:
-            raise RefusedError(
-                f"options.{name}: the script {script.path} cannot be found on the backup server: "
-                f"{error.strerror or error}."
-            ) from error
-        if not (stat.S_ISREG(status.st_mode) and os.access(script.path, os.X_OK)):
-            raise RefusedError(f"options.{name}: {script.path} is not an executable file.")
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise RefusedError(
-                f"options.{name}: others than its owner may write to the script {script.path}, "
-                "and it would run with the rights of the backup server."
-            )
-        if status.st_uid not in (0, os.geteuid()):
-            raise RefusedError(
-                f"options.{name}: the script {script.path} belongs to neither root nor the account "
-                "of the backup server, and it would run with the rights of that."
-            )
+            ensure_trustworthy(Path(script.path))
+        except ScriptFailed as error:
+            raise RefusedError(f"options.{name}: {error}") from error
 
 
 def encode_options(options: JobOptions) -> str | None:

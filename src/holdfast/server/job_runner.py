@@ -7,18 +7,21 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.engine.errors import EngineError
 from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.server import job_schedules, points, sessions, tables
 from holdfast.server.chain_locks import ChainLocks
-from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.clock import Clock, milliseconds, moment_of
+from holdfast.server.clock_watch import jumps, note_time
 from holdfast.server.data_keys import KnownKey
 from holdfast.server.health import Findings, HealthCheck
 from holdfast.server.health_schedule import check_is_due, newest_is_damaged, note_check
@@ -26,18 +29,19 @@ from holdfast.server.hosted_backup import HostedBackup
 from holdfast.server.hosted_copy import HostedCopy
 from holdfast.server.hosted_objects import MACHINE, locate
 from holdfast.server.hosts import Hosts
-from holdfast.server.job_options import decode_options
+from holdfast.server.job_options import JobOptions, decode_options
 from holdfast.server.job_specification import REPLICA, is_copy
 from holdfast.server.journal import ChainKey
 from holdfast.server.machine_backup import MachineBackup, SessionPlan
 from holdfast.server.machine_copy import MachineCopy
+from holdfast.server.other_machines import OtherMachines
 from holdfast.server.part_backup import one_off_ended
 from holdfast.server.publish import row_of
 from holdfast.server.replication import HostedReplication
 from holdfast.server.repositories import BackupPlace, Repositories
 from holdfast.server.retention import Retention
 from holdfast.server.session_machines import find_machines
-from holdfast.server.session_state import Cause, JobSessionState, Result
+from holdfast.server.session_state import ASIDE, Cause, JobSessionState, Result
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
 from holdfast.server.slots import Concurrency, Slots
@@ -46,6 +50,7 @@ from holdfast.server.store import Store
 _LOGGER = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
+_MENDED = "It was copied again from the backup, and is whole."
 UNEXPECTED = "An internal error ended this. The log of the backup server tells more."
 
 
@@ -71,9 +76,12 @@ class JobRunner:
         self._settlement = settlement
         self._hosts = hosts
         self._keys = keys
-        self._retention = Retention(store, clock, locks, settlement)
-        self._health = HealthCheck(store, repositories, locks, settlement)
         self._slots = Slots(concurrency)
+        self._retention = Retention(store, clock, locks, settlement, self._slots)
+        self._health = HealthCheck(store, repositories, locks, settlement)
+        self._others = OtherMachines(
+            store, clock, hosts, locks, self._slots, self._health, self._retention
+        )
         self._work: dict[UUID, asyncio.Task[list[str]]] = {}
         self._supervisors: dict[UUID, asyncio.Task[None]] = {}
         self._when_ended: list[Callable[[], None]] = []
@@ -179,6 +187,8 @@ class JobRunner:
             return []
         if (password := plan.options.encryption) is not None:
             plan = replace(plan, key=await self._key_of(plan.place, password))
+        if plan.jumped is not None:
+            problems.append(plan.jumped)
         progress = _SessionProgress(self._store, session, len(plan.machines))
         publishing = asyncio.create_task(progress.keep_publishing())
         try:
@@ -194,8 +204,13 @@ class JobRunner:
             if isinstance(outcome, BaseException):
                 _LOGGER.error("Unexpected, with machine %s", machine.name, exc_info=outcome)
                 await self._fail(machine, UNEXPECTED)
-        if plan.checking and plan.all_checked:
-            await self._store.write(lambda c: note_check(c, plan.job, plan.begun))
+        if plan.checking:
+            found, complete = await self._others.check(plan)
+            problems += found
+            if complete and plan.all_checked:
+                await self._store.write(lambda c: note_check(c, plan.job, plan.begun))
+        if plan.whole:
+            problems += await self._others.retain(plan)
         if not await self._store.read(lambda c: _has_new_points(c, session)):
             return problems
         backup, machines = plan.place.backup, plan.machines
@@ -221,6 +236,7 @@ class JobRunner:
         job = row_of(connection, tables.job, job_uid)
         options, now = decode_options(job.options), self._clock.now()
         only_checking = begun.cause == Cause.CHECK
+        note_time(connection, now)
         backup = points.backup_of_job(connection, job_uid)
         return SessionPlan(
             session=session,
@@ -237,6 +253,9 @@ class JobRunner:
             begun=milliseconds(now),
             checking=only_checking or check_is_due(job, begun, options.health_check, now),
             only_checking=only_checking,
+            whole=not begun.is_retry and begun.cause not in ASIDE,
+            jumps=jumps(connection),
+            jumped=_jumped(connection, job, options, begun),
         )
 
     async def _process(
@@ -261,17 +280,7 @@ class JobRunner:
                 # The limit is the job's: its machines share it by taking turns.
                 await held.enter_async_context(plan.turns)
             await held.enter_async_context(self._slots.taken(plan.place.repository_uid, host))
-            findings: Findings | None = None
-            problems: Sequence[str] = ()
-            try:
-                findings = await self._findings(plan, machine)
-            except EngineError as error:
-                # That is no reason to make no backup.
-                if plan.only_checking:
-                    raise
-                problems = (f"What was backed up before could not be checked: {error}",)
-            if findings is not None:
-                problems = findings.problems.get(machine.reference, ())
+            findings, problems = await self._checked(plan, machine)
             if plan.only_checking and not await self._store.read(
                 lambda c: newest_is_damaged(c, plan.place.backup, machine.reference)
             ):
@@ -284,6 +293,21 @@ class JobRunner:
                     raise
                 # What the check found must be told, too.
                 raise EngineError(" ".join((*problems, str(error)))) from error
+
+    async def _checked(
+        self, plan: SessionPlan, machine: Machine
+    ) -> tuple[Findings | None, Sequence[str]]:
+        """Check a machine's backup, if the session is to do so; return what is wrong with it."""
+        try:
+            findings = await self._findings(plan, machine)
+        except EngineError as error:
+            # That is no reason to make no backup.
+            if plan.only_checking:
+                raise
+            return None, (f"What was backed up before could not be checked: {error}",)
+        if findings is None:
+            return None, ()
+        return findings, findings.problems.get(machine.reference, ())
 
     async def _findings(self, plan: SessionPlan, machine: Machine) -> Findings | None:
         """Check a machine's backup, if the session is to do so; of directories, all at once."""
@@ -334,6 +358,15 @@ class JobRunner:
             plan,
             machine,
         )
+        place = plan.place
+        if plan.checking:
+            async with self._slots.taken(place.repository_uid):
+                _, problems = await self._checked(plan, machine)
+                if problems and await copying.mend():
+                    del plan.findings[ChainKey.of(place.backup, machine.kind, machine.reference)]
+                    _, left = await self._checked(plan, machine)
+                    problems = [*problems, *left] if left else [*problems, _MENDED]
+            copying.remark(problems)
         await copying.run(on_progress)
 
     async def _fail(self, machine: Machine, reason: str) -> None:
@@ -372,6 +405,31 @@ def _host_of(connection: Connection, machine: Machine) -> UUID | None:
     """Return the host that a machine is on, if it is on one."""
     where = locate(connection, machine.reference) if machine.kind == MACHINE else None
     return None if where is None else where.host_uid
+
+
+def _jumped(
+    connection: Connection, job: Row[Any], options: JobOptions, begun: Row[Any]
+) -> str | None:
+    """Say that the clock has jumped since the last session of a job that deletes by its time."""
+    if job.retention_days is None and options.remove_deleted_after is None:
+        return None
+    session = tables.job_session
+    last = connection.scalar(
+        select(func.max(session.c.created)).where(
+            session.c.job_uid == job.uid, session.c.uid != begun.uid
+        )
+    )
+    since = [
+        each for each in jumps(connection) if last is not None and moment_of(last) <= each.before
+    ]
+    if not since:
+        return None
+    days = sum((each.length for each in since), timedelta()).days
+    return (
+        f"The clock of the backup server has gone on by {days} days since "
+        f"{since[0].before:%Y-%m-%d %H:%M} UTC, and the server did not run meanwhile or the "
+        "clock is wrong. Restore points do not age by that: they stay so much longer."
+    )
 
 
 def _has_new_points(connection: Connection, session: UUID) -> bool:

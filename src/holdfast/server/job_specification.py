@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from holdfast.server.hours import Hours
-from holdfast.server.job_options import BACKUP_KINDS, JobOptions, check_options
+from holdfast.server.job_options import JobOptions, check_options
 from holdfast.server.schedule import Continuously, Schedule
 
 LONGEST_NAME = 255
@@ -154,7 +154,7 @@ class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             raise ValueError(f"only a job of kind {REPLICA} has a target")
         elif self.repository is None:
             raise ValueError("a job needs a repository")
-        check_retention_days(self.retention_days, self.kind)
+        check_retention_days(self.retention_days)
         check_options(self.options, self.kind)
         if is_copy(self.kind):
             self._check_copy()
@@ -285,11 +285,7 @@ def check_retention(retention: int) -> None:
         raise ValueError(f"a job keeps between 1 and {GREATEST_RETENTION} restore points")
 
 
-def check_retention_days(days: int | None, kind: str) -> None:
-    """Raise ValueError unless a job of this kind may keep its points for so many days."""
-    if days is None:
-        return
-    if kind not in BACKUP_KINDS:
-        raise ValueError(f"retention_days: a job of kind {kind} keeps a number of points")
-    if not 1 <= days <= GREATEST_RETENTION:
+def check_retention_days(days: int | None) -> None:
+    """Raise ValueError unless a job may keep its points for so many days."""
+    if days is not None and not 1 <= days <= GREATEST_RETENTION:
         raise ValueError(f"retention_days: expected between 1 and {GREATEST_RETENTION}")

@@ -30,12 +30,29 @@ P = TypeVar("P", bound=Kept)
 
 
 @dataclass(frozen=True)
+class Jump:
+    """That the clock showed `length` more than can have passed since it showed `before`."""
+
+    before: datetime
+    length: timedelta
+
+
+@dataclass(frozen=True)
 class Policy:
-    """How many points are kept, or for how many days; and which longer."""
+    """How many points are kept, or for how many days; and which longer.
+
+    Points do not age by the `jumps` of the clock that have made them look older than they are.
+    """
 
     points: int
     days: int | None = None
     gfs: Gfs | None = None
+    jumps: tuple[Jump, ...] = ()
+
+
+def age(created: datetime, now: datetime, jumps: Sequence[Jump]) -> timedelta:
+    """Return how old a point is, told without the jumps of the clock since it was made."""
+    return now - created - sum((j.length for j in jumps if created <= j.before), timedelta())
 
 
 @dataclass(frozen=True)
@@ -54,11 +71,11 @@ def keeping(points: Sequence[P], policy: Policy, now: datetime) -> Keeping[P]:
     """
     kept_for = _kept_for(points, policy.gfs)
     stays = {id(point) for point, _ in kept_for}
-    oldest_day = now - timedelta(days=policy.days or 0)
+    longest = timedelta(days=policy.days or 0)
     wanted = 1 if policy.days is not None else policy.points
     good = 0
     for point in reversed(points):
-        within = policy.days is not None and point.created > oldest_day
+        within = policy.days is not None and age(point.created, now, policy.jumps) < longest
         if good < wanted or within:
             stays.add(id(point))
         good += point.is_good

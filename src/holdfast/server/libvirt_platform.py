@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
 from holdfast.engine.libvirt_connection import Account, LibvirtConnection, connected
@@ -31,13 +30,11 @@ from holdfast.engine.libvirt_restore import (
     restore_machine,
 )
 from holdfast.engine.libvirt_tidy import release_checkpoints
+from holdfast.engine.libvirt_uri import is_local
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
 from holdfast.engine.restored_files import Ledger, WholeFile, uncancelled_when_done
 from holdfast.server.platform import HostAccess, HostFacts, HostMachine
-
-# Their hosts see this machine's files under the same path.
-_LOCAL = frozenset({"qemu", "qemu+unix"})
 
 
 class LibvirtPlatform:
@@ -46,7 +43,7 @@ class LibvirtPlatform:
     async def probe(self, access: HostAccess) -> HostFacts:
         """Return what a host is. Only on this machine a guest can be booted to see about KVM."""
         async with connected(access.uri, account=_account(access)) as connection:
-            if urlsplit(access.uri).scheme not in _LOCAL:
+            if not is_local(access.uri):
                 return await _facts(connection, None)
             with tempfile.TemporaryDirectory(prefix="holdfast-probe-") as scratch:
                 # QEMU on the host may run as a user of its own.
@@ -109,12 +106,14 @@ class LibvirtPlatform:
         plan: RestorePlan,
         on_progress: ProgressCallback,
         ledger: Ledger,
-    ) -> None:
-        """Bring a machine back over itself."""
+    ) -> str:
+        """Bring a machine back over itself; return what could not be done of it."""
+        warning = ""
         with uncancelled_when_done() as outcome:
             async with connected(access.uri, account=_account(access)) as connection:
-                await restore_in_place(connection, plan, on_progress, ledger)
+                warning = (await restore_in_place(connection, plan, on_progress, ledger)).warning
                 outcome.done = True
+        return warning
 
     async def finish_in_place(
         self, access: HostAccess, plan: RestorePlan, files: Sequence[WholeFile]
@@ -135,10 +134,11 @@ class LibvirtPlatform:
         files: Sequence[Path],
         token: str,
         on_progress: ProgressCallback,
+        going_on: Callable[[], bool],
     ) -> None:
         """Let a machine that runs from its point need that no more."""
         async with connected(access.uri, account=_account(access)) as connection:
-            await move_to_own_storage(connection, uuid, files, token, on_progress)
+            await move_to_own_storage(connection, uuid, files, token, on_progress, going_on)
 
     async def stop_moving(
         self, access: HostAccess, uuid: str, files: Sequence[Path], token: str

@@ -24,9 +24,15 @@ from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.data_keys import KnownKey
 from holdfast.server.health import Findings, note_readable
 from holdfast.server.job_options import JobOptions, ScriptOption
+from holdfast.server.job_specification import REPLICA
 from holdfast.server.journal import ChainKey, Intent, MakeImage, MakeSnapshot, Work
-from holdfast.server.keeping import Policy
-from holdfast.server.manifest import Manifest, write_manifest
+from holdfast.server.keeping import Jump, Policy
+from holdfast.server.manifest import (
+    Manifest,
+    SnapshotManifest,
+    write_manifest,
+    write_snapshot_manifest,
+)
 from holdfast.server.names import image_file_name
 from holdfast.server.repositories import BackupPlace
 from holdfast.server.retention import Rules
@@ -35,7 +41,8 @@ from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
 
-_RESTIC_COMPRESSION = {"none": "off", "zstd": "auto", "max": "max"}
+#: What the compression of a job is called by restic.
+RESTIC_COMPRESSION = {"none": "off", "zstd": "auto", "max": "max"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,11 @@ class SessionPlan:
     begun: int = 0
     checking: bool = False
     only_checking: bool = False
+    #: Whether it is about all that the job has, and is to look after what it has no more.
+    whole: bool = False
+    #: By how much the clock has jumped; and what is to be said of that, if anything.
+    jumps: tuple[Jump, ...] = ()
+    jumped: str | None = None
     findings: dict[ChainKey, Findings] = field(default_factory=dict)
     #: What machines are encrypted with, if the job says so.
     key: KnownKey | None = None
@@ -70,19 +82,21 @@ class SessionPlan:
             ChainKey.of(self.place.backup, machine.kind, machine.reference)
             for machine in self.machines
         }
-        return keys == self.findings.keys()
+        return keys <= self.findings.keys()
 
     @property
     def rules(self) -> Rules:
         """What is kept of the machines, and how."""
-        policy = Policy(self.retention, self.retention_days, self.options.gfs)
+        policy = Policy(self.retention, self.retention_days, self.options.gfs, self.jumps)
         return Rules(policy, self.options.synthetic_full, self.storing)
 
     @property
     def storing(self) -> Storing:
         """How disks are brought into the repository."""
+        # A machine is to run on the files of a replica.
+        compressed = self.options.compression != "none" and self.job_kind != REPLICA
         key = None if self.key is None else self.key.key
-        return Storing(self.options.compression != "none", self.options.bandwidth, key)
+        return Storing(compressed, self.options.bandwidth, key)
 
     @property
     def key_uid(self) -> UUID | None:
@@ -222,7 +236,7 @@ class MachineBackup:
             tag=str(self._point),
             host=self._plan.host,
             parent=parent.snapshot,
-            compression=_RESTIC_COMPRESSION[self._plan.options.compression],
+            compression=RESTIC_COMPRESSION[self._plan.options.compression],
             rate_limit=self._plan.options.bandwidth,
             read_all=read_all,
         )
@@ -231,6 +245,7 @@ class MachineBackup:
         try:
             async with self._scripts():
                 result = await files.back_up(plan, seen)
+            await write_snapshot_manifest(files.folder.parent, self._described(created, result))
             await self._store.write(lambda c: self._record_snapshot(c, intent, created, result))
         finally:
             if seen.total:
@@ -333,20 +348,30 @@ class MachineBackup:
             key=self._plan.key_uid,
         )
 
+    def _described(self, created: int, result: FilesResult) -> SnapshotManifest:
+        return SnapshotManifest(
+            created=created,
+            snapshot=result.snapshot_id,
+            total_size=result.total_size,
+            **self._of_point(),
+        )
+
     def _manifest(self, **of_file: Any) -> Manifest:
         """Given what a manifest says of its file alone, return it with what all of a point have."""
-        return Manifest(
-            server=self._plan.server,
-            backup=self._place.backup,
-            job=self._plan.job,
-            job_name=self._plan.job_name,
-            restore_point=points.restore_point_uid(self._plan.session),
-            point=self._point,
-            machine=self._machine.name,
-            source=self._machine.path,
-            reference=self._machine.reference,
-            **of_file,
-        )
+        return Manifest(**self._of_point(), **of_file)
+
+    def _of_point(self) -> dict[str, Any]:
+        return {
+            "server": self._plan.server,
+            "backup": self._place.backup,
+            "job": self._plan.job,
+            "job_name": self._plan.job_name,
+            "restore_point": points.restore_point_uid(self._plan.session),
+            "point": self._point,
+            "machine": self._machine.name,
+            "source": self._machine.path,
+            "reference": self._machine.reference,
+        }
 
     async def _newest_point(self) -> Parent:
         row = await self._store.read(

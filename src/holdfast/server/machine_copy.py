@@ -7,7 +7,9 @@ before an error, a stop or a crash stays, and the next session goes on after it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -17,7 +19,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row
 
 from holdfast.engine.errors import ChainBroken, EngineError
-from holdfast.engine.image import CopyPlan, ImageResult, copy_image
+from holdfast.engine.image import CopyPlan, ImageResult, copy_image, copy_image_anew
+from holdfast.engine.image_rebuild import Rebuilt
 from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.server import copy_plan, journal, points, sessions, tables
 from holdfast.server.chain_locks import ChainLocks
@@ -25,8 +28,14 @@ from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.copy_plan import Point
 from holdfast.server.damage import damage_of, note_bad_files
 from holdfast.server.journal import ChainKey, Intent, MakeImage, MakeSnapshot, MergeImages, Work
-from holdfast.server.machine_backup import SessionPlan
-from holdfast.server.manifest import Manifest, check_manifest, write_manifest
+from holdfast.server.machine_backup import RESTIC_COMPRESSION, SessionPlan
+from holdfast.server.manifest import (
+    Manifest,
+    SnapshotManifest,
+    check_manifest,
+    write_manifest,
+    write_snapshot_manifest,
+)
 from holdfast.server.publish import row_of
 from holdfast.server.repositories import Repositories
 from holdfast.server.session_state import Result
@@ -34,6 +43,8 @@ from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
 from holdfast.server.slots import Slots
 from holdfast.server.store import Store
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class MachineCopy:
@@ -68,6 +79,12 @@ class MachineCopy:
         self._newest: tuple[int, UUID] | None = None
         #: Why copies that were made cannot be restored all the same.
         self._damaged: dict[str, None] = {}
+        #: Bad news from before the copying: they make the result a warning.
+        self._remarks: list[str] = []
+
+    def remark(self, problems: Iterable[str]) -> None:
+        """Have bad news told with the result."""
+        self._remarks += problems
 
     async def run(self, on_progress: ProgressCallback) -> None:
         """Copy what is to be copied. Raise EngineError with the reason if that fails."""
@@ -77,8 +94,12 @@ class MachineCopy:
         progress = _CopyProgress(on_progress)
         while left := await self._store.read(self._left):
             await self._settle_source(_chain_of(left[0]))
-            slots = self._slots.taken(self._place.repository_uid)
-            async with slots, self._locks.files.share(_chain_of(left[0])):
+            async with AsyncExitStack() as held:
+                if self._plan.options.bandwidth is not None:
+                    # The limit is the job's: its machines share it by taking turns.
+                    await held.enter_async_context(self._plan.turns)
+                await held.enter_async_context(self._slots.taken(self._place.repository_uid))
+                await held.enter_async_context(self._locks.files.share(_chain_of(left[0])))
                 await self._store.write(partial(self._begin, left[-1].total_size))
                 # Who held the files may have changed what there is to copy.
                 left = await self._store.read(self._unhindered)
@@ -86,6 +107,37 @@ class MachineCopy:
                     await self._copy(left[0], progress.of(left))
                     progress.done(left[0])
         await self._store.write(self._complete)
+
+    async def mend(self) -> bool:
+        """Copy damaged files again whose original still has the same bytes; say whether any was.
+
+        With a slot, as `run` copies.
+        """
+        files = await self._store.read(partial(copy_plan.files_of_chain, key=self._key))
+        bad = await self._settlement.damaged(self._key, files)
+        mended = False
+        for file in files:
+            if file.uid not in bad:
+                continue
+            original = await self._store.read(partial(self._original, file))
+            if original is None:
+                continue
+            source = await self._repositories.place_of(original.backup_uid)
+            reading = ChainKey(original.backup_uid, self._key.chain)
+            target = self._place.path(file.path)
+            plan = CopyPlan(source.path(original.path), target, file.file_size, file.sha256)
+            async with self._locks.files.share(reading), self._locks.files.hold(self._key):
+                try:
+                    await copy_image(plan)
+                except EngineError as error:
+                    _LOGGER.warning("%s cannot be copied again: %s", target, error)
+                else:
+                    mended = True
+        return mended
+
+    def _original(self, file: Row[Any], connection: Connection) -> Row[Any] | None:
+        job = row_of(connection, tables.job, self._plan.job)
+        return copy_plan.original_of(connection, job, file)
 
     def _begin(self, size: int, connection: Connection) -> None:
         """Let the task session begin, unless it has, and note the size of the machine."""
@@ -95,7 +147,8 @@ class MachineCopy:
 
     def _left(self, connection: Connection) -> list[Point]:
         job = row_of(connection, tables.job, self._plan.job)
-        return copy_plan.points_to_copy(connection, job, self._machine.reference)
+        now = self._clock.now()
+        return copy_plan.points_to_copy(connection, job, self._machine.reference, now)
 
     def _unhindered(self, connection: Connection) -> list[Point]:
         """Return what is left to copy; nothing while a merge on its chain stands."""
@@ -136,15 +189,15 @@ class MachineCopy:
         await self._bring_key(folder, key)
         intent = await self._declare(MakeImage(path))
         try:
-            plan = CopyPlan(image, target, point.file_size, point.sha256)
-            await copy_image(plan, on_progress)
-            await write_manifest(target, self._manifest(point, uid, point, parent_name, key=key))
+            stored = await self._copy_file(point, point, image, target, on_progress, key)
+            manifest = self._manifest(point, uid, point, stored, parent_name, key=key)
+            await write_manifest(target, manifest)
             result = ImageResult(
                 path=target,
-                file_size=point.file_size,
-                data_size=point.data_size,
+                file_size=stored.file_size,
+                data_size=stored.data_size,
                 virtual_size=point.virtual_size,
-                sha256=point.sha256,
+                sha256=stored.sha256,
                 incremental=parent is not None,
                 note=None,
             )
@@ -172,6 +225,32 @@ class MachineCopy:
             await self._settlement.try_settle(intent)
         self._note_newest(point, uid)
 
+    async def _copy_file(
+        self,
+        point: Point,
+        file: Row[Any],
+        image: Path,
+        target: Path,
+        on_progress: ProgressCallback,
+        key: UUID | None,
+    ) -> Rebuilt:
+        """Copy a backup file of a point; return what the copy is.
+
+        As it is, unless the job compresses and the one that made it does not, or the other way.
+        What is encrypted (with ``key``) is never compressed.
+        """
+        options = self._plan.options
+        plan = CopyPlan(image, target, file.file_size, file.sha256, options.bandwidth)
+        compressed = options.compression != "none"
+        backup = point.backup_uid
+        if (
+            key is not None
+            or await self._store.read(lambda c: copy_plan.is_compressed(c, backup)) == compressed
+        ):
+            await copy_image(plan, on_progress)
+            return Rebuilt(file.file_size, file.data_size, file.sha256)
+        return await copy_image_anew(plan, compressed, on_progress)
+
     async def _copy_snapshot(self, point: Point, on_progress: ProgressCallback) -> None:
         place, uid = self._place, uuid4()
         source = await self._repositories.place_of(point.backup_uid)
@@ -180,7 +259,18 @@ class MachineCopy:
         await files.ensure()
         intent = await self._declare(MakeSnapshot(uid))
         try:
-            snapshot = await files.copy_snapshot(source.files(), point.snapshot_id, on_progress)
+            options = self._plan.options
+            snapshot = await files.copy_snapshot(
+                source.files(),
+                point.snapshot_id,
+                on_progress,
+                compression=RESTIC_COMPRESSION[options.compression],
+                rate_limit=options.bandwidth,
+            )
+            described = SnapshotManifest(
+                snapshot=snapshot, total_size=point.total_size, **self._of_point(point, uid)
+            )
+            await write_snapshot_manifest(files.folder.parent, described)
 
             def record(connection: Connection) -> None:
                 points.record_snapshot(
@@ -238,27 +328,22 @@ class MachineCopy:
         return replace(self._machine, name=point.display_name, path=point.source_path)
 
     def _manifest(
-        self, point: Point, uid: UUID, file: Row[Any], parent: str | None, **more: Any
+        self,
+        point: Point,
+        uid: UUID,
+        file: Row[Any],
+        stored: Rebuilt,
+        parent: str | None,
+        **more: Any,
     ) -> Manifest:
         """Return the manifest of the copy of a point's `file`, which has the columns of one."""
-        backup = self._place.backup
         return Manifest(
-            server=self._plan.server,
-            backup=backup,
-            job=self._plan.job,
-            job_name=self._plan.job_name,
-            restore_point=points.copied_restore_point_uid(backup, point.restore_point_uid),
-            point=uid,
-            machine=point.display_name,
-            source=point.source_path,
-            reference=point.reference,
-            created=point.created,
             parent=parent,
-            file_size=file.file_size,
-            data_size=file.data_size,
+            file_size=stored.file_size,
+            data_size=stored.data_size,
             virtual_size=file.virtual_size,
-            sha256=file.sha256,
-            copied_from=point.uid,
+            sha256=stored.sha256,
+            **self._of_point(point, uid),
             **more,
         )
 
@@ -267,17 +352,40 @@ class MachineCopy:
         if key is not None:
             await self._repositories.data_keys.put_beside(folder, [key])
 
+    def _of_point(self, point: Point, uid: UUID) -> dict[str, Any]:
+        """Return what every manifest says of the copy of a point."""
+        backup = self._place.backup
+        return {
+            "server": self._plan.server,
+            "backup": backup,
+            "job": self._plan.job,
+            "job_name": self._plan.job_name,
+            "restore_point": points.copied_restore_point_uid(backup, point.restore_point_uid),
+            "point": uid,
+            "machine": point.display_name,
+            "source": point.source_path,
+            "reference": point.reference,
+            "created": point.created,
+            "copied_from": point.uid,
+        }
+
     def _note_newest(self, point: Point, uid: UUID) -> None:
         self._newest = max(self._newest or (0, uid), (point.created, uid))
 
     def _complete(self, connection: Connection) -> None:
+        # What the check has found already is told once.
+        told = self._remarks + [
+            f"What was copied before is damaged: {each}"
+            for each in self._damaged
+            if each not in self._remarks
+        ]
         newest = {} if self._newest is None else {"machine_point_uid": self._newest[1]}
         sessions.complete_task(
             connection,
             self._machine.task_session,
             milliseconds(self._clock.now()),
-            Result.WARNING if self._damaged else Result.SUCCESS,
-            " ".join(f"What was copied before is damaged: {each}" for each in self._damaged),
+            Result.WARNING if told else Result.SUCCESS,
+            " ".join(told),
             **newest,
         )
 

@@ -1,12 +1,14 @@
-"""The manifest beside each backup file: what the catalog knows of it, for when that is lost.
+"""The manifest of each backup file and snapshot: what the catalog knows, for when that is lost.
 
-A plain JSON file, ``<backup file>.json``; with it, a server's points can be found again from the
-repository alone.
+A plain JSON file, ``<backup file>.json`` or, beside the restic repository of a backup,
+``files.<snapshot>.json``; with them, a server's points can be found again from the repository
+alone (`repository_import`).
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from uuid import UUID
 
@@ -21,6 +23,7 @@ from holdfast.server import tables
 from holdfast.server.publish import row_of
 
 FORMAT_VERSION = 1
+_SNAPSHOT_PREFIX = "files."
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +57,25 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     key: UUID | None = None
 
 
+class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a snapshot, the point of a directory; as in a `Manifest`."""
+
+    format: int = FORMAT_VERSION
+    server: UUID
+    backup: UUID
+    job: UUID
+    job_name: str
+    restore_point: UUID
+    point: UUID
+    machine: str
+    source: str
+    reference: str
+    created: int
+    snapshot: str
+    total_size: int
+    copied_from: UUID | None = None
+
+
 def manifest_path(image: Path) -> Path:
     """Given a backup file, return the path of its manifest."""
     return image.with_name(image.name + ".json")
@@ -80,6 +102,48 @@ async def remove_manifest(image: Path) -> None:
 def read_manifest(image: Path) -> Manifest:
     """Given a backup file, return its manifest. Blocking; OSError or msgspec.DecodeError."""
     return msgspec.json.decode(manifest_path(image).read_bytes(), type=Manifest)
+
+
+def snapshot_manifest_path(folder: Path, snapshot: str) -> Path:
+    """Given a backup's folder and a snapshot, return the path of the snapshot's manifest."""
+    return folder / f"{_SNAPSHOT_PREFIX}{snapshot}.json"
+
+
+async def write_snapshot_manifest(folder: Path, manifest: SnapshotManifest) -> None:
+    """Write the manifest of a snapshot into its backup's folder. Raise EngineError."""
+    path = snapshot_manifest_path(folder, manifest.snapshot)
+    try:
+        await asyncio.to_thread(write_json, path, manifest)
+    except OSError as error:
+        raise writing_failure(error, path) from error
+
+
+async def remove_snapshot_manifests(folder: Path, snapshots: Iterable[str]) -> None:
+    """Remove the manifests of snapshots; missing ones are fine. Raise EngineError."""
+    for snapshot in snapshots:
+        path = snapshot_manifest_path(folder, snapshot)
+        try:
+            await remove_durably(path)
+        except OSError as error:
+            raise writing_failure(error, path) from error
+
+
+async def sweep_snapshot_manifests(folder: Path, present: Collection[str]) -> None:
+    """Remove the manifests of all snapshots but those that are present. Raise EngineError."""
+    described = await asyncio.to_thread(described_snapshots, folder)
+    await remove_snapshot_manifests(folder, [each for each in described if each not in present])
+
+
+def described_snapshots(folder: Path) -> list[str]:
+    """Given a backup's folder, return the snapshots that have a manifest there. Blocking."""
+    names = sorted(path.name for path in folder.glob(f"{_SNAPSHOT_PREFIX}*.json"))
+    return [name.removeprefix(_SNAPSHOT_PREFIX).removesuffix(".json") for name in names]
+
+
+def read_snapshot_manifest(folder: Path, snapshot: str) -> SnapshotManifest:
+    """Return the manifest of a snapshot. Blocking; raise OSError or msgspec.DecodeError."""
+    content = snapshot_manifest_path(folder, snapshot).read_bytes()
+    return msgspec.json.decode(content, type=SnapshotManifest)
 
 
 async def check_manifest(image: Path, sha256: str) -> None:

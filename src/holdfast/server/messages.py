@@ -59,6 +59,7 @@ from holdfast.server.job_specification import (
     ReplicaTarget,
     Retry,
 )
+from holdfast.server.repository_specification import RepositoryImport
 from holdfast.server.restore_specification import InstantSpecification, RestoreSpecification
 from holdfast.server.schedule import (
     AfterJob,
@@ -100,6 +101,7 @@ __all__ = [
     "Periodically",
     "Refusal",
     "ReplicaTarget",
+    "RepositoryImport",
     "RestoreSpecification",
     "Retry",
     "Schedule",

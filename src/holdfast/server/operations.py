@@ -14,7 +14,6 @@ from sqlalchemy import Connection, select
 from holdfast.server import copy_links, job_edit, jobs, sessions, tables
 from holdfast.server.clock import milliseconds
 from holdfast.server.job_lookup import job_in_use, running_session
-from holdfast.server.job_options import BACKUP_KINDS
 from holdfast.server.job_schedules import toggle_schedule
 from holdfast.server.job_specification import (
     CloneSpecification,
@@ -82,12 +81,6 @@ def _sync_job(connection: Connection, command: Command, now: datetime) -> Done:
 
 
 def _check_job(connection: Connection, command: Command, now: datetime) -> Done:
-    job = job_in_use(connection, command.target)
-    if job.kind not in BACKUP_KINDS:
-        raise RefusedError(
-            f'Job "{job.name}" is of kind {job.kind}. What can be checked are the backups of jobs '
-            f"of kind {' and '.join(BACKUP_KINDS)}."
-        )
     session = begin_session(connection, command.target, milliseconds(now), Cause.CHECK)
     return _launched(connection, session)
 

@@ -5,7 +5,7 @@ The engine answers it over libvirt; nothing else here knows how a host is reache
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,8 +98,11 @@ class Platform(Protocol):
         plan: RestorePlan,
         on_progress: ProgressCallback,
         ledger: Ledger,
-    ) -> None:
-        """Bring a machine back over itself; see `libvirt_restore.restore_in_place`."""
+    ) -> str:
+        """Bring a machine back over itself; see `libvirt_restore.restore_in_place`.
+
+        Return what could not be done of what was asked for; empty for nothing.
+        """
 
     async def finish_in_place(
         self, access: HostAccess, plan: RestorePlan, files: Sequence[WholeFile]
@@ -116,6 +119,7 @@ class Platform(Protocol):
         files: Sequence[Path],
         token: str,
         on_progress: ProgressCallback,
+        going_on: Callable[[], bool],
     ) -> None:
         """Let a machine need its point no more; see `libvirt_instant.move_to_own_storage`."""
 

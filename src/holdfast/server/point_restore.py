@@ -11,7 +11,8 @@ from sqlalchemy import Row
 
 from holdfast.engine.guest_snapshot import GuestSnapshot
 from holdfast.engine.image import inspect, restore_image
-from holdfast.engine.progress import Phases, Progress, ProgressCallback
+from holdfast.engine.progress import Abreast, Progress, ProgressCallback
+from holdfast.engine.together import proven_meanwhile
 from holdfast.engine.tree_restore import restore_into_tree
 from holdfast.server.chain_locks import ChainLocks, share_soon
 from holdfast.server.hosted_restore import HostedRestore
@@ -34,8 +35,10 @@ from holdfast.server.restore_plan import (
 from holdfast.server.session_state import JobSessionState
 from holdfast.server.store import Store
 
-# Checking the backup files : writing the disk.
-_WEIGHTS = (30, 70)
+
+def _damage(row: Row[Any]) -> str:
+    """Return what is to be said of a point that is restored although it is known to be damaged."""
+    return "" if row.damaged is None else f"The restore point is damaged: {row.damaged}"
 
 
 class PointRestore:
@@ -76,7 +79,12 @@ class PointRestore:
                 case RestoreFiles():
                     return await self._files(session, place, row, plan)
                 case RestoreHosted() | RestoreDisks():
-                    return await self._hosted.run(session, place, row, plan, on_progress)
+                    note = await self._hosted.run(session, place, row, plan, on_progress)
+                    return " ".join(filter(None, (note, _damage(row))))
+
+    def leave_going(self) -> None:
+        """Let machines go on moving to their own storage, as the server ends."""
+        self._instant.leave_going()
 
     async def put_right(self, session: Row[Any], plan: Plan, on_progress: ProgressCallback) -> str:
         """Put right what a crash left of a restore of a machine of a host, or go on with it.
@@ -93,6 +101,11 @@ class PointRestore:
                 return await self._instant.put_right(plan, on_progress, stopped)
             case _:
                 raise RefusedError(STOPPED_UNEXPECTEDLY)
+
+    async def settle(self, session: Row[Any], plan: Plan) -> None:
+        """Put right what a restore has left that has ended. See `HostedRestore.settle`."""
+        if isinstance(plan, RestoreHosted | RestoreDisks):
+            await self._hosted.settle(session.uid, plan, session.ledger)
 
     async def true_names(self, point: UUID, parts: tuple[str, ...]) -> tuple[str, ...]:
         """Given a path in a directory's point as it is shown, return the names restic knows.
@@ -121,19 +134,26 @@ class PointRestore:
         on_progress: ProgressCallback,
     ) -> None:
         image, target = place.path(row.path), Path(plan.target)
-        phases = Phases(on_progress, _WEIGHTS)
-        if not plan.force:
-            await verify(self._store, place, [image], phases.phase(0))
-        written = phases.phase(1)
+        abreast = Abreast(on_progress, 2)
+        checked, written = abreast.part(0), abreast.part(1)
 
         def advance(progress: Progress) -> None:
             written(progress.fraction)
 
-        image_format = plan.format or await _format_of(target)
         key = await self._repositories.data_keys.of_file(row.backup_file_uid)
-        await restore_image(
-            image, target, advance, format=image_format, overwrite=plan.overwrite, key=key
-        )
+        async with proven_meanwhile(
+            verify(self._store, place, [image], checked, force=plan.force)
+        ) as good:
+            image_format = plan.format or await _format_of(target)
+            await restore_image(
+                image,
+                target,
+                advance,
+                format=image_format,
+                overwrite=plan.overwrite,
+                key=key,
+                proof=good,
+            )
 
     async def _files(
         self, session: UUID, place: BackupPlace, row: Row[Any], plan: RestoreFiles

@@ -177,7 +177,7 @@ def record_image(
         )
     )
     publish_backup_file(connection, file_uid)
-    _record_point(
+    record_point(
         connection,
         backup=backup,
         restore_point=restore_point,
@@ -203,7 +203,7 @@ def record_snapshot(
     copied_from: UUID | None = None,
 ) -> None:
     """Record a snapshot as the point of a directory; `total_size` of its files in bytes."""
-    _record_point(
+    record_point(
         connection,
         backup=backup,
         restore_point=restore_point,
@@ -290,7 +290,7 @@ def merged_data_size(full: Row[Any], increment: Row[Any]) -> int:
     return int(min(full.data_size + increment.data_size, increment.virtual_size))
 
 
-def _record_point(
+def record_point(
     connection: Connection,
     *,
     backup: UUID,
@@ -303,6 +303,7 @@ def _record_point(
     snapshot_id: str | None = None,
     copied_from: UUID | None = None,
 ) -> None:
+    """Record the point of an image, whose file is recorded, or of a directory: a snapshot."""
     connection.execute(
         insert(tables.machine_point).values(
             uid=point,

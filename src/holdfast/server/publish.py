@@ -225,11 +225,8 @@ def withdraw_machine_point(connection: Connection, row: Row[Any]) -> None:
 
 
 def publish_replica(connection: Connection, uid: UUID) -> None:
-    """Show a replica, under the name of the machine that stands by; one that stays is none."""
+    """Show a replica, under the name of the machine that stands by."""
     row = row_of(connection, tables.replica, uid)
-    if row.state == "PermanentFailover":
-        withdraw(connection, "Replica", uid)
-        return
     backup = row_of(connection, tables.backup, row.backup_uid)
     record = msgspec.json.decode(row.failover or "{}", type=_FailoverRecord)
     values = {

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Connection, Row, select
 
-from holdfast.server import tables
+from holdfast.server import replicas, tables
 from holdfast.server.copy_links import JOBS, REPOSITORIES, RESOURCES, links_of, resource_of
 from holdfast.server.hierarchy import publish_item
 from holdfast.server.job_options import Gfs, decode_options
@@ -42,6 +43,8 @@ def publish_job(connection: Connection, uid: UUID) -> None:
         return
     info = _replica_info if job.kind == REPLICA else _backup_info
     values = _job_values(job) | {"JobInfo": info(job, objects)}
+    if job.kind == REPLICA:
+        values["Target"] = _target(connection, job)
     excluded = [_object_values(row) for row in shown if row.role == EXCLUDED]
     if excluded:
         values["Excludes"] = {"ObjectInJob": excluded}
@@ -107,6 +110,18 @@ def _includes(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:
 
 def _replica_info(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:
     return {"ReplicaJobInfo": {"Includes": _includes(job, objects)}}
+
+
+def _target(connection: Connection, job: Row[Any]) -> str:
+    """Return where a job makes its replicas, as JSON text like that of a `ReplicaTarget`."""
+    target = replicas.target_of(connection, job.uid)
+    told = {
+        "host": target.host_uid,
+        "folder": row_of(connection, tables.repository, job.repository_uid).path,
+        "suffix": target.suffix,
+        "networks": replicas.networks_of(target),
+    }
+    return msgspec.json.encode(told).decode()
 
 
 def _backup_info(job: Row[Any], objects: Sequence[Row[Any]]) -> dict[str, Any]:

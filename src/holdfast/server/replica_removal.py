@@ -1,29 +1,34 @@
 """Removes replicas: the machine on the target, the points, what the source keeps for them.
 
 Only one that is ready can go: what a failover builds on stays. Hosts come first: as long as one of
-them does not let go, every point is there, and the removal can be asked for again.
+them does not let go, every point is there, and the removal can be asked for again. One that has
+taken over for good is only forgotten: its machine is nobody's replica any more, and runs on the
+files.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Row, delete, select
 
 from holdfast.engine.errors import ChainBroken, EngineError, MachineMissing
 from holdfast.engine.image_chain import read_backup_header
-from holdfast.server import hosted_points, replicas, tables
+from holdfast.engine.libvirt_replica import nvram_of
+from holdfast.server import hosted_points, journal, points, replicas, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.expiry import withdraw_chain
 from holdfast.server.hosted_objects import locate
 from holdfast.server.hosts import Hosts
 from holdfast.server.job_lookup import running_session
-from holdfast.server.journal import ChainKey
+from holdfast.server.journal import ChainKey, RemoveFiles
 from holdfast.server.messages import Command
 from holdfast.server.names import session_name
 from holdfast.server.operations import Done, Operation, Preparation
@@ -57,6 +62,8 @@ class ReplicaRemoval:
         row = await self._store.read(lambda c: replicas.find_replica(c, uid))
         await self._store.read(lambda c: _refuse_while_running(c, row))
         key = ChainKey(row.backup_uid, row.reference)
+        if row.state == ReplicaState.PERMANENT:
+            return await self._forget(row, key)
         async with self._locks.work.hold(key):
             await self._store.write(lambda c: _reserve(c, row))
             try:
@@ -74,6 +81,25 @@ class ReplicaRemoval:
         def tell(_connection: Connection, _command: Command, _now: datetime) -> Done:
             gone = f"{len(names)} restore points are gone: {', '.join(names)}." if names else "Ok"
             return Done(gone)
+
+        return tell
+
+    async def _forget(self, row: Row[Any], key: ChainKey) -> Operation:
+        async with self._locks.work.hold(key):
+            if problems := await self._settlement.settle_chain(key):
+                raise RefusedError(" ".join(problems))
+            # The machine it stood for may be gone for good; what that keeps is no hindrance.
+            with contextlib.suppress(RefusedError):
+                await self._release(row)
+            folder = await self._store.read(lambda c: replicas.folder_of(c, row.backup_uid))
+            await self._store.write(lambda c: self._drop(c, row, key))
+            await self._settlement.settle_chain(key)
+
+        def tell(_connection: Connection, _command: Command, _now: datetime) -> Done:
+            return Done(
+                f'"{row.machine_name}" is a replica no more. Its files stay in {folder}: the '
+                "machine runs on them."
+            )
 
         return tell
 
@@ -96,6 +122,10 @@ class ReplicaRemoval:
     async def _take_off_hosts(self, row: Row[Any]) -> None:
         access = await self._hosts.access(row.host_uid)
         await self._hosts.platform.remove_standby(access, row.machine_uuid)
+        await self._release(row)
+
+    async def _release(self, row: Row[Any]) -> None:
+        """Have the original's host delete the checkpoints of the chain; raise RefusedError."""
         where = await self._store.read(lambda c: locate(c, row.reference))
         if where is None:
             return  # nothing is left of a machine that is nowhere
@@ -109,17 +139,48 @@ class ReplicaRemoval:
                 f"The host of the original does not let go of its checkpoints: {error}"
             ) from error
 
+    def _drop(self, connection: Connection, row: Row[Any], key: ChainKey) -> None:
+        _forget(connection, row)
+        # It has another one since it took over.
+        self._remove_nvram(connection, row, key)
+
+    def _remove_nvram(self, connection: Connection, row: Row[Any], key: ChainKey) -> None:
+        """Note that the NVRAM of the machine that stood by is to go, if there is one."""
+        folder = PurePosixPath(row_of(connection, tables.backup, row.backup_uid).folder)
+        path = nvram_of(folder, row.machine_uuid)
+        now = milliseconds(self._clock.now())
+        journal.declare(connection, key, RemoveFiles((str(path),)), now)
+
     def _withdraw(self, connection: Connection, row: Row[Any], key: ChainKey) -> list[str]:
         """Take the replica and its points out of the catalog; return the names of these."""
         _refuse_while_failing_over(connection, row)
         found = replicas.points_of(connection, row.uid)
         names = [session_name(each.display_name, each.created) for each in found]
         withdraw_chain(connection, key, milliseconds(self._clock.now()))
-        session = tables.failover_session
-        connection.execute(delete(session).where(session.c.replica_uid == row.uid))
-        connection.execute(delete(tables.replica).where(tables.replica.c.uid == row.uid))
-        withdraw(connection, "Replica", row.uid)
+        self._remove_nvram(connection, row, key)
+        _delete(connection, row)
         return names
+
+
+def _delete(connection: Connection, row: Row[Any]) -> None:
+    session = tables.failover_session
+    connection.execute(delete(session).where(session.c.replica_uid == row.uid))
+    connection.execute(delete(tables.replica).where(tables.replica.c.uid == row.uid))
+    withdraw(connection, "Replica", row.uid)
+
+
+def _forget(connection: Connection, row: Row[Any]) -> None:
+    """Take a replica that has taken over for good, and its points, out of the catalog alone."""
+    _refuse_while_failing_over(connection, row)
+    _refuse_planned(connection, row)
+    files: dict[UUID, None] = {}
+    for point in reversed(replicas.points_of(connection, row.uid)):
+        files |= dict.fromkeys(disk.uid for disk in hosted_points.disks_of(connection, point.uid))
+        points.withdraw_point(connection, point.uid)
+    # Newest first: nothing is built on a file any more when it goes.
+    for file in files:
+        points.remove_file(connection, file)
+    _delete(connection, row)
 
 
 def _refuse_while_running(connection: Connection, row: Row[Any]) -> None:
@@ -140,11 +201,7 @@ def _refuse_while_failing_over(connection: Connection, row: Row[Any]) -> None:
 def _reserve(connection: Connection, row: Row[Any]) -> None:
     """Keep everything else off a replica; refuse one that is not ready, or that a plan has."""
     _refuse_while_failing_over(connection, row)
-    machine, plan = tables.failover_plan_machine, tables.failover_plan
-    of_plan = select(plan.c.name).join(machine, machine.c.plan_uid == plan.c.uid)
-    name = connection.scalar(of_plan.where(machine.c.replica_uid == row.uid).limit(1))
-    if name is not None:
-        raise RefusedError(f'The failover plan "{name}" has the replica. Take it out first.')
+    _refuse_planned(connection, row)
     if replicas.find_replica(connection, row.uid).failover is not None:
         raise RefusedError(
             f'What was interrupted with "{row.machine_name}" is not settled yet. Try again later.'
@@ -154,8 +211,16 @@ def _reserve(connection: Connection, row: Row[Any]) -> None:
         state = replicas.find_replica(connection, row.uid).state
         raise RefusedError(
             f'"{row.machine_name}" is in the state {state}; '
-            "only a replica that is Ready can be removed."
+            "only a replica that is Ready, or has taken over for good, can be removed."
         )
+
+
+def _refuse_planned(connection: Connection, row: Row[Any]) -> None:
+    machine, plan = tables.failover_plan_machine, tables.failover_plan
+    of_plan = select(plan.c.name).join(machine, machine.c.plan_uid == plan.c.uid)
+    name = connection.scalar(of_plan.where(machine.c.replica_uid == row.uid).limit(1))
+    if name is not None:
+        raise RefusedError(f'The failover plan "{name}" has the replica. Take it out first.')
 
 
 def _release(connection: Connection, row: Row[Any]) -> None:

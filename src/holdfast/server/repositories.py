@@ -144,7 +144,7 @@ class Repositories:
         ).one()
         repository = DirectoryRepository(Path(row.path), str(row.uid))
         return BackupPlace(
-            backup, row.uid, repository, row.folder, self._keys.repository_password(row.uid)
+            backup, row.uid, repository, row.folder, self._keys.repository_password(row.uid, backup)
         )
 
     async def _note_space(self, uid: UUID, space: Space) -> None:

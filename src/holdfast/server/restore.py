@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from holdfast.engine.data_key import SEALED_SUFFIX, DataKey, unseal
 from holdfast.engine.durability import write_private
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image import restore_image
-from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
+from holdfast.engine.progress import Abreast, Phases, Progress, ProgressCallback, ignore_progress
 from holdfast.engine.repository import folder_name
+from holdfast.engine.together import proven_meanwhile
 from holdfast.server import hosted_points, journal, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.database import sqlite_url
@@ -98,28 +99,47 @@ class Restore:
         async with self._locks.files.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
             # Retention may have taken it while we waited.
             await self._store.read(lambda connection: _machine_points(connection, row.uid))
-            if row.snapshot_id is None and not force:
-                await self._verify(row, place, disks)
             if row.snapshot_id is not None:
                 await place.files().restore(row.snapshot_id, target)
-            elif row.detail is not None:
-                await self._machine(row, place, target, image_format, on_progress, disks)
-            else:
-                image = place.path(row.path)
-                key = await self._repositories.data_keys.of_file(row.backup_file_uid)
-                await restore_image(image, target, on_progress, format=image_format, key=key)
+                return Restored(row.display_name, target)
+            key = await self._repositories.data_keys.of_file(row.backup_file_uid)
+            abreast = Abreast(on_progress, 2)
+            checked, copied = abreast.part(0), abreast.part(1)
+
+            def tell(done: Progress) -> None:
+                copied(done.fraction)
+
+            async with proven_meanwhile(
+                self._verify(row, place, disks, checked, force=force)
+            ) as good:
+                if row.detail is not None:
+                    await self._machine(row, place, target, image_format, tell, disks, key, good)
+                else:
+                    image = place.path(row.path)
+                    await restore_image(
+                        image, target, tell, format=image_format, key=key, proof=good
+                    )
         return Restored(row.display_name, target)
 
-    async def _verify(self, row: Row[Any], place: BackupPlace, wanted: Collection[str]) -> None:
+    async def _verify(
+        self,
+        row: Row[Any],
+        place: BackupPlace,
+        wanted: Collection[str],
+        advance: Callable[[float], None],
+        *,
+        force: bool,
+    ) -> None:
         """Raise ChainBroken when a file that is read is not what was written."""
         key = ChainKey.of(row.backup_uid, row.kind, row.reference)
         if await self._store.read(lambda c: journal.changes_files(c, key)):
             # A merge that was interrupted: it restores the same, and has no checksum yet.
+            advance(1.0)
             return
         held = await self._store.read(lambda c: hosted_points.disks_of(c, row.uid))
         paths = [disk.path for disk in held if not wanted or disk.target in wanted]
         images = [place.path(path) for path in paths or [row.path]]
-        await verify(self._store, place, images, lambda _fraction: None)
+        await verify(self._store, place, images, advance, force=force)
 
     async def _machine(
         self,
@@ -129,6 +149,8 @@ class Restore:
         image_format: str,
         on_progress: ProgressCallback,
         wanted: Collection[str],
+        key: DataKey | None,
+        proof: Awaitable[None],
     ) -> None:
         """Restore a machine of a host to a new directory: its disks, its definition, its NVRAM."""
         disks = await self._store.read(lambda c: hosted_points.disks_of(c, row.uid))
@@ -140,13 +162,12 @@ class Restore:
                     f'"{row.display_name}" has the disks {", ".join(held)}, not {missing[0]}.'
                 )
             disks, small = [disk for disk in disks if disk.target in wanted], []
-        key = await self._repositories.data_keys.of_file(row.backup_file_uid)
         try:
             await asyncio.to_thread(target.mkdir, parents=True)
         except OSError as error:
             raise writing_failure(error, target) from error
         try:
-            await self._disks(place, disks, target, image_format, on_progress, key)
+            await self._disks(place, disks, target, image_format, on_progress, key, proof)
             for path in small:
                 source = place.path(path)
                 content = await asyncio.to_thread(source.read_bytes)
@@ -170,6 +191,7 @@ class Restore:
         image_format: str,
         on_progress: ProgressCallback,
         key: DataKey | None,
+        proof: Awaitable[None],
     ) -> None:
         phases = Phases(on_progress, [max(disk.virtual_size, 1) for disk in disks])
         for number, disk in enumerate(disks):
@@ -179,7 +201,8 @@ class Restore:
                 advance(done.fraction)
 
             image = target / f"{disk.target}.{image_format}"
-            await restore_image(place.path(disk.path), image, tell, format=image_format, key=key)
+            source = place.path(disk.path)
+            await restore_image(source, image, tell, format=image_format, key=key, proof=proof)
 
 
 async def restore_point(

@@ -13,7 +13,13 @@ from holdfast.server.publish import row_of
 from holdfast.server.publish_restore import publish_restore_session
 from holdfast.server.refusal import RefusedError
 from holdfast.server.restore_plan import Plan, RestoreFiles, target_of, temporary_of
-from holdfast.server.session_state import JobSessionState, Result, check_job_session
+from holdfast.server.session_rows import SessionRows
+from holdfast.server.session_state import JobSessionState, Result
+
+_ROWS = SessionRows(tables.restore_session, publish_restore_session)
+request_stop = _ROWS.request_stop
+set_progress = _ROWS.set_progress
+unfinished = _ROWS.unfinished
 
 
 def begin(connection: Connection, plan: Plan, point: Row[Any], now: int) -> UUID:
@@ -49,64 +55,43 @@ def begin(connection: Connection, plan: Plan, point: Row[Any], now: int) -> UUID
 
 def start_working(connection: Connection, uid: UUID) -> Plan | None:
     """Let a restore that was begun work; return its plan, or None if it was stopped already."""
-    row = row_of(connection, tables.restore_session, uid)
-    if row.state != JobSessionState.STARTING:
+    if not _ROWS.start_working(connection, uid):
         return None
-    _set(connection, row, state=JobSessionState.WORKING)
+    row = row_of(connection, tables.restore_session, uid)
     plan: Plan = msgspec.json.decode(row.plan, type=Plan)
     return plan
 
 
-def request_stop(connection: Connection, uid: UUID, reason: str) -> None:
-    """Note that a restore is to stop and why. One that is stopping already keeps its reason."""
-    row = row_of(connection, tables.restore_session, uid)
-    if row.state != JobSessionState.STOPPING:
-        _set(connection, row, state=JobSessionState.STOPPING, failure_message=reason)
-
-
-def set_progress(connection: Connection, uid: UUID, percent: int) -> None:
-    """Note how far a restore is. Never goes back."""
-    row = row_of(connection, tables.restore_session, uid)
-    if row.state == JobSessionState.WORKING and percent > row.progress:
-        _set(connection, row, progress=min(percent, 100))
-
-
 def end(
-    connection: Connection, uid: UUID, now: int, *, failure: str | None = None, note: str = ""
+    connection: Connection,
+    uid: UUID,
+    now: int,
+    *,
+    failure: str | None = None,
+    note: str = "",
+    left: str | None = None,
 ) -> None:
-    """End a restore: failed, for the reason given; with a warning; or well. Once ended, it stays.
+    """End a restore, as `SessionRows.end`, and what runs from its restore point with it.
 
-    One that was asked to stop fails with the reason given then, unless it was done already.
+    What it has `left` to be put right later, in words, keeps its ledger.
     """
-    row = row_of(connection, tables.restore_session, uid)
-    if row.state == JobSessionState.STOPPED:
-        return
-    if failure is not None and row.state == JobSessionState.STOPPING:
-        failure = row.failure_message
-    result = Result.WARNING if note else Result.SUCCESS
-    _set(
-        connection,
-        row,
-        state=JobSessionState.STOPPED,
-        result=Result.FAILED if failure is not None else result,
-        ended=max(now, row.created),
-        progress=row.progress if failure is not None else 100,
-        failure_message=note if failure is None else failure,
-    )
-    plan = msgspec.json.decode(row.plan, type=Plan)
-    instant_records.session_ended(connection, plan, failed=failure is not None)
+    ledger = None if left is None else row_of(connection, tables.restore_session, uid).ledger
+    if _ROWS.end(connection, uid, now, failure=failure, note=note, added=left, ledger=ledger):
+        row = row_of(connection, tables.restore_session, uid)
+        plan = msgspec.json.decode(row.plan, type=Plan)
+        instant_records.session_ended(connection, plan, failed=failure is not None)
 
 
-def unfinished(connection: Connection) -> list[Row[Any]]:
-    """Return the restores that have not ended, oldest first."""
+def left_over(connection: Connection) -> list[Row[Any]]:
+    """Return the restores that have ended and left something to be put right, oldest first."""
     table = tables.restore_session
-    query = select(table).where(table.c.state != JobSessionState.STOPPED)
+    query = select(table).where(
+        table.c.state == JobSessionState.STOPPED, table.c.ledger.is_not(None)
+    )
     return list(connection.execute(query.order_by(table.c.created)))
 
 
-def _set(connection: Connection, row: Row[Any], **values: Any) -> None:
-    if "state" in values:
-        check_job_session(row.state, values["state"])
+def put_right(connection: Connection, uid: UUID) -> None:
+    """Note that nothing is left any more of a restore that has ended."""
     table = tables.restore_session
-    connection.execute(update(table).where(table.c.uid == row.uid).values(values))
-    publish_restore_session(connection, row.uid)
+    connection.execute(update(table).where(table.c.uid == uid).values(ledger=None))

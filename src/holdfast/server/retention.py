@@ -8,11 +8,12 @@ point can be restored meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, select, update
@@ -24,6 +25,7 @@ from holdfast.server import journal, points, replicas, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds, moment_of
 from holdfast.server.damage import note_bad_files
+from holdfast.server.expiry import withdraw_chain
 from holdfast.server.fulls import files_of, full_is_due
 from holdfast.server.hosted_points import small_files
 from holdfast.server.job_options import Days
@@ -40,15 +42,46 @@ from holdfast.server.journal import (
 from holdfast.server.keeping import Keeping, Policy, keeping
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
-from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
+from holdfast.server.slots import Slots
 from holdfast.server.store import Store
 
-#: Declares the next step, given the files that could not be made fulls; None when there is none.
-_Next = Callable[[Container[UUID], Connection], Intent | None]
+
+@dataclass
+class _Known:
+    """What was found while a chain was worked on.
+
+    `given_up` are the files that could not be made fulls, with the reason; `bad` those that were
+    read and are damaged, also such as no point has.
+    """
+
+    given_up: dict[UUID, str] = field(default_factory=dict)
+    bad: dict[UUID, str] = field(default_factory=dict)
+
+
+#: Declares the next step, given what is known; None when there is none.
+_Next = Callable[[_Known, Connection], Intent | None]
 
 #: Returns the files that the next steps merge; given the same.
-_ToMerge = Callable[[Container[UUID], Connection], Sequence[Row[Any]]]
+_ToMerge = Callable[[_Known, Connection], Sequence[Row[Any]]]
+
+
+class Stored(Protocol):
+    """A machine or directory that has points."""
+
+    @property
+    def kind(self) -> str:
+        """What it is, as in `job_object`."""
+
+    @property
+    def reference(self) -> str:
+        """What identifies it."""
+
+
+class _ThereIsWorkError(Exception):
+    """Takes a transaction back that has declared a step: it was only to be seen whether there is
+    one.
+    """
 
 
 @dataclass(frozen=True)
@@ -79,15 +112,24 @@ class Retention:
     """Keeps to what a job says about which points to keep."""
 
     def __init__(
-        self, store: Store, clock: Clock, locks: ChainLocks, settlement: Settlement
+        self,
+        store: Store,
+        clock: Clock,
+        locks: ChainLocks,
+        settlement: Settlement,
+        slots: Slots,
     ) -> None:
         self._store = store
         self._clock = clock
         self._locks = locks
         self._settlement = settlement
+        self._slots = slots
 
-    async def apply(self, backup: UUID, machines: Sequence[Machine], rules: Rules) -> list[str]:
-        """Let go what is not to be kept of these machines; return why that failed, if so."""
+    async def apply(self, backup: UUID, machines: Sequence[Stored], rules: Rules) -> list[str]:
+        """Let go what is not to be kept of these machines; return why that failed, if so.
+
+        No chain of theirs may be held, and no slot.
+        """
         problems: list[str] = []
         for machine in machines:
             if machine.kind == "directory":
@@ -106,6 +148,11 @@ class Retention:
             problems += await self._follow(key, surplus, rules.storing)
         return problems
 
+    async def remove(self, backup: UUID, machine: Stored) -> list[str]:
+        """Remove all points of a machine; return why that failed, if so."""
+        key = ChainKey.of(backup, machine.kind, machine.reference)
+        return await self._follow(key, partial(self._all, key, machine), AS_USUAL)
+
     async def _follow(
         self,
         key: ChainKey,
@@ -115,47 +162,78 @@ class Retention:
     ) -> list[str]:
         """Declare and settle one step after the other, until there is none; return problems."""
         # Fulls that could not be made are no reason to keep everything else, too.
-        given_up: dict[UUID, str] = {}
+        known = _Known()
         told: list[str] = []
-        async with self._locks.work.hold(key):
-            # What stands from before comes first: the chain is not what the catalog says until
-            # it is settled.
-            problems = await self._settlement.settle_chain(key)
-            while not problems:
-                if to_merge is not None:
-                    told += await self._look_at(key, partial(to_merge, given_up))
-                try:
-                    intent = await self._store.write(partial(declare_next, given_up))
-                except RefusedError as error:
-                    # A machine runs from the chain; later, it does not.
-                    problems.append(str(error))
-                    break
-                if intent is None:
-                    break
-                if isinstance(intent.work, RebuildImage):
-                    problem = await self._rebuild(intent, storing)
-                    if problem is not None and intent.work.onto is None:
-                        given_up[intent.work.file] = f"A full could not be made: {problem}"
-                    elif problem is not None:
-                        problems.append(problem)
-                problems += await self._settlement.settle_chain(key)
-        told += given_up.values()
+        async with AsyncExitStack() as held:
+            # The chain first: whoever waits for one must not hold a slot meanwhile.
+            await held.enter_async_context(self._locks.work.hold(key))
+            try:
+                if not await self._has_work(key, partial(declare_next, known)):
+                    return []
+                repository = await self._store.read(lambda c: _repository_of(c, key))
+                await held.enter_async_context(self._slots.taken(repository))
+                # What stands from before comes first: the chain is not what the catalog says until
+                # it is settled.
+                problems = await self._settlement.settle_chain(key)
+                while not problems:
+                    if to_merge is not None:
+                        told += await self._look_at(key, partial(to_merge, known), known)
+                    intent = await self._store.write(partial(declare_next, known))
+                    if intent is None:
+                        break
+                    if isinstance(intent.work, RebuildImage):
+                        problem = await self._rebuild(intent, storing)
+                        if problem is not None and intent.work.onto is None:
+                            known.given_up[intent.work.file] = (
+                                f"A full could not be made: {problem}"
+                            )
+                        elif problem is not None:
+                            problems.append(problem)
+                    problems += await self._settlement.settle_chain(key)
+            except RefusedError as error:
+                # A machine runs from the chain; later, it does not.
+                problems = [str(error)]
+        told += known.given_up.values()
         return told + [f"Old restore points could not be removed: {each}" for each in problems]
 
+    async def _has_work(
+        self, key: ChainKey, declare_next: Callable[[Connection], Intent | None]
+    ) -> bool:
+        """Say whether anything is to be done with a chain: only then a slot is waited for."""
+
+        def look(connection: Connection) -> bool:
+            if journal.standing(connection, key):
+                return True
+            if declare_next(connection) is not None:
+                raise _ThereIsWorkError
+            return False
+
+        try:
+            return await self._store.write(look)
+        except _ThereIsWorkError:
+            return True
+
     async def _look_at(
-        self, key: ChainKey, to_merge: Callable[[Connection], Sequence[Row[Any]]]
+        self, key: ChainKey, to_merge: Callable[[Connection], Sequence[Row[Any]]], known: _Known
     ) -> list[str]:
         """Compare what is to be merged with its checksum; note and return what is damaged.
 
-        A merge that has begun cannot be called off, and nothing is merged into what is noted.
+        A merge that has begun cannot be called off, and nothing is merged into what is noted, nor
+        what is damaged into anything.
         """
-        try:
-            bad = await self._settlement.damaged(key, await self._store.read(to_merge))
-        except EngineError:
-            return []  # settling the merge will say why
-        if bad:
-            await self._store.write(lambda c: note_bad_files(c, key, bad))
-        return list(bad.values())
+        told: list[str] = []
+        while files := await self._store.read(to_merge):
+            try:
+                bad = await self._settlement.damaged(key, files)
+            except EngineError:
+                break  # settling the merge will say why
+            if not bad:
+                break
+            # Without these, others may be next.
+            known.bad |= bad
+            told += bad.values()
+            await self._store.write(partial(note_bad_files, key=key, bad_files=bad))
+        return told
 
     async def _rebuild(self, intent: Intent, storing: Storing) -> str | None:
         """Write a file anew; return why that could not be, or None."""
@@ -172,7 +250,7 @@ class Retention:
         self,
         key: ChainKey,
         rules: Rules,
-        given_up: Container[UUID],
+        known: _Known,
         connection: Connection,
     ) -> Intent | None:
         """Declare the next step with a machine's chain; return what was declared last."""
@@ -183,9 +261,9 @@ class Retention:
         kept_for = {point.row.uid: ",".join(why) for point, why in found.kept_for}
         _note_kept_for(connection, rows, kept_for)
         for full in self._wanted_fulls(connection, key, rules, rows, kept_for):
-            if full not in given_up:
+            if full not in known.given_up:
                 return self._declare(connection, key, RebuildImage(full, None))
-        surplus, steps = _steps(connection, key, rows, found)
+        surplus, steps = _steps(connection, key, rows, found, known.bad)
         leaving = {_leaves(step) for step in steps}
         small: tuple[str, ...] = ()
         for uid, files in surplus.items():
@@ -201,12 +279,12 @@ class Retention:
         return declared
 
     def _to_merge(
-        self, key: ChainKey, rules: Rules, _given_up: Container[UUID], connection: Connection
+        self, key: ChainKey, rules: Rules, known: _Known, connection: Connection
     ) -> list[Row[Any]]:
         """Return the files that the next steps merge into one: fulls, and increments on them."""
         rows = points.points_of(connection, key.backup, key.chain)
         found = keeping([_Point(row) for row in rows], rules.policy, self._clock.now())
-        _, steps = _steps(connection, key, rows, found)
+        _, steps = _steps(connection, key, rows, found, known.bad)
         return [
             row_of(connection, tables.backup_file, UUID(uid))
             for step in steps
@@ -237,7 +315,7 @@ class Retention:
         key: ChainKey,
         references: Sequence[str],
         policy: Policy,
-        _given_up: Container[UUID],
+        _known: _Known,
         connection: Connection,
     ) -> Intent | None:
         surplus: list[Row[Any]] = []
@@ -254,12 +332,32 @@ class Retention:
         work = ForgetSnapshots(tuple(row.snapshot_id for row in surplus))
         return self._declare(connection, key, work)
 
+    def _all(
+        self, key: ChainKey, machine: Stored, _known: _Known, connection: Connection
+    ) -> Intent | None:
+        """Declare the removal of all points of a machine; return what was declared last."""
+        if replicas.in_use(connection, key.backup, key.chain):
+            return None
+        rows = points.points_of(connection, key.backup, machine.reference)
+        if not rows:
+            return None
+        if machine.kind != "directory":
+            return withdraw_chain(connection, key, milliseconds(self._clock.now()))
+        for row in rows:
+            points.withdraw_point(connection, row.uid)
+        work = ForgetSnapshots(tuple(row.snapshot_id for row in rows))
+        return self._declare(connection, key, work)
+
     def _declare(self, connection: Connection, key: ChainKey, work: journal.Work) -> Intent:
         return journal.declare(connection, key, work, milliseconds(self._clock.now()))
 
 
 def _steps(
-    connection: Connection, key: ChainKey, rows: Sequence[Row[Any]], found: Keeping[_Point]
+    connection: Connection,
+    key: ChainKey,
+    rows: Sequence[Row[Any]],
+    found: Keeping[_Point],
+    bad: Collection[UUID],
 ) -> tuple[dict[UUID, list[str]], tuple[RetentionStep, ...]]:
     """Return the files of each surplus point, and the next steps to let go of them."""
     surplus = {
@@ -271,9 +369,14 @@ def _steps(
         for row in rows
         if row.damaged is not None
         for file in files_of(connection, row)
-    }
+    } | {str(uid) for uid in bad}
     chain = _files_in(connection, key.backup)
     return surplus, next_steps(chain, list(surplus.values()), damaged)
+
+
+def _repository_of(connection: Connection, key: ChainKey) -> UUID:
+    repository: UUID = row_of(connection, tables.backup, key.backup).repository_uid
+    return repository
 
 
 def _leaves(step: RetentionStep) -> str | None:

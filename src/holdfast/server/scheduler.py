@@ -73,7 +73,7 @@ class Scheduler:
             if running is not None:
                 _LOGGER.warning('Job "%s" is due and still running: skipped this time', job.name)
                 continue
-            if job.kind == IMMEDIATE_COPY and not has_points_to_copy(connection, job):
+            if job.kind == IMMEDIATE_COPY and not has_points_to_copy(connection, job, now):
                 continue
             begun.append(begin_session(connection, job.uid, milliseconds(now), Cause.SCHEDULE))
         for job in job_schedules.due_retries(connection, now):

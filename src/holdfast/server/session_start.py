@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from holdfast.server import copy_plan, tables
+from holdfast.server.clock import moment_of
 from holdfast.server.hosted_objects import HOSTED
 from holdfast.server.job_lookup import job_in_use, running_session
 from holdfast.server.job_objects import machines_of, objects_of
@@ -30,8 +31,13 @@ def begin_session(
     the session runs, with `add_machines`. Refuse while the job runs.
     """
     job = job_in_use(connection, job_uid)
-    objects = copy_plan.objects_to_copy if is_copy(job.kind) else _objects
-    return open_session(connection, job, objects(connection, job), now, cause)
+    if not is_copy(job.kind):
+        objects = _objects(connection, job)
+    elif cause is Cause.CHECK:
+        objects = []  # it is about what was copied, not about what there is to copy
+    else:
+        objects = copy_plan.objects_to_copy(connection, job, moment_of(now))
+    return open_session(connection, job, objects, now, cause)
 
 
 def begin_retry(

@@ -50,6 +50,8 @@ from holdfast.server.manifest import (
     Manifest,
     recorded_manifest,
     remove_manifest,
+    remove_snapshot_manifests,
+    sweep_snapshot_manifests,
     write_manifest,
 )
 from holdfast.server.points import holds
@@ -191,6 +193,8 @@ class Settlement:
             await files.sweep_temporary()
             # The copy of a snapshot carries the tag of the point that it is a copy of.
             await files.remove_untracked([str(row.copied_from or row.uid) for row in known])
+            present = [each.id for each in await files.snapshots()]
+            await sweep_snapshot_manifests(files.folder.parent, present)
         await self._strike(intent)
 
     async def _remove_image(self, intent: Intent, work: RemoveImage, place: BackupPlace) -> None:
@@ -332,6 +336,7 @@ class Settlement:
         files = place.files()
         await files.unlock()
         await files.forget(work.snapshots)
+        await remove_snapshot_manifests(files.folder.parent, work.snapshots)
         await files.prune()
         await self._strike(intent)
 

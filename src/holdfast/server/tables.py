@@ -38,13 +38,23 @@ metadata = MetaData(
 )
 
 #: Who this server is: exactly one row. `epoch` is drawn when the database is made, so that a
-#: manager notices a lost database.
+#: manager notices a lost database. `seen` is what time it was when somebody last looked.
 server = Table(
     "server",
     metadata,
     Column("uid", Uuid, primary_key=True),
     Column("epoch", Uuid, nullable=False),
     Column("name", String, nullable=False),
+    Column("seen", BigInteger),
+)
+
+#: A jump of the clock: it showed `before` when last seen, and then `length` more.
+clock_jump = Table(
+    "clock_jump",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("before", BigInteger, nullable=False),
+    Column("length", BigInteger, nullable=False),
 )
 
 repository = Table(
@@ -336,6 +346,14 @@ replica = Table(
     UniqueConstraint("host_uid", "machine_uuid"),
 )
 
+#: Which machine, by its reference, has taken the place of which other one.
+stand_in = Table(
+    "stand_in",
+    metadata,
+    Column("reference", String, primary_key=True),
+    Column("stand_in", String, nullable=False, index=True),
+)
+
 #: An operation on a replica: a failover, or what follows one. `operation` is a
 #: `failover_record.Operation`, `options` what was asked for, as JSON. `point_uid` names the point
 #: that it is about, also after that is gone.
@@ -451,7 +469,8 @@ guest_index = Table(
 #: A restore; `plan` is what it has to do. `machine_point_uid` names the point, also after retention
 #: has removed that. `target` is what it writes, `temporary` what a crash may leave of it: a file or
 #: a folder, never seen under its final name before it is whole. For a machine of a host, `ledger`
-#: says as JSON what it has begun to write and to name, and `temporary` is empty.
+#: says as JSON what it has begun to write and to name, and `temporary` is empty; of one that has
+#: ended it says what is left to be put right, and is NULL for nothing.
 restore_session = Table(
     "restore_session",
     metadata,

@@ -6,24 +6,38 @@ import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import libvirt
 import libvirt_qemu
 import pytest
 
 from engine.lab import MIB
-from holdfast.engine import libvirt_failback
-from holdfast.engine.errors import EngineError, MachineBusy
+from holdfast.engine import libvirt_failback, libvirt_same_folder
+from holdfast.engine.errors import (
+    EngineError,
+    HypervisorUnavailable,
+    MachineBusy,
+    RepositoryUnavailable,
+)
 from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_connection import LibvirtConnection
-from holdfast.engine.libvirt_domain import Identity, rewritten
+from holdfast.engine.libvirt_domain import REPLICA_MARK, Identity, rewritten
 from holdfast.engine.libvirt_failback import FailbackPlan, bring_back, ensure_possible
-from holdfast.engine.libvirt_failover import fail_over, is_failed_over, shut_down, start, take_back
+from holdfast.engine.libvirt_failover import (
+    fail_over,
+    is_failed_over,
+    keep_on,
+    make_permanent,
+    shut_down,
+    start,
+    take_back,
+)
 from holdfast.engine.libvirt_ladder import DiskState, Rung
 from holdfast.engine.libvirt_machine import LibvirtMachine
 from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
+from holdfast.engine.libvirt_same_folder import ensure_same_folder, sees_folder
 from holdfast.engine.libvirt_xml import parse, unparse
 from support.cut_off import Killed, cut_off
 
@@ -82,7 +96,7 @@ class Replica:
 
     def failback(self, number: int = -1) -> FailbackPlan:
         later = () if number == -1 else tuple(p.point for p in self.points[number + 1 :])
-        return FailbackPlan(self.plan(number), self.guest.uuid, later)
+        return FailbackPlan(self.plan(number), self.guest.uuid, self.folder, later)
 
     def write(self, target: str, offset: int, length: int, pattern: int) -> None:
         number = [d.state.target for d in self.points[-1].point.disks].index(target)
@@ -213,6 +227,13 @@ async def test_older_point_is_failed_over_to_and_failed_back_by_differences_alon
     assert sum(disk.moved.read for disk in done) < DISK_SIZE // 2
     expected = patched(replica.contents[0]["vda"], 2 * MIB, 65536, 50)
     assert raw(guest.disks["vda"].path, tmp_path / "raw") == expected
+    # Layers in a folder that is away are not taken for removed.
+    away = replica.folder.rename(tmp_path / "away")
+    with pytest.raises(RepositoryUnavailable, match="mounted"):
+        await take_back(replica.connection, plan)
+    away.rename(replica.folder)
+    await take_back(replica.connection, plan)
+    assert replica.is_ready()
 
 
 async def test_failback_without_a_record_of_changes_compares_whole_disks_and_says_so(
@@ -247,6 +268,11 @@ async def test_machines_that_somebody_started_are_left_alone(replica: Replica) -
         await bring_back(replica.source, replica.failback(), running=False)
     with pytest.raises(MachineBusy, match=r"within 0\.1 s"):
         await shut_down(replica.source, replica.guest.uuid, 0.1, force=False)
+    assert replica.guest.domain.isActive()
+    # A guest that ends although it was given up on is on again.
+    keeping = asyncio.create_task(keep_on(replica.source, replica.guest.uuid, 60))
+    replica.guest.power_off()
+    await keeping
     assert replica.guest.domain.isActive()
     replica.guest.power_off()
     other = ["qemu-img", "create", "-q", "-f", "qcow2", replica.guest.disks["vda"].path, "16M"]
@@ -322,7 +348,68 @@ async def test_file_that_only_has_the_path_of_the_source_s_disk_is_not_written_t
     point = MachinePoint(guest.uuid, "n", None, None, small, None, (kept,))
     plan = FailoverPlan(Identity("n", REPLICA, False), tmp_path, point, "one", "")
     with pytest.raises(EngineError, match="on the source's host, so it is another one"):
-        await ensure_possible(connection, connection, FailbackPlan(plan, guest.uuid))
+        await ensure_possible(connection, connection, FailbackPlan(plan, guest.uuid, tmp_path))
+
+
+async def test_machine_is_not_taken_for_an_ordinary_one_when_the_connection_is_lost(
+    connection: LibvirtConnection,
+    make_guest: Callable[..., Guest],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mark = f"<metadata><r:replica xmlns:r='{REPLICA_MARK}'/></metadata>"
+    guest = make_guest(targets=("vda",), metadata=mark)
+
+    def lost(*_given: object) -> None:
+        raise libvirt.libvirtError("client socket is closed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(libvirt.virDomain, "setMetadata", lost)
+        with pytest.raises(HypervisorUnavailable):
+            await make_permanent(connection, guest.uuid)
+    assert REPLICA_MARK in guest.domain.XMLDesc(0)
+    for _ in range(2):  # and one that has no mark any more is fine
+        await make_permanent(connection, guest.uuid)
+        assert REPLICA_MARK not in guest.domain.XMLDesc(0)
+
+
+async def test_folder_of_a_host_on_another_machine_is_the_same_or_not(
+    connection: LibvirtConnection, host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder, other = tmp_path / "a & b", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    remote = cast(LibvirtConnection, _Remote(connection))
+    await ensure_same_folder(remote, folder)
+    direct = libvirt.open(host.uri)
+    try:
+        assert not direct.listAllStoragePools()
+        # Somebody's pool is asked, and left as it is.
+        xml = "<pool type='dir'><name>own</name><target><path>%s</path></target></pool>"
+        pool = direct.storagePoolCreateXML(xml % str(folder).replace("&", "&amp;"), 0)
+        await ensure_same_folder(remote, folder)
+        assert pool.isActive()
+        pool.destroy()
+    finally:
+        direct.close()
+    # What is left here comes to lie in another place than the host looks at.
+    leave = libvirt_same_folder._leave
+    monkeypatch.setattr(libvirt_same_folder, "_leave", lambda path: leave(other / path.name))
+    monkeypatch.setattr(libvirt_same_folder, "_SHOWN_SECONDS", 0.0)
+    with pytest.raises(EngineError, match="is another one than the backup server has"):
+        await ensure_same_folder(remote, folder)
+    await ensure_same_folder(connection, folder)  # this machine's own needs no look
+    monkeypatch.undo()
+    assert await sees_folder(connection, tmp_path / "none") is None
+    assert not list(folder.iterdir())
+
+
+class _Remote:
+    """A connection as if its host were another machine."""
+
+    uri = "qemu+tls://elsewhere/system"
+
+    def __init__(self, connection: LibvirtConnection) -> None:
+        self.call = connection.call
 
 
 async def test_nvram_that_is_brought_back_is_as_private_as_it_was(
@@ -344,7 +431,7 @@ async def test_nvram_that_is_brought_back_is_as_private_as_it_was(
     assert plan.nvram is not None
     plan.nvram.write_bytes(b"new")
     await libvirt_failback._bring_nvram(
-        LibvirtConnection.__new__(LibvirtConnection), FailbackPlan(plan, "u")
+        LibvirtConnection.__new__(LibvirtConnection), FailbackPlan(plan, "u", tmp_path)
     )
     assert theirs.read_bytes() == b"new"
     assert theirs.stat().st_mode & 0o777 == 0o640

@@ -7,11 +7,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import libvirt
 import pytest
 
-from holdfast.engine.errors import EngineError, MachineBusy
+from holdfast.engine import libvirt_instant
+from holdfast.engine.errors import EngineError
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import read_definition
 from holdfast.engine.libvirt_instant import (
@@ -121,7 +123,7 @@ async def test_it_writes_moves_while_it_writes_and_needs_the_point_no_more(
         copy.discard()
 
 
-async def test_a_move_can_be_left_and_a_machine_that_is_off_is_not_moved(
+async def test_a_move_can_be_left_and_a_machine_can_be_taken_away(
     connection: LibvirtConnection, guest: Guest, folder: Path, targets: Path, tmp_path: Path
 ) -> None:
     copy, restored = await running_from_backup(connection, guest, folder, targets)
@@ -142,8 +144,6 @@ async def test_a_move_can_be_left_and_a_machine_that_is_off_is_not_moved(
     assert copy.domain.blockJobInfo("vda", 0) == {}
     assert sorted(targets.iterdir()) == files
     copy.kill()
-    with pytest.raises(MachineBusy, match="is off"):
-        await move_to_own_storage(connection, restored.uuid, files, "t1")
     # The host was gone and is back: what was written is there.
     copy.start()
     for target, path in restored.disks.items():
@@ -153,6 +153,55 @@ async def test_a_move_can_be_left_and_a_machine_that_is_off_is_not_moved(
     assert list(targets.iterdir()) == []
     assert [domain.name() for domain in guest.connection.listAllDomains()] == [guest.name]
     assert state_of(folder) == before
+
+
+async def test_a_machine_that_is_off_moves_and_cannot_be_started_meanwhile(
+    connection: LibvirtConnection,
+    guest: Guest,
+    folder: Path,
+    targets: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copy, restored = await running_from_backup(connection, guest, folder, targets)
+    before = state_of(folder)
+    files = list(restored.disks.values())
+    copy.write_something(5)
+    copy.power_off()
+    refused: list[str] = []
+    real = libvirt_instant.run_qemu_image
+
+    async def started_meanwhile(*arguments: Any, **more: Any) -> None:
+        await real(*arguments, **more)
+        with pytest.raises(libvirt.libvirtError) as error:
+            copy.start()
+        refused.append(str(error.value))
+
+    async def fails(*_arguments: Any, **_more: Any) -> None:
+        raise EngineError("No.")
+
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(libvirt_instant, "run_qemu_image", fails)
+            with pytest.raises(EngineError, match="No"):
+                await move_to_own_storage(connection, restored.uuid, files, "t1")
+        assert sorted(targets.iterdir()) == files
+        monkeypatch.setattr(libvirt_instant, "run_qemu_image", started_meanwhile)
+        await move_to_own_storage(connection, restored.uuid, files, "t1")
+        assert len(refused) == len(files)
+        assert all("lock" in reason for reason in refused)
+        moved = own_disks(copy, targets)
+        assert sorted(targets.iterdir()) == sorted(moved.values())
+        assert state_of(folder) == before
+        for point in folder.iterdir():
+            point.rename(point.with_suffix(".away"))
+        copy.start()
+        copy.write_something(6)
+        for target, path in moved.items():
+            assert read_header(path).backing_name is None
+            assert bytes_of(path, "qcow2", tmp_path / "out") == copy.contents()[target]
+    finally:
+        copy.discard()
 
 
 async def test_another_machine_of_its_uuid_is_not_taken_away(

@@ -7,23 +7,36 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import resource
+import socket
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import libvirt
 import libvirt_qemu
 import pytest
 
 from engine.lab import MIB
+from holdfast.engine import nbd_transfer
 from holdfast.engine.errors import MachineBusy, NoSpace, ToolFailed
 from holdfast.engine.image import merge_into_parent
 from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_host import list_machines
 from holdfast.engine.libvirt_ladder import Rung
-from holdfast.engine.libvirt_replica import Standby, define_standby, remove_standby
+from holdfast.engine.libvirt_point import StoredFile
+from holdfast.engine.libvirt_replica import (
+    Standby,
+    define_standby,
+    ensure_free,
+    nvram_of,
+    remove_standby,
+)
 from holdfast.engine.nbd_transfer import receiving, send, send_to
 from holdfast.engine.transfer_keys import transfer_keys
 
@@ -190,6 +203,23 @@ async def test_the_machine_that_stands_by_is_defined_and_forgets_what_it_writes(
     domain.destroy()
     assert hashlib.sha256(file.read_bytes()).hexdigest() == before
 
+    # With firmware, it has the variables of the point, and not those of a template.
+    code, variables = folders["replica"] / "CODE.fd", folders["replica"] / "p0.nvram"
+    code.write_bytes(bytes(256 * 1024))
+    variables.write_bytes(b"boot order".ljust(64 * 1024, b"\0"))
+    firmware = f"<loader readonly='yes' type='pflash'>{code}</loader><nvram>/no/VARS.fd</nvram>"
+    plain_definition = definition.read_text()
+    definition.write_text(plain_definition.replace("</type>", f"</type>{firmware}", 1))
+    stored = StoredFile("p0.nvram", hashlib.sha256(variables.read_bytes()).hexdigest())
+    with_firmware = replace(standby, point=replace(result.point, nvram=stored))
+    await define_standby(target_connection, with_firmware)
+    own = nvram_of(folders["replica"], standby.uuid)
+    assert own.read_bytes() == variables.read_bytes()
+    assert own.stat().st_mode & 0o777 == 0o600
+    assert str(own) in domain.XMLDesc(0)
+    domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    domain.destroy()
+
     # Cards keep an address of their own, which is not that of the original.
     definition.write_text(sketch.domain.XMLDesc(0))
     await define_standby(target_connection, standby)
@@ -269,6 +299,50 @@ async def test_a_sender_without_the_right_keys_is_refused(tmp_path: Path) -> Non
     assert not list(tmp_path.glob("transfer-*"))
 
 
+async def test_a_receiver_that_hangs_ends_the_transfer_but_a_slow_one_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = images(tmp_path)
+    async with transfer_keys(tmp_path, "127.0.0.1") as keys:
+        monkeypatch.setattr(nbd_transfer, "_STALLED_SECONDS", 0.5)
+        hangs = pytest.raises(ToolFailed, match=r"has taken nothing for 0\.5 s")
+        with socket.create_server(("127.0.0.1", 0)) as silent, hangs:
+            await send_to(silent.getsockname(), source, target, None, keys)
+        monkeypatch.setattr(nbd_transfer, "_STALLED_SECONDS", 2.0)
+        async with receiving(target, keys, "127.0.0.1") as place, slowed(place) as slow:
+            began = time.monotonic()
+            assert await send_to(slow, source, target, None, keys) > 2 * MIB
+            assert time.monotonic() - began > 2.0
+    compared = ["qemu-img", "compare", "-q", source, target]
+    assert subprocess.run(compared, check=False).returncode == 0
+
+
+@asynccontextmanager
+async def slowed(place: tuple[str, int]) -> AsyncIterator[tuple[str, int]]:
+    """Lead to a server by a line that takes 2.5 s for 2 MiB."""
+
+    async def carry(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wait: float
+    ) -> None:
+        with suppress(ConnectionError):
+            while part := await reader.read(32 * 1024):
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(wait * len(part) / (32 * 1024))
+        writer.close()
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(*place, limit=32 * 1024)
+        await asyncio.gather(carry(reader, back, 0.04), carry(there, writer, 0.0))
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    # Else the kernel takes all of it at once. Much less makes it wait for its own timers.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 * 1024)
+    leading = await asyncio.start_server(lead, sock=listening, limit=32 * 1024)
+    async with leading:
+        yield leading.sockets[0].getsockname()
+
+
 async def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
     source, target = images(tmp_path)
     with pytest.raises(NoSpace):
@@ -306,3 +380,22 @@ async def test_a_cancelled_replication_leaves_nothing(
         guest.ensure_untouched()
     again = await replicate(guest, "p2", first)
     assert again.rung is Rung.CHANGED_BLOCKS
+
+
+async def test_a_machine_that_goes_while_all_are_looked_at_is_in_nobodys_way(
+    connection: LibvirtConnection,
+    make_guest: Callable[..., Guest],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guest = make_guest(started=False)
+    with pytest.raises(MachineBusy, match="has another machine named"):
+        await ensure_free(connection, guest.name, str(uuid4()))
+    list_all = libvirt.virConnect.listAllDomains
+
+    def list_then_remove(connect: libvirt.virConnect, flags: int = 0) -> list[libvirt.virDomain]:
+        found: list[libvirt.virDomain] = list_all(connect, flags)
+        guest.domain.undefine()
+        return found
+
+    monkeypatch.setattr(libvirt.virConnect, "listAllDomains", list_then_remove)
+    await ensure_free(connection, guest.name, str(uuid4()))

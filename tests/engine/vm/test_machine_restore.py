@@ -5,25 +5,35 @@
 import asyncio
 import hashlib
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import libvirt
 import pytest
 
-from engine.lab import MIB
+from engine.lab import MIB, wait_until
 from holdfast.engine import libvirt_restore
-from holdfast.engine.errors import ChainBroken, EngineError, HypervisorFailed, MachineBusy
+from holdfast.engine.errors import (
+    ChainBroken,
+    EngineError,
+    HypervisorFailed,
+    HypervisorUnavailable,
+    LeftUnfinished,
+    MachineBusy,
+)
 from holdfast.engine.image import restore_image
 from holdfast.engine.libvirt_backup import MachineResult
-from holdfast.engine.libvirt_connection import LibvirtConnection
+from holdfast.engine.libvirt_connection import LibvirtConnection, connected
 from holdfast.engine.libvirt_domain import read_definition
 from holdfast.engine.libvirt_ladder import Rung
+from holdfast.engine.libvirt_machine import LibvirtMachine
 from holdfast.engine.libvirt_restore import RestorePlan, restore_in_place, restore_machine
 from holdfast.engine.restored_files import NoLedger, WholeFile
 
-from .lab import Guest, back_up, restored_disks
+from .lab import Guest, Host, back_up, restored_disks
 
 pytestmark = pytest.mark.vm
 
@@ -252,3 +262,76 @@ async def test_machine_that_does_not_start_is_taken_away_again(
         )
     assert list(targets.iterdir()) == []
     assert [domain.name() for domain in guest.connection.listAllDomains()] == [guest.name]
+
+
+async def starts_and_does_not_say_so(machine: LibvirtMachine) -> None:
+    """Power a machine on, but have no answer."""
+
+    def start(_library: Any, domain: Any) -> None:
+        domain.create()
+        time.sleep(2)
+
+    await machine._ask(start, "starting", 0.5)
+
+
+async def test_a_host_that_hangs_while_a_machine_is_powered_on_keeps_nothing_without_disks(
+    connection: LibvirtConnection,
+    host: Host,
+    make_guest: Callable[..., Guest],
+    folder: Path,
+    targets: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guest = make_guest(targets=("vda",))
+    point = (await back_up(connection, guest, folder, "p0")).point
+    plan = RestorePlan(point, folder, targets, "copy", True, power_on=True)
+    monkeypatch.setattr(LibvirtMachine, "start", starts_and_does_not_say_so)
+    async with connected(host.uri) as hanging:
+        with pytest.raises(HypervisorUnavailable, match=r"gave no answer within .* starting"):
+            await restore_machine(hanging, plan)
+    assert list(targets.iterdir()) == []
+    assert [domain.name() for domain in guest.connection.listAllDomains()] == [guest.name]
+
+    def gone(*_arguments: object) -> None:
+        raise HypervisorUnavailable("The host is away.")
+
+    monkeypatch.setattr(LibvirtConnection, "another", gone)
+    async with connected(host.uri) as hanging:
+        with pytest.raises(LeftUnfinished, match=r"files stay for now: The host is away\."):
+            await restore_machine(hanging, plan)
+    # It may run, so it has its disk.
+    wait_until(lambda: is_active(guest, "copy"))
+    domain = guest.connection.lookupByName("copy")
+    assert list(targets.iterdir()) == [targets / "copy-vda.qcow2"]
+    domain.destroy()
+    domain.undefine()
+
+
+def is_active(guest: Guest, name: str) -> bool:
+    try:
+        return bool(guest.connection.lookupByName(name).isActive())
+    except libvirt.libvirtError:
+        return False
+
+
+async def test_a_machine_that_is_restored_in_place_and_does_not_start_is_restored(
+    connection: LibvirtConnection,
+    host: Host,
+    make_guest: Callable[..., Guest],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guest = make_guest()
+    older, before, _newer, _content = await two_points(connection, guest, folder)
+    guest.power_off()
+    plan = RestorePlan(older.point, folder, folder, power_on=True)
+    monkeypatch.setattr(LibvirtMachine, "start", starts_and_does_not_say_so)
+    async with connected(host.uri) as hanging:
+        restored = await restore_in_place(hanging, plan)
+    assert "Whether it was powered on is not known" in restored.warning
+    wait_until(lambda: is_active(guest, guest.name))
+    guest.domain.suspend()
+    for target, disk in guest.disks.items():
+        assert bytes_of(disk.path, "qcow2", tmp_path / "out") == before[target]
+    assert not list(guest.folder.glob("*.partial"))

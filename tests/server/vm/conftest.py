@@ -46,12 +46,16 @@ def make_guest(daemon: Host, tmp_path: Path) -> Iterator[Callable[..., Guest]]:
     for guest in made:
         with suppress(libvirt.libvirtError):
             guest.discard()
-    for domain in direct.listAllDomains():
+    # The daemon may have been killed and started again since.
+    last = libvirt.open(daemon.uri)
+    for domain in last.listAllDomains():
         with suppress(libvirt.libvirtError):
             domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA)
         with suppress(libvirt.libvirtError):
             domain.destroy()
-    direct.close()
+    last.close()
+    with suppress(libvirt.libvirtError):
+        direct.close()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from engine.lab import wait_until
 from engine.vm.lab import Guest, Host, VirtualDisk
 from holdfast.engine.errors import HypervisorUnavailable
 from holdfast.engine.libvirt_connection import LibvirtConnection
+from holdfast.engine.libvirt_machine import BackupJob, LibvirtMachine
 from holdfast.engine.qcow2_header import read_header
 from holdfast.server import instant_records, libvirt_platform, restore_sessions, tables
 from holdfast.server.backup_server import BackupServer
@@ -178,8 +179,6 @@ async def test_discarding_and_failing_to_start_leave_nothing(
     assert "has a machine copy already" in failed.values["FailureMessage"]
     [recovery] = await recoveries(lab)
     copy.kill()
-    off = await lab.ended(await lab.begun("migrate-instant-recovery", recovery.uid))
-    assert "The machine is off" in off.values["FailureMessage"]
     # After the host went down and came up again, it starts where it was.
     copy.start()
     ensure_held(copy)
@@ -238,6 +237,42 @@ async def test_it_survives_that_the_server_is_killed_at_any_moment(
         assert await lab.rows(tables.instant_recovery) == []
 
 
+async def test_a_migration_goes_on_while_the_server_is_stopped_and_after(
+    tmp_path: Path,
+    clock: HandClock,
+    daemon: Host,
+    make_guest: MakeGuest,
+    targets: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guest = make_guest("vda", "vdb")
+    copying = asyncio.Event()
+
+    async def never_done(_machine: LibvirtMachine, _target: str) -> BackupJob:
+        copying.set()
+        return BackupJob(0, 1)
+
+    with monkeypatch.context() as patched:
+        async with running_hosted_lab(tmp_path, clock, daemon) as lab:
+            point = await lab.backed_up(guest, await lab.job_of(guest), 0)
+            await lab.done("start-instant-recovery", point, **wanted(targets))
+            [recovery] = await recoveries(lab)
+            copy = copy_of(guest, guest.contents(), targets)
+            copy.write_something(5)
+            patched.setattr(LibvirtMachine, "block_job", never_done)
+            session = await lab.begun("migrate-instant-recovery", recovery.uid)
+            await copying.wait()
+    # The server has stopped, and QEMU goes on.
+    assert copy.domain.blockJobInfo("vda", 0)
+    copy.write_something(6)
+    async with running_hosted_lab(tmp_path, clock, daemon) as lab:
+        values = (await lab.resource("RestoreSession", session)).values
+        assert (values["Result"], values["Progress"]) == ("Success", 100)
+        assert await recoveries(lab) == []
+        ensure_alone(copy, targets)
+        ensure_held(copy)
+
+
 async def test_the_point_is_held_when_nobody_knows_whether_the_machine_runs(
     tmp_path: Path,
     clock: HandClock,
@@ -283,7 +318,8 @@ async def test_the_point_is_held_when_nobody_knows_whether_the_machine_runs(
 
 async def test_only_what_can_run_from_a_backup_does(lab: HostedLab, make_guest: MakeGuest) -> None:
     guest = make_guest()
-    point = await lab.backed_up(guest, await lab.job_of(guest), 0)
+    job = await lab.job_of(guest)
+    point = await lab.backed_up(guest, job, 0)
     refusals: list[tuple[dict[str, Any], str]] = [
         ({"disks": ["vda"]}, "whole, beside its original"),
         ({"overwrite": True}, "whole, beside its original"),
@@ -300,6 +336,13 @@ async def test_only_what_can_run_from_a_backup_does(lab: HostedLab, make_guest: 
     ended = await lab.ended(begun)
     assert "is damaged: it has" in ended.values["FailureMessage"]
     assert await recoveries(lab) == []
+    # What a check has found is known before anything is read.
+    assert (await lab.run(job, "check-job")).values["Result"] == "Warning"
+    outcome = await lab.command(
+        "start-instant-recovery", point, new_name="copy", folder=str(lab.folder)
+    )
+    assert "is damaged" in outcome.message
+    assert "only restored with force" in outcome.message
     unknown = UUID(int=1)
     outcome = await lab.command("discard-instant-recovery", unknown)
     assert "Cannot find instant recovery" in outcome.message

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from holdfast.cli.api_client import ApiClient
 from holdfast.cli.commands.api_command import over_api
+from holdfast.cli.commands.job import named_job
 from holdfast.cli.commands.restore import shown_progress
-from holdfast.cli.errors import BadInput, Failure
+from holdfast.cli.errors import Failure
 
 
 @over_api
@@ -24,21 +25,14 @@ def check(
     settings give it.
     """
     with shown_progress("Checking") as advance:
-        path = f"/holdfast/v1/jobs/{_named_job(api, job)['uid']}/check"
-        session = api.have_run(
-            path, {}, "BackupJobSession", "/backupSessions", lambda done: advance(done / 100)
-        )
-        tasks = api.get(f"/backupSessions/{session['uid']}/taskSessions?format=Entity")
-    for task in tasks["BackupTaskSessions"]:
+        found = named_job(api, job)
+        what = "replica" if found["kind"] == "Replica" else "backup"
+        tasks_of = "taskSessions" if what == "backup" else "replicaTaskSessions"
+        kind, sessions = f"{what.capitalize()}JobSession", f"/{what}Sessions"
+        path = f"/holdfast/v1/jobs/{found['uid']}/check"
+        session = api.have_run(path, {}, kind, sessions, lambda done: advance(done / 100))
+        tasks = api.get(f"{sessions}/{session['uid']}/{tasks_of}?format=Entity")
+    for task in tasks[f"{what.capitalize()}TaskSessions"]:
         typer.echo(f"{task['VmDisplayName']}: {task['Reason']}")
     if session["Result"] != "Success":
         raise Failure(session.get("FailureMessage") or "not everything could be checked")
-
-
-def _named_job(api: ApiClient, text: str) -> dict[str, Any]:
-    """Given the name or UID of a job, return it. Raise BadInput when there is none."""
-    jobs: list[dict[str, Any]] = api.get("/holdfast/v1/jobs")["jobs"]
-    for job in jobs:
-        if text.casefold() in (job["name"].casefold(), job["uid"]):
-            return job
-    raise BadInput(f"JOB: expected the name or UID of a job, not {text!r}")

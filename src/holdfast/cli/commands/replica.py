@@ -10,6 +10,7 @@ import typer
 
 from holdfast.cli.api_client import ApiClient
 from holdfast.cli.commands.api_command import over_api
+from holdfast.cli.commands.restore import uid_of_host
 from holdfast.cli.errors import BadInput
 from holdfast.cli.printing import new_table, print_table
 
@@ -30,13 +31,25 @@ _OPERATIONS = {
     "planned-failover": "Replicate, shut the source down, replicate the rest, and take over.",
     "undo-failover": "Go back to the source; what the replica wrote is gone.",
     "permanent-failover": "Make a replica that has taken over an ordinary machine.",
-    "failback": "Bring what differs to the source, shut the replica down, start the source.",
+    "failback": (
+        "Bring what differs to the source, shut the replica down, start the source. With a host, a "
+        "folder or a name, a new machine there takes the source's place."
+    ),
     "commit-failback": "End a failback; the replica stands ready again.",
     "undo-failback": "Go back to the replica; what the source wrote since is gone.",
 }
 
 _Replica = Annotated[
     str, typer.Argument(metavar="REPLICA", help="Name or UID of a replica, or its source's name.")
+]
+
+
+_Seconds = Annotated[int, typer.Option(min=1, help="How long a guest may take to shut down.")]
+_Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Power a guest off then; undo a failback though its source's host is away."
+    ),
 ]
 
 
@@ -65,34 +78,65 @@ def _command(operation: str) -> Callable[..., None]:
 
     @over_api
     def command(
-        api: ApiClient,
-        replica: _Replica,
-        seconds: Annotated[
-            int, typer.Option(min=1, help="How long a guest may take to shut down.")
-        ] = 300,
-        force: Annotated[
-            bool,
-            typer.Option(
-                "--force",
-                help="Power a guest off then; undo a failback though its source's host is away.",
-            ),
-        ] = False,
+        api: ApiClient, replica: _Replica, seconds: _Seconds = 300, force: _Force = False
     ) -> None:
-        path = f"{_REPLICAS}/{_named(api, replica)['uid']}"
-        body = {"seconds": seconds, "force": force}
-        note = api.have_restored(f"{path}?action={operation}", body, lambda _percent: None)
-        # One that has taken over for good is no replica any more.
-        left = [each for each in _replicas(api) if path.endswith(each["uid"])]
-        for each in left:
-            typer.echo(f"{each['name']}: {each['state']}. {each['failback']}".rstrip())
-        if note:
-            typer.echo(note)
+        _have_done(api, replica, operation, {"seconds": seconds, "force": force})
 
     return command
 
 
+@over_api
+def fail_back(
+    api: ApiClient,
+    replica: _Replica,
+    seconds: _Seconds = 300,
+    force: _Force = False,
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="To another host: its name, URI or UID.")
+    ] = "",
+    folder: Annotated[
+        str, typer.Option(metavar="FOLDER", help="To another folder, for the disks of the machine.")
+    ] = "",
+    name: Annotated[str, typer.Option(help="To a new machine of this name.")] = "",
+    networks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--network",
+            metavar="OLD=NEW",
+            help="Network or bridge at the other place for one of the source.",
+        ),
+    ] = None,
+) -> None:
+    """Fail back to the source or, with a host, a folder or a name, to another place."""
+    body: dict[str, Any] = {"seconds": seconds, "force": force}
+    if host:
+        body["host"] = uid_of_host(api, host)
+    body |= {key: value for key, value in (("folder", folder), ("name", name)) if value}
+    if networks:
+        body["networks"] = dict(map(_pair, networks))
+    _have_done(api, replica, "failback", body)
+
+
+def _have_done(api: ApiClient, replica: str, operation: str, body: dict[str, Any]) -> None:
+    path = f"{_REPLICAS}/{_named(api, replica)['uid']}"
+    note = api.have_restored(f"{path}?action={operation}", body, lambda _percent: None)
+    left = [each for each in _replicas(api) if path.endswith(each["uid"])]
+    for each in left:
+        typer.echo(f"{each['name']}: {each['state']}. {each['failback']}".rstrip())
+    if note:
+        typer.echo(note)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    old, equals, new = text.partition("=")
+    if not (old and equals and new):
+        raise BadInput(f"--network: expected OLD=NEW, not {text!r}")
+    return old, new
+
+
 for _operation, _text in _OPERATIONS.items():
-    application.command(_operation, help=_text)(_command(_operation))
+    _made = fail_back if _operation == "failback" else _command(_operation)
+    application.command(_operation, help=_text)(_made)
 
 
 def _replicas(api: ApiClient) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from holdfast.cli.errors import BadInput
-from holdfast.cli.passwords import read_password_file
+from holdfast.cli.passwords import first_line_of
 from holdfast.engine.data_key import SEALED_SUFFIX, DataKey, unseal
 from holdfast.engine.durability import write_private
 from holdfast.engine.image import restore_image
@@ -47,7 +47,7 @@ def unlock(
     if target.exists():
         raise BadInput(f"TARGET: {target}: expected a file that is not there yet")
     if password_file is not None:
-        password = read_password_file(password_file)
+        password = first_line_of(password_file, "--password-file")
     else:
         hint = f" ({known.hint})" if known.hint else ""
         password = typer.prompt(f"Password{hint}", hide_input=True, err=True)

@@ -170,6 +170,7 @@ JOB = ResourceType(
         Element("RetainedPoints", INTEGER, optional=True),
         Element("RetainedDays", INTEGER, optional=True),
         Element("Options", STRING, optional=True),
+        Element("Target", STRING, optional=True),
         Element("Excludes", EXCLUDES, optional=True),
     ),
     fields=through("server", "BackupServer"),

@@ -1,0 +1,179 @@
+"""Machines that a job has points of, and that its session is not about.
+
+They were taken out of the job or are gone from their hosts; with a copy job, there is nothing new
+of them. Their points are checked with all others, age with them where a job keeps points for days,
+and are removed whole where the job says so: some days after the last one was made.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
+
+from sqlalchemy import Connection, func, select
+
+from holdfast.engine.errors import EngineError, MachineMissing
+from holdfast.server import copy_plan, hosted_points, tables
+from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.clock import Clock, moment_of
+from holdfast.server.health import HealthCheck
+from holdfast.server.hosted_objects import MACHINE, locate
+from holdfast.server.hosts import Hosts
+from holdfast.server.job_specification import is_copy
+from holdfast.server.journal import ChainKey
+from holdfast.server.keeping import age
+from holdfast.server.machine_backup import SessionPlan
+from holdfast.server.publish import row_of
+from holdfast.server.refusal import RefusedError
+from holdfast.server.retention import Retention
+from holdfast.server.slots import Slots
+from holdfast.server.store import Store
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OtherMachine:
+    """A machine or directory that has points; `newest` is when the last was made, in ms."""
+
+    kind: str
+    reference: str
+    name: str
+    newest: int
+
+
+class OtherMachines:
+    """Looks after what the sessions of jobs are not about."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        hosts: Hosts,
+        locks: ChainLocks,
+        slots: Slots,
+        health: HealthCheck,
+        retention: Retention,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._hosts = hosts
+        self._locks = locks
+        self._slots = slots
+        self._health = health
+        self._retention = retention
+
+    async def check(self, plan: SessionPlan) -> tuple[list[str], bool]:
+        """Check their points; return what is wrong, and whether all could be checked."""
+        problems: list[str] = []
+        complete = True
+        for machine in await self._of(plan):
+            key = ChainKey.of(plan.place.backup, machine.kind, machine.reference)
+            try:
+                if key not in plan.findings:
+                    async with (
+                        self._locks.work.hold(key),
+                        self._slots.taken(plan.place.repository_uid),
+                    ):
+                        plan.findings[key] = await self._health.check(key)
+            except EngineError as error:
+                problems.append(f"{machine.name}: {error}")
+                complete = False
+                continue
+            found = plan.findings[key].problems.get(machine.reference, ())
+            problems += [f"{machine.name}: {each}" for each in found]
+        return problems, complete
+
+    async def retain(self, plan: SessionPlan) -> list[str]:
+        """Let go what is not to be kept of them; return why that failed, if so."""
+        problems: list[str] = []
+        ageing = []
+        for machine in await self._of(plan):
+            if await self._store.read(partial(self._is_over, plan, machine)):
+                problems += await self._remove(plan.place.backup, machine)
+            else:
+                ageing.append(machine)
+        if plan.rules.policy.days is not None:
+            # No full is made of a point that was there on that day already.
+            rules = replace(plan.rules, synthetic=None)
+            problems += await self._retention.apply(plan.place.backup, ageing, rules)
+        return problems
+
+    async def _of(self, plan: SessionPlan) -> list[OtherMachine]:
+        among = {machine.reference for machine in plan.machines}
+        return await self._store.read(lambda c: _others(c, plan.place.backup, among))
+
+    def _is_over(self, plan: SessionPlan, machine: OtherMachine, connection: Connection) -> bool:
+        days = plan.options.remove_deleted_after
+        if days is None:
+            return False
+        if is_copy(plan.job_kind):
+            job = row_of(connection, tables.job, plan.job)
+            if copy_plan.has_source(connection, job, machine.reference):
+                return False
+        jumps = plan.rules.policy.jumps
+        past = age(moment_of(machine.newest), self._clock.now(), jumps)
+        return past >= timedelta(days=days)
+
+    async def _remove(self, backup: UUID, machine: OtherMachine) -> list[str]:
+        """Remove all points of a machine, and before that what it has of them itself."""
+        try:
+            await self._release(backup, machine)
+        except (EngineError, RefusedError) as error:
+            return [f"The restore points of {machine.name} stay for now: {error}"]
+        _LOGGER.warning(
+            "All restore points of %s are removed, as its job says of deleted machines",
+            machine.name,
+        )
+        return await self._retention.remove(backup, machine)
+
+    async def _release(self, backup: UUID, machine: OtherMachine) -> None:
+        """Take the checkpoints of a machine's points off it, should it still be on a host."""
+        if machine.kind != MACHINE:
+            return
+        host, uuid = await self._store.read(lambda c: _where(c, backup, machine.reference))
+        if host is None:
+            return
+        access = await self._hosts.access(host)
+        try:
+            await self._hosts.platform.release(access, uuid, str(backup))
+        except MachineMissing:
+            return  # it went since the host was looked at
+
+
+def _others(connection: Connection, backup: UUID, among: Collection[str]) -> list[OtherMachine]:
+    """Return the machines that have points in a backup, but for those `among` these references."""
+    point = tables.machine_point
+    rows = connection.execute(
+        select(
+            point.c.kind,
+            point.c.reference,
+            func.max(point.c.display_name).label("name"),
+            func.max(point.c.created).label("newest"),
+        )
+        .where(point.c.backup_uid == backup)
+        .group_by(point.c.kind, point.c.reference)
+        .order_by(point.c.reference)
+    )
+    return [
+        OtherMachine(row.kind, row.reference, row.name, row.newest)
+        for row in rows
+        if row.reference not in among
+    ]
+
+
+def _where(connection: Connection, backup: UUID, reference: str) -> tuple[UUID | None, str]:
+    """Return the host that a machine with points is on, if it is on one, and its UUID there."""
+    point = tables.machine_point
+    detail = connection.scalars(
+        select(point.c.detail)
+        .where(point.c.backup_uid == backup, point.c.reference == reference)
+        .order_by(point.c.created.desc())
+        .limit(1)
+    ).one()
+    where = locate(connection, reference)
+    return None if where is None else where.host_uid, hosted_points.decoded(detail).uuid

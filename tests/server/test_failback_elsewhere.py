@@ -1,0 +1,170 @@
+"""Replicas are failed back to another place than their source, on two real hosts."""
+
+# ruff: noqa: ASYNC240 - a test has the event loop for itself
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import libvirt
+import pytest
+
+from engine.lab import MIB
+from engine.vm.lab import Host, libvirt_daemon
+from holdfast.server import tables
+from holdfast.server.failover_record import Operation
+
+from .lab import HandClock
+from .replica_lab import ReplicaLab, guest_maker, killed, patched, read_disk, replica_lab
+
+pytestmark = pytest.mark.vm
+
+libvirt.registerErrorHandler(lambda _context, _error: None, None)
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[tuple[Host, Host]]:
+    with libvirt_daemon() as source, libvirt_daemon() as target:
+        yield source, target
+
+
+@pytest.fixture
+async def replica(
+    hosts: tuple[Host, Host], tmp_path: Path, clock: HandClock
+) -> AsyncIterator[ReplicaLab]:
+    with guest_maker(hosts[0], tmp_path) as make:
+        async with replica_lab(tmp_path, clock, *hosts, make()) as made:
+            yield made[0]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    folder = tmp_path / "new place"
+    folder.mkdir()
+    return folder
+
+
+async def uid_of_host(replica: ReplicaLab, name: str) -> str:
+    [host] = [row for row in await replica.lab.rows(tables.host) if row.name == name]
+    return str(host.uid)
+
+
+def content_of(domain: Any, to: Path) -> bytes:
+    """What the disk of a machine holds that runs, or is off."""
+    if domain.isActive():
+        domain.suspend()
+    return read_disk(Path(domain.XMLDesc(0).partition("<source file='")[2].partition("'")[0]), to)
+
+
+async def test_new_machine_takes_the_source_s_place_and_is_replicated_on(
+    replica: ReplicaLab, place: Path, tmp_path: Path
+) -> None:
+    content = replica.guest.contents()["vda"]
+    await replica.do("failover")
+    replica.write(3 * MIB, 65536, 77)
+    expected = patched(content, 3 * MIB, 65536, 77)
+    elsewhere = {"folder": str(place), "name": "moved", "seconds": 1, "force": True}
+    session = await replica.do("failback", **elsewhere)
+    assert "runs; shut it down before" in session.values["FailureMessage"]
+    replica.guest.power_off()
+    for wrong, why in (
+        ({"name": "a/b"}, "plain file name"),
+        ({"folder": str(replica.lab.folder / "datastore")}, "is for backups alone"),
+        ({"host": str(replica.uid)}, "Cannot find host"),
+    ):
+        refused = await replica.lab.command("failback", replica.uid, **wrong)
+        assert why in refused.message
+    refused = await replica.lab.command("undo-failover", replica.uid, **elsewhere)
+    assert "for a failback to another place alone" in refused.message
+    session = await replica.do("failback", folder=str(place))
+    assert "say another name" in session.values["FailureMessage"]
+    (place / "moved-vda.qcow2").write_bytes(b"somebody else's")
+    session = await replica.do("failback", **elsewhere)
+    assert "is not overwritten" in session.values["FailureMessage"]
+    (place / "moved-vda.qcow2").unlink()
+    assert await replica.state() == "Failover"
+    assert replica.domain.isActive()
+    # To the other host, where nobody has the UUID of the source; and back.
+    there = await uid_of_host(replica, "target")
+    session = await replica.do("failback", **elsewhere | {"host": there})
+    assert "was powered off" in session.values["FailureMessage"]
+    assert await replica.state() == "Failback"
+    moved = replica.direct.lookupByName("moved")
+    assert moved.isActive()
+    assert moved.UUIDString() == replica.guest.uuid
+    assert not replica.domain.isActive()
+    assert content_of(moved, tmp_path / "raw") == expected
+    assert (place / "moved-vda.qcow2").stat().st_mode & 0o777 == 0o600
+    refused = await replica.lab.command("remove-host", UUID(there))
+    assert not refused.success
+    session = await replica.do("undo-failback")
+    assert session.values["Result"] == "Success", session.values
+    assert await replica.state() == "Failover"
+    assert replica.domain.isActive()
+    assert not list(place.iterdir())
+    assert "moved" not in [each.name() for each in replica.direct.listAllDomains()]
+    # On the host of the source, which is still there; this time it stays.
+    session = await replica.do("failback", **elsewhere)
+    assert await replica.state() == "Failback"
+    moved = replica.guest.connection.lookupByName("moved")
+    try:
+        assert moved.UUIDString() != replica.guest.uuid
+        shown = await replica.lab.resource("Replica", replica.uid)
+        assert shown.values["Failback"].startswith(f'To "moved" in {place}: ')
+        session = await replica.do("commit-failback")
+        assert session.values["Result"] == "Success", session.values
+        assert await replica.state() == "Ready"
+        assert not replica.layers
+        assert replica.source_disk() == content
+        moved.suspend()
+        # The job goes on with the new machine; what is sent is what differs.
+        reason = await replica.replicate("Warning")
+        assert "lies in another place" in reason
+        assert (await replica.row()).source_uuid == moved.UUIDString()
+        await replica.do("failover")
+        replica.domain.suspend()
+        assert replica.disk() == expected
+    finally:
+        moved.destroy()
+        moved.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA)
+
+
+async def test_failback_elsewhere_killed_at_any_moment_is_taken_back_or_carried_on(
+    replica: ReplicaLab, place: Path, tmp_path: Path
+) -> None:
+    content = replica.guest.contents()["vda"]
+    await replica.do("failover")
+    replica.write(3 * MIB, 65536, 77)
+    expected = patched(content, 3 * MIB, 65536, 77)
+    replica.guest.power_off()
+    there = await uid_of_host(replica, "target")
+    how = {"host": UUID(there), "folder": str(place), "name": "moved"}
+    waits, taken_back = 1, 0
+    while not await killed(replica, Operation.FAILBACK, waits, **how):
+        if await replica.state() == "Failback":
+            assert replica.direct.lookupByName("moved").isActive()
+            await killed(replica, Operation.UNDO_FAILBACK, 5)
+        else:
+            taken_back += 1
+        assert await replica.state() == "Failover"
+        assert replica.domain.isActive()
+        assert not list(place.iterdir())
+        assert "moved" not in [each.name() for each in replica.direct.listAllDomains()]
+        replica.domain.suspend()
+        waits += 12 + waits
+    assert taken_back > 2
+    assert await replica.state() == "Failback"
+    moved = replica.direct.lookupByName("moved")
+    assert content_of(moved, tmp_path / "raw") == expected
+    waits = 3
+    while not await killed(replica, Operation.COMMIT, waits):
+        if await replica.state() == "Ready":
+            break
+        waits += 3
+    assert await replica.state() == "Ready"
+    assert not replica.layers
+    assert moved.isActive()
+    assert (await replica.row()).source_uuid == moved.UUIDString()

@@ -1,0 +1,85 @@
+"""Machines that a job has no more: their points age, are checked, and go where that is wanted."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from holdfast.server import tables
+
+from .lab import Lab, write_image
+from .test_health import flip
+from .test_long_retention import DAY
+
+
+async def run_days(lab: Lab, job: UUID, days: int, *names: str) -> None:
+    for _ in range(days):
+        for number, name in enumerate(names):
+            if lab.source(name).suffix:
+                write_image(lab.source(name), lab.clock.now().day * 10 + number)
+            else:
+                lab.source(name).mkdir(exist_ok=True)
+                (lab.source(name) / "file").write_text(lab.clock.now().isoformat())
+        session = await lab.run(job)
+        assert session.values["Result"] == "Success", session.values
+        lab.clock.advance(DAY - timedelta(minutes=10))
+
+
+async def take_out(lab: Lab, job: UUID, name: str) -> None:
+    rows = await lab.rows(tables.job_object)
+    [row] = [row for row in rows if row.job_uid == job and row.path == str(lab.source(name))]
+    outcome = await lab.command("remove-object", row.uid)
+    assert outcome.success, outcome.message
+
+
+async def points_of(lab: Lab, name: str) -> list[Any]:
+    rows = await lab.rows(tables.machine_point)
+    return [row for row in rows if row.source_path == str(lab.source(name))]
+
+
+async def test_points_of_a_machine_that_was_taken_out_age_and_go(lab: Lab) -> None:
+    job = await lab.create_job("a.raw", "b.raw", retention_days=2)
+    await run_days(lab, job, 2, "a.raw", "b.raw")
+    await take_out(lab, job, "b.raw")
+    assert len(await points_of(lab, "b.raw")) == 2
+    await run_days(lab, job, 2, "a.raw")
+    # The newest stays, however old it is: nobody has said that it is to go.
+    assert len(await points_of(lab, "b.raw")) == 1
+    assert (await lab.command("edit-job", job, options={"remove_deleted_after": 4})).success
+    await run_days(lab, job, 1, "a.raw")
+    assert len(await points_of(lab, "b.raw")) == 1
+    await run_days(lab, job, 1, "a.raw")
+    assert await points_of(lab, "b.raw") == []
+    assert len(await points_of(lab, "a.raw")) == 2
+    assert await lab.rows(tables.intent) == []
+    assert not list(lab.repository_path.glob("*/b*"))
+
+
+async def test_a_directory_that_was_taken_out_goes_without_the_others(lab: Lab) -> None:
+    options = {"remove_deleted_after": 1}
+    job = await lab.create_job("a", "b", kind="NasBackup", options=options)
+    await run_days(lab, job, 1, "a", "b")
+    await take_out(lab, job, "b")
+    # By itself, and not by asking for single machines.
+    assert (await lab.run(job, "check-job")).values["Result"] == "Success"
+    assert len(await points_of(lab, "b")) == 1
+    await run_days(lab, job, 1, "a")
+    assert await points_of(lab, "b") == []
+    assert len(await points_of(lab, "a")) == 2
+    assert len(list(lab.repository_path.glob("*/files/snapshots/*"))) == 2
+
+
+async def test_points_of_a_machine_that_was_taken_out_are_checked(lab: Lab) -> None:
+    job = await lab.create_job("a.raw", "b.raw")
+    await run_days(lab, job, 1, "a.raw", "b.raw")
+    await take_out(lab, job, "b.raw")
+    [file] = lab.repository_path.glob("*/b*.qcow2")
+    flip(file)
+    session = await lab.run(job, "check-job")
+    assert session.values["Result"] == "Warning"
+    assert session.values["FailureMessage"] == (
+        f"b: The backup file {file} is damaged: its checksum is not the one it was written with."
+    )
+    assert [bool(row.damaged) for row in await points_of(lab, "b.raw")] == [True]
+    assert [bool(row.damaged) for row in await points_of(lab, "a.raw")] == [False]

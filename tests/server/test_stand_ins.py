@@ -1,0 +1,95 @@
+"""Machines that take the place of others: what jobs mean by a reference then."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from holdfast.server import stand_ins
+from holdfast.server.failover_elsewhere import rename_in_jobs
+from holdfast.server.hosted_objects import locate
+from holdfast.server.hosted_restore_plan import _took_its_place
+from holdfast.server.libvirt_references import host_reference, machine_reference
+
+from .lab import HandClock, Lab, running_lab
+from .test_hosted_objects import HERE, THERE, add_host, includes, machines_of, make_job
+from .toy_platform import ToyPlatform
+
+
+@pytest.fixture
+def platform() -> ToyPlatform:
+    platform = ToyPlatform()
+    platform.add(HERE, "kvm1")
+    platform.add(THERE, "kvm2")
+    return platform
+
+
+@pytest.fixture
+async def lab(tmp_path: Path, clock: HandClock, platform: ToyPlatform) -> AsyncIterator[Lab]:
+    async with running_lab(tmp_path, clock, platform=platform) as lab:
+        yield lab
+
+
+async def test_jobs_go_on_with_the_machine_that_took_the_place(
+    lab: Lab, platform: ToyPlatform
+) -> None:
+    web = platform.hosts[HERE].add("web")
+    new = platform.hosts[THERE].add("web-new", uuid=web)
+    here, there = await add_host(lab), await add_host(lab, THERE)
+    former, now = machine_reference(here, web), machine_reference(there, new)
+    job = await make_job(lab, former)
+    assert await machines_of(lab, job) == ["web"]
+
+    def take_place(connection: Connection) -> None:
+        stand_ins.record(connection, former, now)
+        rename_in_jobs(connection, [now])
+
+    await lab.write(take_place)
+    assert await includes(lab) == [("web-new", former)]
+    # The original is still there. It is nobody's any more.
+    assert await machines_of(lab, job) == ["web-new"]
+    assert (await lab.command("delete-job", job)).success
+    job = await make_job(lab, host_reference(there), former)
+    assert await machines_of(lab, job) == ["web-new"]
+    assert (await lab.command("delete-job", job)).success
+    job = await make_job(lab, host_reference(here))
+    assert await machines_of(lab, job) == []
+    # Its host holds nobody up, that of the new one does.
+    assert (await lab.command("delete-job", job)).success
+    await make_job(lab, former)
+    refused = await lab.command("remove-host", there)
+    assert 'has machines of host "kvm2"' in refused.message
+    removed = await lab.command("remove-host", here)
+    assert removed.success, removed.message
+    row = await lab.write(lambda connection: locate(connection, former))
+    assert (row.name, row.host_uid) == ("web-new", there)
+    # A point of the original is not brought over the machine that has its place.
+    assert await lab.write(lambda c: took_place(c, former, "kvm1/web", row))
+    assert not await lab.write(lambda c: took_place(c, former, "kvm2/web-new", row))
+
+
+def took_place(connection: Connection, reference: str, source: str, there: Any) -> bool:
+    point: Any = SimpleNamespace(reference=reference, source_path=source)
+    known: Any = SimpleNamespace(uuid=there.uuid)
+    return _took_its_place(connection, point, there, known)
+
+
+async def test_place_is_taken_again_and_given_back(lab: Lab) -> None:
+    def take_places(connection: Connection) -> list[dict[str, str]]:
+        seen = []
+        for former, now in (("a", "b"), ("a", "c"), ("c", "d"), ("a", "a")):
+            stand_ins.record(connection, former, now)
+            seen.append(stand_ins.all_of(connection))
+        return seen
+
+    assert await lab.write(take_places) == [
+        {"a": "b"},
+        {"a": "c", "b": "c"},
+        {"a": "d", "b": "d", "c": "d"},
+        {"b": "a", "c": "a", "d": "a"},
+    ]

@@ -1,0 +1,60 @@
+"""Machines come back from a repository whose server has lost its database."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.vm.lab import Guest, Host
+from holdfast.server import tables
+from server.lab import HandClock
+
+from .lab import bytes_of, disks_of, running_hosted_lab
+
+pytestmark = pytest.mark.vm
+
+
+async def test_a_new_server_restores_machines_of_a_lost_one(
+    tmp_path: Path, clock: HandClock, daemon: Host, make_guest: Callable[..., Guest]
+) -> None:
+    guest = make_guest("vda", "vdb")
+    held = {}
+    async with running_hosted_lab(tmp_path, clock, daemon) as lab:
+        job = await lab.job_of(guest, retention=2)
+        for number in range(3):
+            point = await lab.backed_up(guest, job, number)
+            held[point] = guest.contents()
+        # The first has been merged into the second.
+        before = {row.uid: row for row in await lab.rows(tables.machine_point)}
+        assert len(before) == 2
+        repository = lab.repository_path
+    shutil.rmtree(tmp_path / "server")
+    guest.power_off()
+    targets, other = tmp_path / "targets", tmp_path / "other"
+    targets.mkdir()
+    other.mkdir()
+    async with running_hosted_lab(other, clock, daemon) as lab:
+        outcome = await lab.command("import-repository", folder=str(repository))
+        assert outcome.message == "2 restore points imported, of 1 backup; 0 known already."
+        after = {row.uid: row for row in await lab.rows(tables.machine_point)}
+        assert {(row.uid, row.reference, row.total_size) for row in after.values()} == {
+            (row.uid, row.reference, row.total_size) for row in before.values()
+        }
+        for number, uid in enumerate(after):
+            name = f"copy{number}"
+            await lab.done(
+                "restore-machine",
+                uid,
+                new_name=name,
+                new_identifiers=True,
+                folder=str(targets),
+                host=str(lab.host),
+            )
+            disks = disks_of(guest.connection.lookupByName(name))
+            assert {target: bytes_of(path) for target, path in disks.items()} == held[uid]
+        # A second job begins anew, with a full of its own.
+        session = await lab.run(await lab.job_of(guest))
+        assert session.values["Result"] == "Success", session.values
