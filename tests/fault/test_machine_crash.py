@@ -2,7 +2,8 @@
 
 After each SIGKILL what was killed is started again. Then every point in the catalog restores to
 what the disks held when it was made, no good point is lost, nothing half-made lies about, and the
-next run succeeds; after it, the machine has the checkpoints of its chain and no others.
+next run succeeds; after it, the machine has the checkpoints of its chain and no others. In every
+second life of a host the backup is encrypted.
 
 ``HOLDFAST_MACHINE_CRASHES`` says how often in all (20), shared out over several lives of a host.
 The seed is printed; ``HOLDFAST_SEED`` repeats one.
@@ -24,6 +25,7 @@ from uuid import UUID
 import libvirt
 import pytest
 
+from engine.lab import wait_until
 from engine.vm.lab import Guest, Host, libvirt_daemon
 from fault.holdfast_process import HoldfastProcess
 from fault.test_crash import check_nothing_half_made
@@ -68,7 +70,7 @@ class House:
         self.usual = 1.0
         self.job = ""
 
-    def begin(self) -> None:
+    def begin(self, *, encrypted: bool) -> None:
         self.holdfast.start()
         self.holdfast.finished(
             self.holdfast.act("/holdfast/v1/hosts", {"uri": self.host.uri, "name": "kvm1"})
@@ -80,8 +82,25 @@ class House:
                 "repository": self.holdfast.entities("Repository")[0]["UID"],
                 "retention": RETENTION,
                 "objects": [{"reference": found["reference"]}],
+                "options": {"encryption": self._password()} if encrypted else {},
             }
         )
+
+    def _password(self) -> str:
+        """Make a password for encryption; return its UID."""
+        [server] = self.holdfast.entities("BackupServer")
+        passwords = f"/backupServers/{server['UID'].rsplit(':', 1)[-1]}/passwords"
+        body = {"Hint": "", "Password": "of the crashes"}
+        answer = self.holdfast.client.post(f"{passwords}?action=create", json=body)
+        assert answer.status_code == 202, answer.text
+
+        def shown() -> list[dict[str, Any]]:
+            found = self.holdfast.client.get(passwords).json()["PasswordKeyInfoList"]
+            assert isinstance(found, list)
+            return found
+
+        wait_until(lambda: bool(shown()), seconds=30)
+        return str(shown()[0]["Id"])
 
     def change(self) -> None:
         """Write here and there on each disk, as the guest would."""
@@ -162,6 +181,7 @@ class House:
     def check_machine(self) -> None:
         """The machine has what the chain needs for the next increment, and nothing else."""
         self.guest.ensure_untouched()
+        assert self.guest.connection.listAllSecrets() == []
         checkpoints = self.guest.checkpoints()
         assert 1 <= len(checkpoints) <= 2, checkpoints
         assert all(name.startswith("holdfast.") for name in checkpoints)
@@ -185,7 +205,7 @@ def test_no_point_is_lost_or_wrong_whatever_is_killed(
     house = House(tmp_path, host, chance)
     unfinished = restored = 0
     try:
-        house.begin()
+        house.begin(encrypted=life % 2 == 1)
         house.change()
         house.run()
         for number in range(crashes):

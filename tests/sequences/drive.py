@@ -19,9 +19,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from holdfast.engine import key_file
 from holdfast.engine.chain import Chain, ChainPoint, retention_step
 from sequences.life import KILL, KILL_TOOL, STOP, Interruption, Life, Order, Report
-from sequences.observed import Observed, content_of
+from sequences.observed import PASSWORD, Observed, content_of
 from server.lab import HandClock, running_lab
 
 KIB = 1024
@@ -30,6 +31,7 @@ SIZES = (512 * KIB, 1024 * KIB - 4 * KIB, 1024 * KIB)
 #: How many steps a sequence has, at least and at most, and how many points it may begin with.
 STEPS = (2, 4)
 BEGINNINGS = 4
+AT_ONCE = 50
 _STEPS = {"run": 60, "restore": 12, "restart": 6, "lose": 8, "delete": 4}
 
 
@@ -227,7 +229,7 @@ class Sequence:
         """Every point that is there is the disk as it was, as qemu-img itself reads it."""
         observed = Observed.of(self.folder)
         for uid, file in observed.files.items():
-            content = content_of(file.path, self.folder / "content")
+            content = content_of(file, self.folder / "content")
             assert content == self.contents[uid], f"{uid} holds something else"
             self.done["compared"] += 1
 
@@ -271,9 +273,11 @@ class Beginning:
         )
 
 
-def _beginnings(folder: Path, place: Path, chance: random.Random) -> list[Beginning]:
+def _beginnings(
+    folder: Path, place: Path, chance: random.Random, *, encrypted: bool
+) -> list[Beginning]:
     place.mkdir()
-    asyncio.run(_make_job(place))
+    asyncio.run(_make_job(place, encrypted=encrypted))
     sequence = Sequence(place, chance)
     made = []
     for number in range(BEGINNINGS):
@@ -288,15 +292,24 @@ def _beginnings(folder: Path, place: Path, chance: random.Random) -> list[Beginn
     return made
 
 
-async def _make_job(folder: Path) -> None:
+async def _make_job(folder: Path, *, encrypted: bool) -> None:
     async with running_lab(folder, HandClock()) as lab:
         (folder / "sources" / "disk.raw").write_bytes(bytes(SIZES[0]))
-        await lab.create_job("disk.raw")
+        options = {}
+        if encrypted:
+            password = await lab.command("create-password", hint="", password=PASSWORD)
+            assert password.made is not None
+            options = {"encryption": str(password.made.uid)}
+        await lab.create_job("disk.raw", options=options)
 
 
 def main(seed: str, first: int, count: int, folder: Path) -> None:
     place = folder / "place"
-    beginnings = _beginnings(folder, place, random.Random(seed))
+    # Of three processes, the points of one are encrypted.
+    encrypted = first // AT_ONCE % 3 == 1
+    # Slowness against guessing is no matter here.
+    key_file._N = 2**10
+    beginnings = _beginnings(folder, place, random.Random(seed), encrypted=encrypted)
     # What is there by now is never looked at again: so no process need copy it.
     gc.freeze()
     done: Counter[str] = Counter()

@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from holdfast.engine import key_file
 from holdfast.engine.chain import Chain, ChainPoint
+from holdfast.engine.data_key import KEY_ID
+from holdfast.engine.image_node import chain_node, name_of
+
+PASSWORD = "of the sequences"
 
 _POINTS = """
 SELECT machine_point.uid AS point, backup_file.uid AS file, backup_file.parent_uid AS parent,
-    backup_file.path, backup_file.sha256, backup_file.file_size
+    backup_file.path, backup_file.sha256, backup_file.file_size, backup_file.key_uid
 FROM machine_point JOIN backup_file ON backup_file.uid = machine_point.backup_file_uid
 ORDER BY machine_point.created
 """
@@ -30,6 +35,7 @@ class File:
     path: Path
     sha256: str
     size: int
+    key: str | None
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,8 @@ class Observed:
             built_on = None if parent is None or uid in merged else str(UUID(parent))
             points.append(ChainPoint(uid, built_on))
             path = folder / "repository" / row["path"]
-            files[uid] = File(uid, str(UUID(row["point"])), path, row["sha256"], row["file_size"])
+            point, size, key = str(UUID(row["point"])), row["file_size"], row["key_uid"]
+            files[uid] = File(uid, point, path, row["sha256"], size, key)
         return cls(Chain(points), files, journal, file_rows)
 
     def check_files(self, folder: Path, left: set[str]) -> None:
@@ -76,6 +83,11 @@ class Observed:
         }
         wanted = {file.path.name for file in self.files.values()}
         wanted |= {f"{name}.json" for name in wanted}
+        # The key of an encrypted backup stays as long as the backup does.
+        keys = {name for name in there if name.endswith(key_file.SUFFIX)}
+        needed = {f"{UUID(file.key)}{key_file.SUFFIX}" for file in self.files.values() if file.key}
+        assert needed <= keys
+        there -= keys
         assert there - left == wanted, f"{there - left - wanted} too many, {wanted - there} missing"
         for file in self.files.values():
             content = file.path.read_bytes()
@@ -85,7 +97,13 @@ class Observed:
             assert manifest["sha256"] == file.sha256
 
 
-def content_of(image: Path, scratch: Path) -> bytes:
+def content_of(file: File, scratch: Path) -> bytes:
     """Return the disk that a backup file holds, as qemu-img reads it by itself."""
-    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", image, scratch], check=True)
+    reading: list[str | Path] = ["-f", "qcow2", file.path]
+    if file.key is not None:
+        opening = key_file.key_path(file.path.parent, UUID(file.key))
+        secret = scratch.with_name("key")
+        secret.write_text(key_file.unwrap(key_file.read_key_file(opening), PASSWORD).secret)
+        reading = ["--object", f"secret,id={KEY_ID},file={secret}", name_of(chain_node(file.path))]
+    subprocess.run(["qemu-img", "convert", *reading, "-O", "raw", scratch], check=True)
     return scratch.read_bytes()

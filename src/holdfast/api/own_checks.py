@@ -41,8 +41,14 @@ _POINT: JsonSchema = {
             "items": TEXT,
             "description": "For which periods it is kept for long: Weekly, Monthly, Yearly.",
         },
+        "encryption": {
+            "anyOf": [
+                TEXT | {"format": "uuid", "description": "The password that it is encrypted with."},
+                {"type": "null"},
+            ]
+        },
     },
-    "required": ["uid", "machine", "created", "type", "damaged", "kept_for"],
+    "required": ["uid", "machine", "created", "type", "damaged", "kept_for", "encryption"],
     "additionalProperties": False,
 }
 
@@ -127,4 +133,5 @@ def _document(row: Row) -> dict[str, Any]:
         "type": row["PointType"],
         "damaged": row["Damaged"],
         "kept_for": row["KeptFor"].split(",") if row["KeptFor"] else [],
+        "encryption": row["Encryption"],
     }

@@ -25,6 +25,7 @@ from holdfast.cli.commands import (
     restore,
     server,
     settings,
+    unlock,
     up,
 )
 from holdfast.cli.errors import CommandError
@@ -50,6 +51,7 @@ application.add_typer(server.application, name="server")
 application.command("password")(password.password)
 application.command("points")(points.points)
 application.command("restore")(restore.restore)
+application.command("unlock")(unlock.unlock)
 application.command("check")(check.check)
 application.add_typer(job.application, name="job")
 application.add_typer(host.application, name="host")

@@ -18,7 +18,8 @@ class Point:
     """One machine or directory as it was at one moment. `size` is that of the source, in bytes.
 
     `damaged` says why it cannot be restored, as the last check found; `kept_for` for which periods
-    (Weekly, Monthly, Yearly) it is kept for long.
+    (Weekly, Monthly, Yearly) it is kept for long; `password` is the hint of the password that it is
+    encrypted with.
     """
 
     uid: UUID
@@ -29,6 +30,7 @@ class Point:
     size: int
     damaged: str | None = None
     kept_for: tuple[str, ...] = ()
+    password: str | None = None
 
 
 _KINDS = {"image": "disk image", "machine": "machine"}
@@ -38,9 +40,13 @@ def read_points(directory: DataDirectory) -> list[Point]:
     """Given a data directory, return its points, newest first. Raise Failure when there is none."""
     directory.expect()
     point, backup, job = tables.machine_point, tables.backup, tables.job
+    file, key, password = tables.backup_file, tables.data_key, tables.password_key
     query = (
-        select(point, func.coalesce(job.c.name, backup.c.name).label("job"))
+        select(point, func.coalesce(job.c.name, backup.c.name).label("job"), password.c.hint)
         .join(backup, backup.c.uid == point.c.backup_uid)
+        .outerjoin(file, file.c.uid == point.c.backup_file_uid)
+        .outerjoin(key, key.c.uid == file.c.key_uid)
+        .outerjoin(password, password.c.uid == key.c.password_uid)
         .outerjoin(job, job.c.uid == backup.c.job_uid)
         .order_by(point.c.created.desc(), point.c.display_name, point.c.uid)
     )
@@ -64,4 +70,5 @@ def _point(row: Row[tuple[object, ...]]) -> Point:
         size=row.total_size,
         damaged=row.damaged,
         kept_for=tuple(row.kept_for.split(",")) if row.kept_for else (),
+        password=row.hint,
     )

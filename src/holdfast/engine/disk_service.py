@@ -20,9 +20,11 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.engine.errors import ImageInUse, ToolFailed
+from holdfast.engine.data_key import DataKey, lent
+from holdfast.engine.errors import EngineError, ImageInUse, ToolFailed
 from holdfast.engine.failures import tool_failure
 from holdfast.engine.image_lock import unchanged_while_read
+from holdfast.engine.image_node import chain_node, name_of
 from holdfast.engine.nbd import NbdDisk, is_listening
 from holdfast.engine.nbd_export import EXPORT, exporting
 from holdfast.engine.process import Completed, end, spawn
@@ -34,6 +36,7 @@ _CLOSING_SECONDS = 120.0
 #: A server of a disk that answers nothing for so long hangs.
 _SILENT_SECONDS = 300.0
 _LETTING_GO_SECONDS = 10.0
+_ENDING_SECONDS = 2.0
 _PAUSE = 0.02
 _LOCAL = "127.0.0.1"
 #: Nobody listens to a server of disks for longer than this.
@@ -140,6 +143,46 @@ async def bitmap_served(image: Image, bitmap: str) -> AsyncIterator[Path]:
             await _drain(server)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def decrypted(point: Path, key: DataKey) -> AsyncIterator[Path]:
+    """Serve an encrypted backup file as it is without encryption; yield the socket.
+
+    To one client, for the time of a block. Raise ChainBroken, KeyRefused, ToolMissing or
+    ToolFailed.
+    """
+    name = name_of(await asyncio.to_thread(chain_node, point))
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="holdfast-"))
+    try:
+        listening = folder / "disk"
+        arguments = ["qemu-nbd", "--shared=1", f"--socket={listening}", "--read-only"]
+        with lent(key) as lending:
+            server = await spawn(
+                [*arguments, *lending.arguments, name],
+                unprivileged=True,
+                descriptors=lending.descriptors,
+            )
+        try:
+            await _open(server, Image(point, "qcow2"), listening)
+            yield listening
+        except EngineError as error:
+            # Who reads from a server that is killed finds no fault with itself.
+            if await _was_killed(server):
+                raise ToolFailed(f"qemu-nbd, which served {point}, was killed.") from error
+            raise
+        finally:
+            await end(server)
+            await _drain(server)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def _was_killed(server: asyncio.subprocess.Process) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_ENDING_SECONDS):
+            await server.wait()
+    return server.returncode is not None and server.returncode < 0
 
 
 async def released(path: Path) -> None:

@@ -46,6 +46,10 @@ class ChainBroken(EngineError):
     """A file that a restore point depends on is missing or damaged."""
 
 
+class KeyRefused(EngineError):
+    """What is encrypted cannot be opened: there is no key for it, or another one is needed."""
+
+
 class HypervisorUnavailable(EngineError):
     """The hypervisor's host cannot be reached, does not answer, or its library is missing here."""
 

@@ -18,12 +18,15 @@ from typing import TypeVar
 import msgspec
 
 from holdfast.engine.browser import NoSuchEntry
+from holdfast.engine.data_key import DataKey, lent
+from holdfast.engine.encrypted_image import is_opened_by
 from holdfast.engine.errors import EngineError, ToolFailed
 from holdfast.engine.guest_entry import Entry, Listing
 from holdfast.engine.guest_protocol import FRAME, LARGEST_ANSWER, LARGEST_PIECE, Request
-from holdfast.engine.image_chain import backup_files
+from holdfast.engine.image_chain import backup_files, read_backup_header
+from holdfast.engine.image_node import chain_node, name_of
 from holdfast.engine.process import end, finished, spawn
-from holdfast.engine.qemu_image import absolute
+from holdfast.engine.qemu_image import absolute, key_refused
 
 # Sockets are named from the folder the programs run in: paths of sockets are short.
 _SOCKET = "disk{}"
@@ -56,22 +59,29 @@ class GuestDisk:
         ]
 
     @classmethod
-    async def open(cls, disks: Sequence[Path], folder: Path) -> GuestDisk:
+    async def open(
+        cls, disks: Sequence[Path], folder: Path, key: DataKey | None = None
+    ) -> GuestDisk:
         """Given a machine's backup files, one for each disk, and an empty folder for sockets, open
-        the disks as they were then.
+        the disks as they were then. ``key`` is that of an encrypted point.
 
-        Raise ChainBroken when a file is missing, ToolMissing, or ToolFailed when a disk cannot
-        be read.
+        Raise ChainBroken when a file is missing, KeyRefused, ToolMissing, or ToolFailed when a disk
+        cannot be read.
         """
         # When this fails or is cancelled, no process may be left with the files open.
         async with AsyncExitStack() as started:
             servers = []
             sockets = [_SOCKET.format(number) for number in range(len(disks))]
             for point, socket in zip(map(absolute, disks), sockets, strict=True):
-                await asyncio.to_thread(backup_files, point)  # nothing outside its folder is opened
-                arguments = ["qemu-nbd", "--read-only", "--shared=1", "--format=qcow2"]
-                arguments += [f"--socket=/proc/self/cwd/{socket}", os.fspath(point)]
-                servers.append(await spawn(arguments, cwd=folder, unprivileged=True))
+                # Nothing outside its folder is opened.
+                await asyncio.to_thread(_ensure_readable, point, key)
+                arguments = ["qemu-nbd", "--read-only", "--shared=1"]
+                arguments += [f"--socket=/proc/self/cwd/{socket}"]
+                if key is None:
+                    arguments += ["--format=qcow2", os.fspath(point)]
+                else:
+                    arguments.append(name_of(await asyncio.to_thread(chain_node, point)))
+                servers.append(await _start(arguments, folder, key))
                 started.push_async_callback(end, servers[-1])
             for server, socket in zip(servers, sockets, strict=True):
                 await _served(server, folder / socket)
@@ -166,6 +176,29 @@ class GuestDisk:
 def _packages() -> str:
     """Where Python finds packages here: the reader must find the same."""
     return os.pathsep.join(path for path in sys.path if path)
+
+
+def _ensure_readable(point: Path, key: DataKey | None) -> None:
+    """Raise ChainBroken when a file is missing, KeyRefused when one needs another key."""
+    for file in backup_files(point):
+        if not read_backup_header(file).encrypted:
+            continue
+        # qemu-nbd would find it out only when it is being asked.
+        if key is None or not is_opened_by(file, key.passphrase):
+            raise key_refused(f"Opening {file}", missing=key is None)
+
+
+async def _start(
+    arguments: Sequence[str], folder: Path, key: DataKey | None
+) -> asyncio.subprocess.Process:
+    program, *rest = arguments
+    with lent(key) as lending:
+        return await spawn(
+            [program, *lending.arguments, *rest],
+            cwd=folder,
+            unprivileged=True,
+            descriptors=lending.descriptors,
+        )
 
 
 async def _served(server: asyncio.subprocess.Process, socket: Path) -> None:

@@ -5,10 +5,11 @@ The ways in, gathered; each lives in a module of its own.
 
 from pathlib import Path
 
+from holdfast.engine.byte_copy import CopyPlan
 from holdfast.engine.durability import remove_durably
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_backup import ImagePlan, ImageResult, back_up_image
-from holdfast.engine.image_copy import CopyPlan, copy_image, copy_image_anew, copy_small_file
+from holdfast.engine.image_copy import copy_image, copy_image_anew, copy_small_file
 from holdfast.engine.image_merge import MergeResult, merge_into_parent
 from holdfast.engine.image_restore import restore_image
 from holdfast.engine.image_source import ImageInfo, inspect

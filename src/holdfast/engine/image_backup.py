@@ -2,7 +2,8 @@
 
 A full is one compressed qcow2. An increment is found without any record of what changed: an empty
 layer on the source is rebased onto the parent point, whereby qemu-img compares the two and keeps
-what differs; that layer is then compressed. It costs reading source and parent once.
+what differs; that layer is then compressed. It costs reading source and parent once. What is to be
+encrypted is written by `encrypted_backup`.
 """
 
 import asyncio
@@ -10,15 +11,23 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from holdfast.engine.data_key import DataKey
 from holdfast.engine.durability import (
     discarded_on_exit,
     partial_name,
     publish,
+    remove_durably,
     sha256_of,
     synchronise,
     synchronised_meanwhile,
 )
-from holdfast.engine.errors import ChainBroken, EngineError, SourceUnreadable
+from holdfast.engine.encrypted_backup import (
+    copy_encrypted,
+    name_parent,
+    write_encrypted_full,
+    write_encrypted_increment,
+)
+from holdfast.engine.errors import ChainBroken, EngineError, KeyRefused, SourceUnreadable
 from holdfast.engine.failures import folder_gone, writing_failure
 from holdfast.engine.image_chain import backup_files, read_backup_header
 from holdfast.engine.image_check import ensure_sound
@@ -46,6 +55,7 @@ _FULL_WEIGHTS = (94, 0, 6)
 _INCREMENT_WEIGHTS = (80, 15, 5)
 _LAYER_WEIGHTS = (80, 20)
 _ADOPTED_WEIGHTS = (100,)
+_COPIED_WEIGHTS = (70, 30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,9 @@ async def back_up_image(
         with unchanged_while_read(source.files):
             if await inspect(plan.source, plan.source_format) != source:
                 raise SourceUnreadable(f"The disk image {plan.source} is being changed.")
-            parent, problem = await usable_parent(plan.parent, plan.target, source.virtual_size)
+            parent, problem = await usable_parent(
+                plan.parent, plan.target, source.virtual_size, plan.storing.key
+            )
             weights = _FULL_WEIGHTS if parent is None else _INCREMENT_WEIGHTS
             phases = Phases(on_progress, weights, source.virtual_size)
             if parent is not None:
@@ -114,6 +126,7 @@ async def back_up_image(
             virtual_size=source.virtual_size,
             incremental=incremental,
             note=None if problem is None else f"A full backup was taken, because {problem}.",
+            key=plan.storing.key,
         )
 
 
@@ -127,13 +140,14 @@ async def keep_layer(
     """Keep the changed blocks that somebody wrote into a qcow2 as an increment on ``parent``.
 
     ``layer`` holds exactly what changed since ``parent``, which `usable_parent` has accepted. What
-    it names as its backing file is not looked at, but replaced. Raise as `back_up_image` does.
+    it names as its backing file is not looked at, but replaced. It is encrypted if that is how it
+    is to be stored. Raise as `back_up_image` does.
     """
     layer, parent, target = absolute(layer), absolute(parent), absolute(target)
     await asyncio.to_thread(ensure_writable_name, target)
     virtual_size = (await asyncio.to_thread(read_backup_header, parent)).virtual_size
-    if await fits_as_it_is(layer, target, storing):
-        return await keep_as_it_is(layer, parent, target, on_progress)
+    if storing.key is not None or await fits_as_it_is(layer, target, storing):
+        return await keep_as_it_is(layer, parent, target, on_progress, storing.key)
     phases = Phases(on_progress, _LAYER_WEIGHTS)
     partial = partial_name(target)
     async with discarded_on_exit(partial):
@@ -151,20 +165,49 @@ async def keep_layer(
 
 async def fits_as_it_is(pushed: Path, target: Path, storing: Storing) -> bool:
     """Say whether a qcow2 that somebody wrote can become a backup file without being copied."""
-    if storing.compressed or pushed.parent != target.parent:
+    return not storing.compressed and await _is_ours_beside(pushed, target)
+
+
+async def _is_ours_beside(pushed: Path, target: Path) -> bool:
+    if pushed.parent != target.parent:
         return False
     # Of another account's file nobody knows what that will do with it.
     return (await asyncio.to_thread(pushed.stat)).st_uid == os.geteuid()
 
 
 async def keep_as_it_is(
-    pushed: Path, parent: Path | None, target: Path, on_progress: ProgressCallback = ignore_progress
+    pushed: Path,
+    parent: Path | None,
+    target: Path,
+    on_progress: ProgressCallback = ignore_progress,
+    key: DataKey | None = None,
 ) -> ImageResult:
-    """Make a qcow2 that fits as it is the backup file ``target``, on ``parent`` or as a full."""
+    """Make a qcow2 the backup file ``target``, on ``parent`` or as a full.
+
+    It fits as it is, or is encrypted with ``key``: then it is copied first if it must be.
+    """
     pushed, target = absolute(pushed), absolute(target)
     await asyncio.to_thread(ensure_writable_name, target)
-    phases = Phases(on_progress, _ADOPTED_WEIGHTS)
-    if parent is not None:
+    if key is None or await _is_ours_beside(pushed, target):
+        advance = Phases(on_progress, _ADOPTED_WEIGHTS).phase(0)
+        return await _adopt(pushed, parent, target, advance, key)
+    partial, phases = partial_name(target), Phases(on_progress, _COPIED_WEIGHTS)
+    copying = phases.phase(0)
+    async with discarded_on_exit(partial):
+        await copy_encrypted(pushed, partial, lambda done: copying(done.fraction))
+        return await _adopt(partial, parent, target, phases.phase(1), key)
+
+
+async def _adopt(
+    pushed: Path,
+    parent: Path | None,
+    target: Path,
+    advance: FractionCallback,
+    key: DataKey | None,
+) -> ImageResult:
+    if parent is not None and key is not None:
+        await name_parent(pushed, parent, key)
+    elif parent is not None:
         await run_qemu_image(
             name_backing_arguments(pushed, Path(parent.name)),
             doing=f"Putting what changed on {parent}",
@@ -174,11 +217,46 @@ async def keep_as_it_is(
     return await finish_image(
         pushed,
         target,
-        phases.phase(0),
+        advance,
         virtual_size=virtual_size,
         incremental=parent is not None,
         note=None,
+        key=key,
     )
+
+
+async def keep_difference(
+    pushed: Path,
+    parent: Path,
+    target: Path,
+    on_progress: ProgressCallback,
+    storing: Storing,
+) -> ImageResult:
+    """Keep what differs from ``parent`` of an encrypted qcow2 that somebody wrote.
+
+    All of it, when the parent cannot be built on; the note says why. Raise as `back_up_image` does.
+    """
+    pushed, parent, target = absolute(pushed), absolute(parent), absolute(target)
+    await asyncio.to_thread(ensure_writable_name, target)
+    size = (await asyncio.to_thread(read_backup_header, pushed)).virtual_size
+    built_on, problem = await usable_parent(parent, target, size, storing.key)
+    partial, phases = partial_name(target), Phases(on_progress, _INCREMENT_WEIGHTS, size)
+    async with discarded_on_exit(partial):
+        if built_on is not None:
+            source = ImageInfo("qcow2", size, None, (pushed,))
+            problem = await write_increment(source, built_on, partial, phases, storing)
+        if problem is None:
+            return await finish_image(
+                partial,
+                target,
+                phases.phase(2),
+                virtual_size=size,
+                incremental=True,
+                note=None,
+                key=storing.key,
+            )
+    kept = await keep_as_it_is(pushed, None, target, on_progress, storing.key)
+    return replace(kept, note=f"A full backup was taken, because {problem}.")
 
 
 def ensure_writable_name(target: Path) -> None:
@@ -196,11 +274,12 @@ def _already_there(target: Path) -> EngineError:
 
 
 async def usable_parent(
-    parent: Path | None, target: Path, virtual_size: int
+    parent: Path | None, target: Path, virtual_size: int, key: DataKey | None = None
 ) -> tuple[Path | None, str | None]:
     """Return the parent that ``target`` can be built on, or None and the reason in words.
 
-    ``virtual_size`` is that of the disk now, in bytes. Without a parent there is no reason either.
+    ``virtual_size`` is that of the disk now, in bytes. With ``key`` the target is to be encrypted,
+    and so must all that it is built on be. Without a parent there is no reason either.
     """
     if parent is None:
         return None, None
@@ -209,14 +288,20 @@ async def usable_parent(
         return None, f"the previous point {parent} lies in another folder"
     try:
         files = await asyncio.to_thread(backup_files, parent)
-        header = await asyncio.to_thread(read_backup_header, parent)
+        headers = [await asyncio.to_thread(read_backup_header, file) for file in files]
     except ChainBroken as error:
         return None, as_clause(error)
+    header = headers[0]
+    if any(each.encrypted != (key is not None) for each in headers):
+        how = "is encrypted" if key is None else "is not encrypted"
+        return None, f"the previous point {how}, and this one is to be otherwise"
     if header.virtual_size != virtual_size:
         sizes = f"from {header.virtual_size} to {virtual_size} bytes"
         return None, f"the size of the disk changed {sizes} since the previous point"
     try:
-        await ensure_sound(files)
+        await ensure_sound(files, key)
+    except KeyRefused:
+        return None, "the previous point is encrypted with another key"
     except ChainBroken as error:
         return None, as_clause(error)
     return parent, None
@@ -227,6 +312,13 @@ async def write_increment(
 ) -> str | None:
     """Write what differs from the parent into ``partial``; return why it cannot be, or None."""
     limit = storing.rate_limit
+    if storing.key is not None:
+        try:
+            await write_encrypted_increment(source, parent, partial, phases.phase(0), storing)
+        except ChainBroken as error:
+            await remove_durably(partial)
+            return as_clause(error)
+        return None
     difference = partial_name(partial.with_suffix(""), "difference")
     image = source.files[0]
     async with discarded_on_exit(difference):
@@ -288,6 +380,9 @@ def as_clause(error: ChainBroken) -> str:
 async def write_full(source: ImageInfo, partial: Path, phases: Phases, storing: Storing) -> None:
     """Write all that a disk image holds into ``partial``."""
     image = source.files[0]
+    if storing.key is not None:
+        await write_encrypted_full(source, partial, phases.phase(0), storing)
+        return
     await _convert(
         convert_arguments(
             image, partial, source_format=source.format, target_format="qcow2", storing=storing
@@ -316,12 +411,13 @@ async def finish_image(
     virtual_size: int,
     incremental: bool,
     note: str | None,
+    key: DataKey | None = None,
 ) -> ImageResult:
     """Hash, synchronise and name a finished file; return what it is."""
     try:
         file_size = (await asyncio.to_thread(partial.stat)).st_size
         async with together() as group:
-            measuring = group.create_task(stored_data_size(partial))
+            measuring = group.create_task(stored_data_size(partial, key))
             hashing = group.create_task(
                 sha256_of(partial, lambda bytes_read: advance(bytes_read / file_size))
             )

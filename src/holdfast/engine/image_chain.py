@@ -1,7 +1,8 @@
 """The files of one image chain in a repository, as their own headers tell it.
 
 Every file is a qcow2; an increment names its parent by a plain name in the same folder, so that a
-repository can be moved or mounted elsewhere.
+repository can be moved or mounted elsewhere. An encrypted file has a plain header, so that all of
+this needs no key.
 """
 
 from pathlib import Path
@@ -27,7 +28,7 @@ def read_backup_header(path: Path) -> Qcow2Header:
         raise ChainBroken(
             f"The backup file {path} depends on {name}, which is not a file in its own folder."
         )
-    if header.encrypted or header.external_data_file:
+    if (header.encrypted and not header.luks) or header.external_data_file:
         raise ChainBroken(f"The backup file {path} was not written by Holdfast.")
     return header
 

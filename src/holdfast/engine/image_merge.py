@@ -17,11 +17,13 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.engine.data_key import DataKey
 from holdfast.engine.durability import sha256_of, synchronise
 from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_chain import read_backup_header
 from holdfast.engine.image_check import ensure_sound
+from holdfast.engine.image_node import chain_node, name_of
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 from holdfast.engine.qemu_image import (
     absolute,
@@ -45,19 +47,23 @@ class MergeResult:
 
 
 async def merge_into_parent(
-    full: Path, increment: Path, on_progress: ProgressCallback = ignore_progress
+    full: Path,
+    increment: Path,
+    on_progress: ProgressCallback = ignore_progress,
+    key: DataKey | None = None,
 ) -> MergeResult:
     """Merge ``increment`` into the ``full`` it sits on; the result has the increment's path.
 
     Safe to call again after any interruption: what is left to do is done, and the same result
     returned. Raise ChainBroken when the two files are not a full and an increment on it, or are
     damaged; EngineError when another file depends on the full; ImageInUse when a restore is
-    reading them; NoSpace, ToolMissing or ToolFailed. Every point but the full's stays restorable.
+    reading them; KeyRefused when they are encrypted with another key; NoSpace, ToolMissing or
+    ToolFailed. Every point but the full's stays restorable.
     """
     full, increment = absolute(full), absolute(increment)
     phases = Phases(on_progress, _WEIGHTS)
     if not await asyncio.to_thread(_already_merged, full, increment):
-        await _commit(full, increment, phases)
+        await _commit(full, increment, phases, key)
         try:
             await asyncio.to_thread(_replace_durably, full, increment)
         except OSError as error:
@@ -89,21 +95,25 @@ def _depends_on(other: Path, full: Path) -> bool:
         return False  # whatever it is, it cannot be restored in any case
 
 
-async def _commit(full: Path, increment: Path, phases: Phases) -> None:
+async def _commit(full: Path, increment: Path, phases: Phases, key: DataKey | None) -> None:
     # A damaged increment must be noticed before the full is written to.
-    await ensure_sound((increment, full))
+    await ensure_sound((increment, full), key)
+    name = None
+    if (await asyncio.to_thread(read_backup_header, increment)).encrypted:
+        name = name_of(await asyncio.to_thread(chain_node, increment))
     await run_qemu_image(
-        commit_arguments(increment),
+        commit_arguments(increment, name),
         doing=f"Merging {increment} into {full}",
         writing=full,
         on_fraction=phases.phase(0),
         unreadable=ChainBroken,
+        key=key,
     )
     # A commit enlarges the full where needed, but never makes it smaller.
     size = (await asyncio.to_thread(read_backup_header, increment)).virtual_size
     if (await asyncio.to_thread(read_backup_header, full)).virtual_size > size:
-        await shrink_image(full, size)
-    await free_leaked_clusters(full)
+        await shrink_image(full, size, key)
+    await free_leaked_clusters(full, key)
 
 
 def _replace_durably(full: Path, increment: Path) -> None:

@@ -14,6 +14,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.engine.data_key import DataKey
 from holdfast.engine.durability import partial_name, publish, remove_durably, sha256_of
 from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.failures import writing_failure
@@ -51,15 +52,16 @@ async def rebuild_image(
     """Write what the point in ``file`` restores into `rebuilt_name`, built on ``onto`` or a full.
 
     ``onto`` is one of the files that ``file`` is built on. Nothing may change any of them
-    meanwhile. Raise ChainBroken when one is missing or damaged, NoSpace, ToolMissing or
-    ToolFailed; then, and when cancelled, the temporary is gone.
+    meanwhile. When they are encrypted, ``storing`` must have their key. Raise ChainBroken when one
+    is missing or damaged, KeyRefused, NoSpace, ToolMissing or ToolFailed; then, and when cancelled,
+    the temporary is gone.
     """
     file, partial = absolute(file), rebuilt_name(absolute(file))
     await discard_rebuilt(file)
     files = await asyncio.to_thread(backup_files, file)
     if onto is not None and absolute(onto) not in files[1:]:
         raise ChainBroken(f"The backup file {file} is not built on {onto}.")
-    await ensure_sound(files)
+    await ensure_sound(files, storing.key)
     header = await asyncio.to_thread(read_backup_header, file)
     source = ImageInfo("qcow2", header.virtual_size, None, (file,))
     phases = Phases(on_progress, _WEIGHTS, header.virtual_size)
@@ -102,10 +104,10 @@ async def is_built_on(file: Path, onto: Path | None) -> bool:
     return header.backing_name == (None if onto is None else onto.name)
 
 
-async def measured(file: Path) -> Rebuilt:
+async def measured(file: Path, key: DataKey | None = None) -> Rebuilt:
     """Return what a file is. Raise EngineError."""
     try:
-        data_size = await stored_data_size(file)
+        data_size = await stored_data_size(file, key)
         file_size = (await asyncio.to_thread(file.stat)).st_size
         return Rebuilt(file_size, data_size, await sha256_of(file))
     except OSError as error:

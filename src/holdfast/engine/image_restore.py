@@ -7,6 +7,7 @@ import stat
 from collections.abc import Awaitable
 from pathlib import Path
 
+from holdfast.engine.data_key import DataKey
 from holdfast.engine.durability import (
     discarded_on_exit,
     partial_name,
@@ -18,8 +19,14 @@ from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_chain import backup_files, read_backup_header
 from holdfast.engine.image_check import ensure_sound
 from holdfast.engine.image_lock import unchanged_while_read
+from holdfast.engine.image_node import chain_node, name_of
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
-from holdfast.engine.qemu_image import absolute, convert_arguments, run_qemu_image
+from holdfast.engine.qemu_image import (
+    absolute,
+    convert_arguments,
+    convert_from_encrypted_arguments,
+    run_qemu_image,
+)
 from holdfast.engine.together import proven_meanwhile
 
 # Copying : bringing the copy to stable storage.
@@ -35,6 +42,7 @@ async def restore_image(
     *,
     format: str = "raw",
     overwrite: bool = False,
+    key: DataKey | None = None,
     proof: Awaitable[None] | None = None,
 ) -> None:
     """Write the disk as it was at a point to ``target``, as raw, qcow2 or vmdk.
@@ -43,10 +51,12 @@ async def restore_image(
     unless ``overwrite`` is set, and then until that moment: the new one has its owner and its
     permissions. Where there was none, the new one is for this account alone. It does not appear
     before the ``proof`` that the backup files are good, if one is given; its error is raised.
+    ``key`` is that of an encrypted point; what is restored is not encrypted.
 
-    Raise ChainBroken naming the file when a backup file is missing or damaged, ImageInUse when a
-    machine runs on the target or the chain is being merged, EngineError when the target may not be
-    written, NoSpace, ToolMissing or ToolFailed; then, and when cancelled, no temporary is left.
+    Raise ChainBroken naming the file when a backup file is missing or damaged, KeyRefused when the
+    key is not the one it needs, ImageInUse when a machine runs on the target or the chain is being
+    merged, EngineError when the target may not be written, NoSpace, ToolMissing or ToolFailed;
+    then, and when cancelled, no temporary is left.
     """
     if format not in FORMATS:
         raise EngineError(f"A disk can be restored as {', '.join(FORMATS)}, not as {format}.")
@@ -56,19 +66,24 @@ async def restore_image(
     header = await asyncio.to_thread(read_backup_header, point)
     phases = Phases(on_progress, _WEIGHTS, header.virtual_size)
     partial = partial_name(target)
+    copying = convert_arguments(point, partial, source_format="qcow2", target_format=format)
+    if header.encrypted:
+        name = name_of(await asyncio.to_thread(chain_node, point))
+        copying = convert_from_encrypted_arguments(name, partial, format)
     async with discarded_on_exit(partial):
         await asyncio.to_thread(make_private, partial)
         try:
             async with (
-                proven_meanwhile(ensure_sound(files)) as sound,
+                proven_meanwhile(ensure_sound(files, key)) as sound,
                 synchronised_meanwhile(partial),
             ):
                 await run_qemu_image(
-                    convert_arguments(point, partial, source_format="qcow2", target_format=format),
+                    copying,
                     doing=f"Restoring {point} to {target}",
                     writing=partial,
                     on_fraction=phases.phase(0),
                     unreadable=ChainBroken,
+                    key=key,
                 )
                 await sound
                 if proof is not None:

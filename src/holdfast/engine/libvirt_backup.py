@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from holdfast.engine.data_key import SEALED_SUFFIX, seal
 from holdfast.engine.durability import discarded_on_exit, remove_durably, write_new
 from holdfast.engine.errors import (
     EngineError,
@@ -31,6 +32,7 @@ from holdfast.engine.image_backup import (
     back_up_image,
     fits_as_it_is,
     keep_as_it_is,
+    keep_difference,
     keep_layer,
 )
 from holdfast.engine.image_send import send_image, send_layer
@@ -230,6 +232,10 @@ async def _keep_disk(work: Work, decision: Decision, advance: Callable[[float], 
         result = await _send_disk(work, decision, parent, tell)
     elif rung is Rung.CHANGED_BLOCKS and parent is not None:
         result = await keep_layer(pushed, parent, target, tell, storing)
+    elif storing.key is not None and rung is Rung.DIFFERENCE and parent is not None:
+        result = await keep_difference(pushed, parent, target, tell, storing)
+    elif storing.key is not None:
+        result = await keep_as_it_is(pushed, None, target, tell, storing.key)
     elif rung is Rung.FULL and await fits_as_it_is(pushed, target, storing):
         result = await keep_as_it_is(pushed, None, target, tell)
     else:
@@ -274,11 +280,18 @@ def _fall(target: str, rung: Rung, reason: str) -> str:
 
 
 def _definition_path(work: Work) -> Path:
-    return work.plan.folder / f"{work.plan.point}.xml"
+    return _small_path(work, "xml")
+
+
+def _small_path(work: Work, suffix: str) -> Path:
+    sealed = SEALED_SUFFIX if work.plan.storing.key is not None else ""
+    return work.plan.folder / f"{work.plan.point}.{suffix}{sealed}"
 
 
 async def _keep_small(work: Work, suffix: str, content: bytes, made: list[Path]) -> StoredFile:
-    path = work.plan.folder / f"{work.plan.point}.{suffix}"
+    path, key = _small_path(work, suffix), work.plan.storing.key
+    if key is not None:
+        content = seal(content, key, path.name)
     try:
         sha256 = await write_new(path, content)
     except OSError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 from lxml import etree
 
 from holdfast.engine.errors import EngineError
-from holdfast.engine.libvirt_xml import METADATA, parse, unparse
+from holdfast.engine.libvirt_xml import METADATA, encryption, parse, unparse
 
 # The one format that QEMU can store bitmaps in.
 BITMAP_FORMAT = "qcow2"
@@ -177,6 +177,7 @@ def rewritten(
     nvram: Path | None,
     layers: Mapping[str, Sequence[Path]] | None = None,
     labels: Labels | None = None,
+    secret: str | None = None,
 ) -> str:
     """Given a domain XML, return it for a restored machine.
 
@@ -185,14 +186,14 @@ def rewritten(
     and addresses. Where the original names an NVRAM, ``nvram`` takes its place; without one it is
     left to libvirt to make it anew from its template. ``layers`` are the qcow2 files below a disk,
     the topmost first: they are read alone, and what ``labels`` says keeps the host from giving them
-    to another owner.
+    to another owner. They are encrypted with the host's ``secret`` of that UUID, if one is given.
     """
     labels = labels or Labels()
     root = _domain(xml)
     _drop(root, "id")
     for element in root.findall("devices/disk"):
         _rewrite_disk(element, disks)
-        _lay(element, layers or {}, labels)
+        _lay(element, layers or {}, labels, secret)
     if labels.owner is not None:
         _run_as(root, labels.owner)
     for element in root.findall("os/nvram"):
@@ -231,7 +232,12 @@ def _rewrite_disk(element: etree._Element, disks: Mapping[str, tuple[Path, str]]
     driver.addnext(source)
 
 
-def _lay(element: etree._Element, layers: Mapping[str, Sequence[Path]], labels: Labels) -> None:
+def _lay(
+    element: etree._Element,
+    layers: Mapping[str, Sequence[Path]],
+    labels: Labels,
+    secret: str | None,
+) -> None:
     target = element.find("target")
     below = layers.get("" if target is None else target.get("dev", ""))
     source = element.find("source")
@@ -246,6 +252,8 @@ def _lay(element: etree._Element, layers: Mapping[str, Sequence[Path]], labels: 
         file = etree.SubElement(layer, "source", file=str(path))
         for model in labels.models:
             etree.SubElement(file, "seclabel", model=model, relabel="no")
+        if secret is not None:
+            file.append(encryption(secret))
         layer = etree.SubElement(layer, "backingStore")
 
 

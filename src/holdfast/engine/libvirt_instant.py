@@ -39,6 +39,7 @@ from holdfast.engine.libvirt_domain import files_in, read_definition, without_la
 from holdfast.engine.libvirt_labels import owner_of
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_restore import LAYER_SUFFIX
+from holdfast.engine.libvirt_secret import layer_secret, take_secret_back_if_possible
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 from holdfast.engine.qemu_image import absolute, convert_arguments, run_qemu_image
 
@@ -86,6 +87,7 @@ async def move_to_own_storage(
         advance(1.0)
     else:
         await _settle_down(machine, moved)
+    await take_secret_back_if_possible(connection, layer_secret(uuid))
     for layer in moved:
         await remove_durably(layer)
 
@@ -122,6 +124,7 @@ async def discard_machine(
             await machine.undefine()
     except MachineMissing:
         pass
+    await take_secret_back_if_possible(connection, layer_secret(uuid))
     for path in own:
         if await asyncio.to_thread(path.exists):
             with unchanged_while_read([path]):

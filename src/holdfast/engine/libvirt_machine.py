@@ -224,6 +224,15 @@ class LibvirtMachine:
             "beginning the backup of",
         )
 
+    async def begin_backup_into_existing(self, backup: str, checkpoint: str | None) -> None:
+        """As `begin_backup`, with files that are there already, and empty."""
+        await self._ask(
+            lambda library, domain: domain.backupBegin(
+                backup, checkpoint, library.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL
+            ),
+            "beginning the backup of",
+        )
+
     async def limit_backup(self, target: str, rate: int) -> None:
         """Let the backup job read at most ``rate`` bytes a second of a disk.
 

@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from holdfast.engine.durability import remove_durably
+from holdfast.engine.encrypted_backup import make_encrypted
 from holdfast.engine.errors import (
     CheckpointUnusable,
     EngineError,
@@ -22,6 +24,11 @@ from holdfast.engine.libvirt_domain import MachineDisk
 from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung, decide, fallen
 from holdfast.engine.libvirt_leftovers import LEFT_JOB_BITMAP, take_leftovers
 from holdfast.engine.libvirt_machine import State
+from holdfast.engine.libvirt_secret import (
+    backup_secret,
+    lend_secret,
+    take_secret_back_if_possible,
+)
 from holdfast.engine.libvirt_tidy import (
     MARK_BEGINNING,
     MARK_FROZEN,
@@ -65,6 +72,9 @@ async def push(work: Work) -> None:
                 await _run_after(work, plan.after, environment)
             await _follow(work)
     finally:
+        if plan.storing.key is not None:
+            secret = backup_secret(plan.uuid)
+            await take_secret_back_if_possible(work.machine.connection, secret)
         if after_is_due and plan.after is not None:
             await _run_after(work, plan.after, environment)
 
@@ -155,7 +165,9 @@ async def _decide(
     problem = None
     if before is not None:
         path = work.plan.folder / before.file.name
-        _usable, problem = await usable_parent(path, work.target(disk.target), state.virtual_size)
+        _usable, problem = await usable_parent(
+            path, work.target(disk.target), state.virtual_size, work.plan.storing.key
+        )
     return decide(
         state,
         None if before is None else before.state,
@@ -224,7 +236,12 @@ async def _begin_job(work: Work) -> None:
             if decision.rung is Rung.CHANGED_BLOCKS and parent is not None
         }
         try:
-            await work.machine.begin_backup(backup_xml(targets, bases, others), checkpoint)
+            secret = await _prepare_encrypted(work)
+            job = backup_xml(targets, bases, others, secret)
+            if secret is None:
+                await work.machine.begin_backup(job, checkpoint)
+            else:
+                await work.machine.begin_backup_into_existing(job, checkpoint)
         except CheckpointUnusable as error:
             if not bases:
                 raise
@@ -239,6 +256,21 @@ async def _begin_job(work: Work) -> None:
             break
     await _limit(work)
     work.nvram = await asyncio.to_thread(_read_nvram, work)
+
+
+async def _prepare_encrypted(work: Work) -> str | None:
+    """Make the files that QEMU is to write encrypted; return the secret to do so with, or None."""
+    key = work.plan.storing.key
+    if key is None:
+        return None
+    for disk in work.disks:
+        path = work.pushed(disk.target)
+        # What an attempt has written that failed on a better rung.
+        await remove_durably(path)
+        await make_encrypted(path, work.states[disk.target].virtual_size, key)
+    secret = backup_secret(work.plan.uuid)
+    await lend_secret(work.machine.connection, secret, key)
+    return secret
 
 
 async def _limit(work: Work) -> None:

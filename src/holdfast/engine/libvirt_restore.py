@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from holdfast.engine.data_key import SEALED_SUFFIX, DataKey, unseal
 from holdfast.engine.errors import (
     ChainBroken,
     EngineError,
@@ -33,7 +34,13 @@ from holdfast.engine.libvirt_domain import (
 from holdfast.engine.libvirt_labels import labels_for
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
+from holdfast.engine.libvirt_secret import (
+    layer_secret,
+    lend_secret,
+    take_secret_back_if_possible,
+)
 from holdfast.engine.progress import ProgressCallback, ignore_progress
+from holdfast.engine.qemu_image import key_refused
 from holdfast.engine.repository import folder_name
 from holdfast.engine.restored_files import (
     FileToBe,
@@ -60,7 +67,8 @@ class RestorePlan:
     under the same path. ``name`` None keeps the machine's name; with ``new_identifiers`` it gets a
     new UUID, ``uuid`` if that is given, and new MAC addresses. ``disks`` names those to restore,
     None all. With ``instant``, nothing is copied: the disks are layers on the point's own files,
-    which must stay as they are until the machine has moved (see `libvirt_instant`).
+    which must stay as they are until the machine has moved (see `libvirt_instant`). ``key`` is that
+    of an encrypted point.
     """
 
     point: MachinePoint
@@ -72,6 +80,7 @@ class RestorePlan:
     power_on: bool = False
     uuid: str | None = None
     instant: bool = False
+    key: DataKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +111,7 @@ async def restore_machine(
     Raise LeftUnfinished when the host does not let the machine be taken away again: then the
     machine may be there, and so its files stay.
     """
-    xml = await stored_content(plan.folder, plan.point.definition)
+    xml = await stored_content(plan.folder, plan.point.definition, plan.key)
     definition = read_definition(xml)
     name = plan.name or definition.name
     identity = Identity(name, definition.uuid, False)
@@ -129,16 +138,27 @@ async def restore_machine(
     nvram = None
     if plan.point.nvram is not None:
         nvram = folder / f"{folder_name(name)}_VARS.fd"
-        content = await stored_content(plan.folder, plan.point.nvram)
+        content = await stored_content(plan.folder, plan.point.nvram, plan.key)
         files.append(FileToBe(nvram, "raw", content))
+    secret = layer_secret(identity.uuid) if plan.instant and plan.key is not None else None
     new_xml = rewritten(
-        xml, identity=identity, disks=places, nvram=nvram, layers=layers, labels=labels
+        xml,
+        identity=identity,
+        disks=places,
+        nvram=nvram,
+        layers=layers,
+        labels=labels,
+        secret=secret,
     )
     machine = LibvirtMachine(connection, identity.uuid)
-    async with written(plan.folder, files, on_progress, ledger or NoLedger(), overwrite=False):
+    async with written(
+        plan.folder, files, on_progress, ledger or NoLedger(), overwrite=False, key=plan.key
+    ):
         # Copying took its time: somebody else may have defined such a machine meanwhile.
         await _ensure_new(connection, identity)
         try:
+            if secret is not None and plan.key is not None:
+                await lend_secret(connection, secret, plan.key)
             await connection.call(
                 lambda _library, connect: connect.defineXML(new_xml), doing=f"defining {name}"
             )
@@ -146,6 +166,8 @@ async def restore_machine(
                 await machine.start()
         except BaseException as error:  # cancellation too: no machine may stay without its disks
             own = {str(path) for path, _ in places.values()}
+            if secret is not None:
+                await take_secret_back_if_possible(connection, secret)
             await carried_out(_take_away(machine, own, error))
             raise
     return RestoredMachine(identity.uuid, name, {key: path for key, (path, _) in places.items()})
@@ -168,14 +190,16 @@ async def restore_in_place(
     machine = LibvirtMachine(connection, plan.point.uuid)
     if await machine.state() is not State.OFF:
         raise MachineBusy(f"The machine {plan.point.name} runs; power it off first.")
-    xml = await stored_content(plan.folder, plan.point.definition)
+    xml = await stored_content(plan.folder, plan.point.definition, plan.key)
     definition = read_definition(xml)
     files = [_same_file(disk) for disk in _chosen(plan.point, plan.disks)]
     places = {file.target: file.path for file in files}
     if plan.disks is None and plan.point.nvram is not None and definition.nvram is not None:
-        content = await stored_content(plan.folder, plan.point.nvram)
+        content = await stored_content(plan.folder, plan.point.nvram, plan.key)
         files.append(FileToBe(Path(definition.nvram), "raw", content))
-    async with written(plan.folder, files, on_progress, ledger or NoLedger(), overwrite=True):
+    async with written(
+        plan.folder, files, on_progress, ledger or NoLedger(), overwrite=True, key=plan.key
+    ):
         warning = await carried_out(_use(machine, plan, xml))
     return RestoredMachine(plan.point.uuid, definition.name, places, warning)
 
@@ -214,7 +238,7 @@ async def finish_in_place(
     machine = LibvirtMachine(connection, plan.point.uuid)
     await finish_naming(files)
     if plan.disks is None and await machine.state() is State.OFF:
-        await _redefine(machine, await stored_content(plan.folder, plan.point.definition))
+        await _redefine(machine, await stored_content(plan.folder, plan.point.definition, plan.key))
 
 
 async def restore_disks(
@@ -236,7 +260,9 @@ async def restore_disks(
         FileToBe(folder / f"{name}-{disk.state.target}.{format}", format, disk)
         for disk in _chosen(plan.point, plan.disks)
     ]
-    async with written(plan.folder, files, on_progress, ledger or NoLedger(), overwrite=False):
+    async with written(
+        plan.folder, files, on_progress, ledger or NoLedger(), overwrite=False, key=plan.key
+    ):
         return {file.target: file.path for file in files}
 
 
@@ -259,8 +285,11 @@ async def _redefine(machine: LibvirtMachine, xml: bytes) -> None:
     )
 
 
-async def stored_content(folder: Path, file: StoredFile) -> bytes:
-    """Return a small file of a point; raise ChainBroken unless it is as it was stored."""
+async def stored_content(folder: Path, file: StoredFile, key: DataKey | None = None) -> bytes:
+    """Return a small file of a point; raise ChainBroken unless it is as it was stored.
+
+    Raise KeyRefused when it is sealed, and not with ``key``.
+    """
     path = folder / file.name
     try:
         content = await asyncio.to_thread(path.read_bytes)
@@ -268,7 +297,11 @@ async def stored_content(folder: Path, file: StoredFile) -> bytes:
         raise ChainBroken(f"The backup file {path} cannot be read: {error.strerror}.") from error
     if hashlib.sha256(content).hexdigest() != file.sha256:
         raise ChainBroken(f"The backup file {path} is damaged: it is not what was stored.")
-    return content
+    if not file.name.endswith(SEALED_SUFFIX):
+        return content
+    if key is None:
+        raise key_refused(f"Opening {path}", missing=True)
+    return unseal(content, key, file.name)
 
 
 def _chosen(point: MachinePoint, wanted: frozenset[str] | None) -> list[DiskPoint]:

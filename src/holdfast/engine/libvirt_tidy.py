@@ -18,6 +18,7 @@ from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import Definition, read_definition
 from holdfast.engine.libvirt_leftovers import take_leftovers
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
+from holdfast.engine.libvirt_secret import backup_secret, take_secret_back_if_possible
 from holdfast.engine.qemu_image import bitmaps_of, remove_bitmap
 
 MARK_STARTED = "started paused"
@@ -52,6 +53,7 @@ async def end_interrupted_backup(
     MachineBusy when another program's job runs. Call it only while no backup of ours does.
     """
     machine = LibvirtMachine(connection, uuid)
+    await take_secret_back_if_possible(connection, backup_secret(uuid))
     if await machine.state() is State.OFF:
         return []
     done = []

@@ -47,13 +47,16 @@ def copy_xml(path: Path) -> str:
 
 
 def backup_xml(
-    targets: Mapping[str, Path], bases: Mapping[str, str], left_out: Collection[str]
+    targets: Mapping[str, Path],
+    bases: Mapping[str, str],
+    left_out: Collection[str],
+    secret: str | None = None,
 ) -> str:
     """Return the XML of a backup job that pushes disks to new qcow2 files.
 
     ``targets`` gives each disk's file, ``bases`` the checkpoint since which a disk is wanted; one
     without gets a full. ``left_out`` are the machine's other disks: libvirt takes in any disk
-    that is not named.
+    that is not named. The files are encrypted with the ``secret`` of that UUID, if one is given.
     """
     root = etree.Element("domainbackup", mode="push")
     disks = etree.SubElement(root, "disks")
@@ -64,9 +67,26 @@ def backup_xml(
         if base is not None:
             disk.set("incremental", base)
         etree.SubElement(disk, "driver", type="qcow2")
-        etree.SubElement(disk, "target", file=str(path))
+        file = etree.SubElement(disk, "target", file=str(path))
+        if secret is not None:
+            file.append(encryption(secret))
     for target in left_out:
         etree.SubElement(disks, "disk", name=target, backup="no")
+    return unparse(root)
+
+
+def encryption(secret: str) -> etree._Element:
+    """Return the element that says which secret, by its UUID, an image is encrypted with."""
+    element = etree.Element("encryption", format="luks")
+    etree.SubElement(element, "secret", type="passphrase", uuid=secret)
+    return element
+
+
+def secret_xml(uuid: str, description: str) -> str:
+    """Return the XML of a secret that libvirt keeps in memory only and tells nobody."""
+    root = etree.Element("secret", ephemeral="yes", private="yes")
+    etree.SubElement(root, "uuid").text = uuid
+    etree.SubElement(root, "description").text = description
     return unparse(root)
 
 

@@ -17,6 +17,7 @@ _VERSION_2_LENGTH = 72
 _VERSION_3_LENGTH = 104
 _HEADER_LENGTH_AT = 100
 _EXTERNAL_DATA_FILE = 1 << 2
+_LUKS = 2
 _EXTENSION = struct.Struct(">II")
 _BACKING_FORMAT = 0xE2792ACA
 _LONGEST_BACKING_NAME = 1023
@@ -29,13 +30,17 @@ class NotQcow2Error(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Qcow2Header:
-    """``virtual_size`` in bytes; the names and formats as they are written in the file."""
+    """``virtual_size`` in bytes; the names and formats as they are written in the file.
+
+    ``luks`` says whether it is LUKS that it is ``encrypted`` with.
+    """
 
     virtual_size: int
     backing_name: str | None
     backing_format: str | None
     encrypted: bool
     external_data_file: bool
+    luks: bool = False
 
 
 def has_magic(start: bytes) -> bool:
@@ -75,6 +80,7 @@ def parse_header(start: bytes) -> Qcow2Header:
         backing_format=_backing_format(start, header_length, name_at or len(start)),
         encrypted=crypt_method != 0,
         external_data_file=bool(features & _EXTERNAL_DATA_FILE),
+        luks=crypt_method == _LUKS,
     )
 
 

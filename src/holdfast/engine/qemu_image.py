@@ -12,15 +12,27 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.engine.errors import ChainBroken, EngineError, SourceUnreadable, ToolFailed
+from holdfast.engine.data_key import DataKey, lent
+from holdfast.engine.errors import (
+    ChainBroken,
+    EngineError,
+    KeyRefused,
+    SourceUnreadable,
+    ToolFailed,
+)
 from holdfast.engine.failures import last_words, tool_failure
+from holdfast.engine.image_node import Node, encrypted_node, name_of
 from holdfast.engine.process import Completed, run
+from holdfast.engine.qcow2_header import NotQcow2Error, read_header
 
 FractionCallback = Callable[[float], None]
 
 _PROGRESS = re.compile(r"\((\d+\.\d+)/100%\)")
 _PARENT_AT_FAULT = re.compile(r"new backing file")
 _INPUT_AT_FAULT = re.compile(r"error while reading|Could not open|Could not read", re.IGNORECASE)
+_KEY_AT_FAULT = re.compile(
+    r"Invalid password|'encrypt\.key-secret' is required|No secret with id|not be a valid secret"
+)
 _MOST_COROUTINES = 8
 # zlib takes five times the processor time of zstd for the same size (data-plane.md).
 _COMPRESSED = ("-c", "-o", "compression_type=zstd")
@@ -32,11 +44,13 @@ _LIMIT = "holdfast-limit"
 class Storing:
     """How data is brought into a repository.
 
-    ``rate_limit``: at most so many bytes a second of a source are read; None for no limit.
+    ``rate_limit``: at most so many bytes a second of a source are read; None for no limit. With a
+    ``key`` the data is encrypted, and not compressed, whatever is said: QEMU cannot do both.
     """
 
     compressed: bool = True
     rate_limit: int | None = None
+    key: DataKey | None = None
 
 
 AS_USUAL = Storing()
@@ -110,10 +124,39 @@ def convert_arguments(
     return [*arguments, os.fspath(source), os.fspath(target)]
 
 
-def create_overlay_arguments(overlay: Path, backing: Path, backing_format: str) -> list[str]:
-    """Return the command that makes an empty qcow2 layer on an image."""
+def create_overlay_arguments(
+    overlay: Path, backing: Path, backing_format: str, size: int | None = None
+) -> list[str]:
+    """Return the command that makes an empty qcow2 layer on an image.
+
+    Given its ``size``, the image is not opened.
+    """
     arguments = ["qemu-img", "create", "-q", "-f", "qcow2"]
-    return [*arguments, "-b", os.fspath(backing), "-F", backing_format, os.fspath(overlay)]
+    known = [] if size is None else ["-u"]
+    arguments += [*known, "-b", os.fspath(backing), "-F", backing_format, os.fspath(overlay)]
+    return arguments if size is None else [*arguments, str(size)]
+
+
+def convert_encrypted_arguments(
+    source: Sequence[str], target: Path, rate_limit: int | None = None
+) -> list[str]:
+    """Return the command that copies an image into an empty encrypted qcow2 of the same size.
+
+    ``source`` is a format option and a path, or a name alone.
+    """
+    workers = str(min(max(os.cpu_count() or 1, 1), _MOST_COROUTINES))
+    arguments = ["qemu-img", "convert", "-p", "-W", "-m", workers, "-n", "--target-is-zero"]
+    if rate_limit is not None:
+        arguments += ["-r", str(rate_limit)]
+    # The format of the target is told by its name.
+    return [*arguments, "-O", "qcow2", *source, name_of(encrypted_node(target))]
+
+
+def convert_from_encrypted_arguments(name: str, target: Path, target_format: str) -> list[str]:
+    """Return the command that copies an image of this name of `image_node` to a plain one."""
+    workers = str(min(max(os.cpu_count() or 1, 1), _MOST_COROUTINES))
+    arguments = ["qemu-img", "convert", "-p", "-W", "-m", workers, "-O", target_format]
+    return [*arguments, name, os.fspath(target)]
 
 
 def create_arguments(image: Path, size: int) -> list[str]:
@@ -153,21 +196,39 @@ def rebase_arguments(overlay: Path, backing_name: str, rate_limit: int | None = 
     return [*arguments, "-b", backing_name, "-F", "qcow2", os.fspath(overlay)]
 
 
-def name_backing_arguments(layer: Path, backing: Path) -> list[str]:
+def rebase_encrypted_arguments(
+    overlay: str, backing_name: str, rate_limit: int | None = None
+) -> list[str]:
+    """As `rebase_arguments`, of a layer by its name, onto a disk that is served: raw."""
+    arguments = ["qemu-img", "rebase", "-p", "-t", "unsafe"]
+    if rate_limit is not None:
+        arguments += ["--object", f"throttle-group,id={_LIMIT},x-bps-read={rate_limit}"]
+    return [*arguments, "-b", backing_name, "-F", "raw", overlay]
+
+
+def name_backing_arguments(layer: Path, backing: Path, *, encrypted: bool = False) -> list[str]:
     """Return the command that names another qcow2 as the backing file in a layer's header.
 
     Neither the old one nor the new one is opened, and no data is touched.
     """
-    arguments = ["qemu-img", "rebase", "-q", "-u", "-f", "qcow2"]
-    return [*arguments, "-b", os.fspath(backing), "-F", "qcow2", os.fspath(layer)]
+    image = [name_of(encrypted_node(layer))] if encrypted else ["-f", "qcow2", os.fspath(layer)]
+    arguments = ["qemu-img", "rebase", "-q", "-u"]
+    return [*arguments, "-b", os.fspath(backing), "-F", "qcow2", *image]
 
 
-def commit_arguments(increment: Path) -> list[str]:
+def limited(node: Node) -> Node:
+    """Return an image that is to be read slowly, for a command that is given a limit."""
+    return {"driver": "throttle", "throttle-group": _LIMIT, "file": node}
+
+
+def commit_arguments(increment: Path, name: str | None = None) -> list[str]:
     """Return the command that writes an increment's data into its backing file.
 
-    -d leaves the increment as it is, so that this can be run again after any interruption.
+    -d leaves the increment as it is, so that this can be run again after any interruption. Of an
+    encrypted one the ``name`` of `image_node` is needed, with its backing file.
     """
-    return ["qemu-img", "commit", "-p", "-d", "-f", "qcow2", os.fspath(increment)]
+    image = ["-f", "qcow2", os.fspath(increment)] if name is None else [name]
+    return ["qemu-img", "commit", "-p", "-d", *image]
 
 
 async def run_qemu_image(
@@ -177,21 +238,39 @@ async def run_qemu_image(
     writing: Path,
     on_fraction: FractionCallback | None = None,
     unreadable: type[EngineError] = SourceUnreadable,
+    key: DataKey | None = None,
 ) -> None:
     """Run a qemu-img command; raise the engine error its failure means.
 
     ``doing`` is the phrase that the error begins with, ``writing`` the path written to, and
-    ``unreadable`` the error to raise when the image that is read is at fault.
+    ``unreadable`` the error to raise when the image that is read is at fault. ``key`` is that of
+    the images that are encrypted.
     """
     on_line = None if on_fraction is None else progress_reader(on_fraction)
-    completed = await run(arguments, on_line=on_line)
+    completed = await _run(arguments, key, on_line)
     if completed.exit_code != 0:
         raise _failure(completed, doing, writing, unreadable)
+
+
+async def _run(
+    arguments: Sequence[str],
+    key: DataKey | None = None,
+    on_line: Callable[[str], None] | None = None,
+) -> Completed:
+    program, command, *rest = arguments
+    with lent(key) as lending:
+        return await run(
+            [program, command, *lending.arguments, *rest],
+            on_line=on_line,
+            descriptors=lending.descriptors,
+        )
 
 
 def _failure(
     completed: Completed, doing: str, writing: Path, unreadable: type[EngineError]
 ) -> EngineError:
+    if _KEY_AT_FAULT.search(completed.stderr):
+        return key_refused(doing, missing="Invalid password" not in completed.stderr)
     # "New backing file" is the parent point in a rebase.
     if _PARENT_AT_FAULT.search(completed.stderr):
         return ChainBroken(f"{doing} failed, a parent cannot be read: {last_words(completed)}")
@@ -199,6 +278,12 @@ def _failure(
     if type(failure) is ToolFailed and _INPUT_AT_FAULT.search(completed.stderr):
         return unreadable(str(failure))
     return failure
+
+
+def key_refused(doing: str, *, missing: bool) -> KeyRefused:
+    """Return the error for a key that an encrypted image cannot be opened with."""
+    why = "is encrypted, and no key for it is at hand" if missing else "needs another key"
+    return KeyRefused(f"{doing} failed: the backup {why}.")
 
 
 def progress_reader(on_fraction: FractionCallback) -> Callable[[str], None]:
@@ -211,41 +296,53 @@ def progress_reader(on_fraction: FractionCallback) -> Callable[[str], None]:
     return read
 
 
-async def check_image(path: Path) -> str | None:
+async def check_image(path: Path, key: DataKey | None = None) -> str | None:
     """Given a qcow2 file, return what is wrong with its structure, or None.
 
     Only the file's own tables are read, not its data, and not the files below it. Clusters that
-    an interrupted command left unused are no fault. Raise ToolFailed when it could not be checked.
+    an interrupted command left unused are no fault. Raise ToolFailed when it could not be checked,
+    KeyRefused when it is encrypted and ``key`` is not its key.
     """
-    completed = await run(["qemu-img", "check", "-q", "-f", "qcow2", layer_name(path, None)])
+    completed = await _run(["qemu-img", "check", "-q", *_alone(path)], key)
     if completed.exit_code in (0, _CHECK_LEAKS_ONLY):
         return None
     _ensure_checked(completed, path)
     return last_words(completed)
 
 
+def _alone(path: Path) -> list[str]:
+    """Return how a qcow2 file is named without the files below it."""
+    try:
+        if read_header(path).luks:
+            return [name_of(encrypted_node(path))]
+    except (OSError, NotQcow2Error):
+        pass  # the command says what is wrong with it
+    return ["-f", "qcow2", os.fspath(path)]
+
+
 def _ensure_checked(completed: Completed, path: Path) -> None:
+    if _KEY_AT_FAULT.search(completed.stderr):
+        raise _failure(completed, f"Opening {path}", path, ChainBroken)
     # Killed, for want of memory perhaps: that says nothing of the file.
     if completed.exit_code < 0:
         raise tool_failure(completed, doing=f"Checking {path}", writing=path)
 
 
-async def free_leaked_clusters(path: Path) -> None:
+async def free_leaked_clusters(path: Path, key: DataKey | None = None) -> None:
     """Give back the clusters that an interrupted command left unused in a qcow2 file.
 
     Raise ChainBroken when the file is damaged, ToolFailed when it could not be checked.
     """
-    arguments = ["qemu-img", "check", "-q", "-f", "qcow2", "-r", "leaks", os.fspath(path)]
-    completed = await run(arguments)
+    completed = await _run(["qemu-img", "check", "-q", "-r", "leaks", *_alone(path)], key)
     if completed.exit_code != 0:
         _ensure_checked(completed, path)
         raise ChainBroken(f"The backup file {path} is damaged: {last_words(completed)}")
 
 
-async def shrink_image(path: Path, size: int) -> None:
+async def shrink_image(path: Path, size: int, key: DataKey | None = None) -> None:
     """Cut a qcow2 file's virtual size down to ``size`` bytes."""
-    arguments = ["qemu-img", "resize", "-q", "-f", "qcow2", "--shrink", os.fspath(path), str(size)]
-    await run_qemu_image(arguments, doing=f"Shrinking {path}", writing=path)
+    arguments = ["qemu-img", "resize", "-q", "--shrink", *_alone(path), str(size)]
+    await run_qemu_image(arguments, doing=f"Shrinking {path}", writing=path, key=key)
 
 
 async def bitmaps_of(path: Path) -> list[str]:
@@ -266,7 +363,7 @@ async def remove_bitmap(path: Path, name: str) -> None:
     await run_qemu_image(arguments, doing=f"Removing a bitmap of {path}", writing=path)
 
 
-async def stored_data_size(path: Path) -> int:
+async def stored_data_size(path: Path, key: DataKey | None = None) -> int:
     """Given a qcow2 file, return the bytes of disk data in the file itself, before compression.
 
     Counted in clusters of 64 KiB. Zeroed areas and what the files below hold do not count.
@@ -282,8 +379,7 @@ async def stored_data_size(path: Path) -> int:
             decoded = msgspec.json.decode(extent, type=_Extent)
             total += decoded.length if decoded.data and decoded.depth == 0 else 0
 
-    arguments = ["qemu-img", "map", "--output=json", "-f", "qcow2", layer_name(path, None)]
-    completed = await run(arguments, on_line=add)
+    completed = await _run(["qemu-img", "map", "--output=json", *_alone(path)], key, add)
     if completed.exit_code != 0:
         raise _failure(completed, f"Reading {path}", path, ChainBroken)
     return total

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from holdfast.engine.data_key import DataKey
 from holdfast.engine.durability import (
     discarded_on_exit,
     partial_name,
@@ -134,13 +135,15 @@ async def written(
     ledger: Ledger,
     *,
     overwrite: bool,
+    key: DataKey | None = None,
 ) -> AsyncIterator[None]:
     """Write all files and name them, for a block that makes use of them.
 
-    ``folder`` holds the point. With ``overwrite`` each takes the place of the one that is there: it
-    cannot be cancelled any more once it has begun to name them, or a machine would have one disk
-    from the point and another that is not. Otherwise none may be there, and new ones are taken away
-    again when the block fails, unless it fails with LeftUnfinished.
+    ``folder`` holds the point, and ``key`` is that of an encrypted one. With ``overwrite`` each
+    takes the place of the one that is there: it cannot be cancelled any more once it has begun to
+    name them, or a machine would have one disk from the point and another that is not. Otherwise
+    none may be there, and new ones are taken away again when the block fails, unless it fails with
+    LeftUnfinished.
 
     With ``overwrite``, raise LeftUnfinished when some were named and others could not be: these
     keep their temporary names, for `finish_naming`.
@@ -153,7 +156,7 @@ async def written(
     with uncancelled_when_done() as outcome:
         async with discarded_on_exit(*(file.partial for file in files)) as temporaries:
             try:
-                await _write(folder, files, on_progress)
+                await _write(folder, files, on_progress, key)
                 whole += await asyncio.to_thread(_whole_files, files)
                 await ledger.naming(whole)
                 naming = _name_all(files, made, overwrite)
@@ -295,7 +298,9 @@ def _is_there(path: Path, file: WholeFile) -> bool:
     return (status.st_ino, status.st_mtime_ns) == (file.inode, file.written)
 
 
-async def _write(folder: Path, files: Sequence[FileToBe], on_progress: ProgressCallback) -> None:
+async def _write(
+    folder: Path, files: Sequence[FileToBe], on_progress: ProgressCallback, key: DataKey | None
+) -> None:
     disks = [file.source for file in files if isinstance(file.source, DiskPoint)]
     sizes = [max(disk.state.virtual_size, 1) for disk in disks]
     phases = Phases(on_progress, sizes or [1])
@@ -309,8 +314,9 @@ async def _write(folder: Path, files: Sequence[FileToBe], on_progress: ProgressC
             continue
         if isinstance(file.source, Overlay):
             backing = absolute(folder / file.source.disk.file.name)
+            size = file.source.disk.state.virtual_size if key is not None else None
             await run_qemu_image(
-                create_overlay_arguments(absolute(file.partial), backing, "qcow2"),
+                create_overlay_arguments(absolute(file.partial), backing, "qcow2", size),
                 doing=f"Making {file.path}",
                 writing=file.partial,
             )
@@ -322,7 +328,7 @@ async def _write(folder: Path, files: Sequence[FileToBe], on_progress: ProgressC
             advance(progress.fraction)
 
         point = folder / file.source.file.name
-        await restore_image(point, file.partial, tell, format=file.format)
+        await restore_image(point, file.partial, tell, format=file.format, key=key)
 
 
 def _expect_regular(paths: Iterable[Path]) -> None:

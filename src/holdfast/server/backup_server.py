@@ -64,6 +64,7 @@ from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 _REFRESH_SECONDS = 60.0
+_RENEW_SECONDS = 600.0
 #: How long a directory may stay in use: what a killed server was just about to start has it still.
 _LOCK_SECONDS = 2.0
 _LOCK_PAUSE = 0.05
@@ -176,13 +177,15 @@ class BackupServer:
     async def _assemble(self, keys: Keys, seal: Seal) -> None:
         """Put the parts together, what was interrupted being put right before any of them runs."""
         store, locks = self._store, ChainLocks()
-        self.repositories = Repositories(store, keys)
+        self.repositories = Repositories(store, keys, seal)
         settlement = Settlement(store, self.repositories, locks)
         await end_interrupted(store, self._clock)
         await end_interrupted_failovers(store, self._clock)
         await store.write(end_interrupted_plans)
         await recover(store, self._clock, self.repositories)
-        self.secrets = SecretsAtRest(seal)
+        self._renewal = asyncio.Event()
+        self._renewal.set()
+        self.secrets = SecretsAtRest(seal, self.repositories.data_keys, self._renewal.set)
         self.hosts = Hosts(store, self._clock, self._platform, self.secrets)
         CheckpointRelease(store, self.hosts)
         transfers = self._directory / "transfers"
@@ -255,6 +258,7 @@ class BackupServer:
         self._in_background(scheduler.run(), "scheduler")
         self._in_background(expiry.run(), "expiry of backups")
         self._in_background(self._refresh(), "repository space")
+        self._in_background(self._renew_key_files(), "renewal of the files of keys")
         self._in_background(self.hosts.run(), "look at the hosts")
         self._in_background(self.mounts.watch(), "release of mounts")
         self._in_background(self.catalog.run(), "catalog of files")
@@ -279,6 +283,19 @@ class BackupServer:
                     return
             finally:
                 self._settled_once.set()
+
+    async def _renew_key_files(self) -> None:
+        """Write the files of keys anew after a start, and when a password was changed."""
+        while True:
+            await self._renewal.wait()
+            self._renewal.clear()
+            try:
+                complete = await self.repositories.renew_key_files()
+            except SQLAlchemyError:
+                _LOGGER.exception("The files of keys cannot be renewed at the moment")
+                complete = False
+            if not complete:
+                asyncio.get_running_loop().call_later(_RENEW_SECONDS, self._renewal.set)
 
     async def _refresh(self) -> None:
         while True:

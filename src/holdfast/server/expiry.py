@@ -12,11 +12,13 @@ import contextlib
 import logging
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import Connection, delete, func, select, update
 
 from holdfast.engine.errors import EngineError
+from holdfast.engine.key_file import SUFFIX as KEY_FILE_SUFFIX
 from holdfast.server import journal, points, tables
 from holdfast.server.alarm import Alarm
 from holdfast.server.chain_holds import holder
@@ -107,10 +109,17 @@ class Expiry:
         if await self._store.write(lambda connection: _forget(connection, backup)):
             folder = place.path(place.folder_name)
             with contextlib.suppress(OSError, EngineError):  # somebody keeps something else there
-                await asyncio.to_thread(folder.rmdir)
+                await asyncio.to_thread(_remove_folder, folder)
 
     def _withdraw(self, key: ChainKey, connection: Connection) -> None:
         withdraw_chain(connection, key, milliseconds(self._clock.now()))
+
+
+def _remove_folder(folder: Path) -> None:
+    # Nothing is left that they open.
+    for file in folder.glob(f"*{KEY_FILE_SUFFIX}*"):
+        file.unlink()
+    folder.rmdir()
 
 
 def withdraw_chain(connection: Connection, key: ChainKey, now: int) -> Intent | None:

@@ -41,17 +41,36 @@ def full_is_due(
 
 
 def why_full(
-    connection: Connection, backup: UUID, reference: str, days: Days | None, now: datetime
+    connection: Connection,
+    backup: UUID,
+    reference: str,
+    days: Days | None,
+    now: datetime,
+    key: UUID | None = None,
 ) -> tuple[str, bool] | None:
     """Return why the next point must not be built on the newest one, or None when it may.
 
-    With it comes whether that is bad news.
+    `key` is what it is to be encrypted with. With the reason comes whether that is bad news.
     """
     newest = points.newest_point(connection, backup, reference)
     if newest is None:
         return None
     if newest.damaged is not None:
         return f"the newest restore point is damaged: {newest.damaged.rstrip('.')}", True
+    if (reason := _why_another_key(connection, newest, key)) is not None:
+        return reason, False
     if full_is_due(connection, backup, reference, days, now):
         return "the job has one made on this day", False
     return None
+
+
+def _why_another_key(connection: Connection, newest: Row[Any], key: UUID | None) -> str | None:
+    """Return why a point that is encrypted with a key is not built on another, or None."""
+    before = {file.key_uid for file in files_of(connection, newest)}
+    if before <= {key}:
+        return None
+    if key is None:
+        return "the job does not encrypt its backup any more"
+    if before == {None}:
+        return "the job encrypts its backup from now on"
+    return "the job encrypts its backup with another password from now on"

@@ -146,7 +146,9 @@ class GuestCatalog:
             browser: Browser
             if row.snapshot_id is None:
                 paths = await self._store.read(lambda c: disk_paths(c, known))
-                browser = await GuestDisk.open([place.path(path) for path in paths], folder)
+                key = await self._repositories.data_keys.of_file(known.backup_file_uid)
+                disks = [place.path(path) for path in paths]
+                browser = await GuestDisk.open(disks, folder, key)
             else:
                 root = PurePath(row.source_path).name or row.display_name
                 snapshot = GuestSnapshot(place.files(), known.snapshot_id, root)

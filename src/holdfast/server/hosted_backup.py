@@ -141,6 +141,7 @@ class HostedBackup(MachineBackup):
                 sha256=disk.file.sha256,
                 disk=disk.state.target,
                 detail=point,
+                key=self._plan.key_uid,
             )
             await write_manifest(folder / disk.file.name, manifest)
 
@@ -161,7 +162,8 @@ class HostedBackup(MachineBackup):
         """Return how the task ends, and what is said of it."""
         bad = self._remarks or result.warnings
         outcome = Result.WARNING if bad else Result.SUCCESS
-        return outcome, " ".join((*self._remarks, _told(result)))
+        encrypted = ["Encrypted."] if self._plan.key is not None else []
+        return outcome, " ".join((*self._remarks, _told(result), *encrypted))
 
     def _record_point(
         self,
@@ -182,6 +184,7 @@ class HostedBackup(MachineBackup):
             folder=folder,
             point=result.point,
             built_on=hosted_points.parent_files(connection, result.point, parent),
+            key=self._plan.key_uid,
         )
 
 

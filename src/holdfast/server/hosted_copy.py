@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row
 
+from holdfast.engine.data_key import SEALED_SUFFIX
 from holdfast.engine.image import CopyPlan, copy_small_file
 from holdfast.engine.image_rebuild import Rebuilt
 from holdfast.engine.libvirt_point import MachinePoint
@@ -44,7 +45,8 @@ class HostedCopy(MachineCopy):
         known, disks = await self._store.read(lambda c: self._known(c, point, inside))
         for disk in disks:
             await check_manifest(source.path(disk.row.path), disk.row.sha256)
-        name = known.definition.name.removesuffix(".xml")
+        await self._bring_key(folder, disks[0].row.key_uid)
+        name = known.definition.name.removesuffix(SEALED_SUFFIX).removesuffix(".xml")
         intent = await self._declare(MakeMachine(uid, str(inside / name)))
         try:
             known, stored = await self._copy_disks(point, source, folder, known, disks, on_progress)
@@ -58,6 +60,7 @@ class HostedCopy(MachineCopy):
                     disk.parent_name,
                     disk=disk.row.target,
                     detail=known,
+                    key=disk.row.key_uid,
                 )
                 await write_manifest(folder / PurePosixPath(disk.row.path).name, manifest)
 
@@ -73,6 +76,7 @@ class HostedCopy(MachineCopy):
                     point=known,
                     built_on={disk.row.target: disk.parent for disk in disks if disk.parent},
                     copied_from=point.uid,
+                    key=disks[0].row.key_uid,
                 )
                 self._note_damaged(connection, [disk.parent for disk in disks])
                 journal.strike(connection, intent)
@@ -111,7 +115,9 @@ class HostedCopy(MachineCopy):
             image = source.path(disk.row.path)
             advance = partial(_advance, phases.phase(number))
             target = folder / image.name
-            stored[disk.row.target] = await self._copy_file(point, disk.row, image, target, advance)
+            stored[disk.row.target] = await self._copy_file(
+                point, disk.row, image, target, advance, disk.row.key_uid
+            )
         return _as_stored(known, stored), stored
 
 

@@ -104,10 +104,12 @@ def record_machine(
     point: MachinePoint,
     built_on: Mapping[str, UUID],
     copied_from: UUID | None = None,
+    key: UUID | None = None,
 ) -> None:
     """Record a machine's point, whose files lie in `folder`.
 
-    `built_on` has, by its target, the file that that of a disk is built on; none for a full.
+    `built_on` has, by its target, the file that that of a disk is built on; none for a full. `key`
+    is what they are encrypted with.
     """
     files = []
     for disk in point.disks:
@@ -124,6 +126,7 @@ def record_machine(
                 data_size=disk.data_size,
                 virtual_size=disk.state.virtual_size,
                 sha256=disk.file.sha256,
+                key_uid=key,
             )
         )
         publish_backup_file(connection, file_uid)

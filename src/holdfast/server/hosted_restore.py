@@ -18,10 +18,12 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, Row, update
 
+from holdfast.engine.data_key import DataKey
 from holdfast.engine.errors import (
     CannotFinish,
     EngineError,
     HypervisorUnavailable,
+    KeyRefused,
     LeftUnfinished,
 )
 from holdfast.engine.libvirt_point import MachinePoint
@@ -151,7 +153,8 @@ class HostedRestore:
         def advance(progress: Progress) -> None:
             written(progress.fraction)
 
-        work = _for_the_engine(plan, known, folder)
+        key = await self._repositories.data_keys.of_file(row.backup_file_uid)
+        work = _for_the_engine(plan, known, folder, key)
         unread = plan.force or instant is not None
         warning = ""
         async with proven_meanwhile(
@@ -245,14 +248,15 @@ class HostedRestore:
         try:
             row = await self._store.read(lambda c: point_row(c, plan.point))
             known = await self._store.read(lambda c: hosted_points.known_point(c, plan.point))
-        except RefusedError as error:
-            # Its definition has gone with it, the disks are whole.
+            key = await self._repositories.data_keys.of_file(row.backup_file_uid)
+        except (RefusedError, KeyRefused) as error:
+            # Its definition has gone with it, or cannot be opened; the disks are whole.
             raise RefusedError(
                 f"The disks were restored, but not the definition: {error}"
             ) from error
         place = await self._repositories.place_of(row.backup_uid)
         access = await self._hosts.access(plan.host)
-        work = _for_the_engine(plan, known, place.path(row.path).parent)
+        work = _for_the_engine(plan, known, place.path(row.path).parent, key)
         await self._hosts.platform.finish_in_place(access, work, files)
 
 
@@ -319,13 +323,16 @@ def _is_wanted(plan: Hosted, target: str) -> bool:
     return plan.disks is None or target in plan.disks
 
 
-def _for_the_engine(plan: Hosted, known: MachinePoint, folder: Path) -> RestorePlan:
+def _for_the_engine(
+    plan: Hosted, known: MachinePoint, folder: Path, key: DataKey | None
+) -> RestorePlan:
     work = RestorePlan(
         known,
         folder,
         Path(plan.folder),
         plan.name,
         disks=None if plan.disks is None else frozenset(plan.disks),
+        key=key,
     )
     if isinstance(plan, RestoreDisks):
         return work

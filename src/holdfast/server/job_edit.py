@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, update
 
 from holdfast.server import copy_links, job_objects, job_schedules, tables
 from holdfast.server.clock import moment_of
+from holdfast.server.data_keys import check_password
 from holdfast.server.hours import Hours, offset_at, offset_text
 from holdfast.server.job_lookup import is_free, job_in_use
 from holdfast.server.job_options import check_options, check_scripts, encode_options
@@ -139,6 +140,7 @@ def _plain_values(connection: Connection, job: Row[Any], edit: JobEdit) -> dict[
         if edit.options is not UNSET:
             check_options(edit.options, job.kind)
             check_scripts(edit.options)
+            check_password(connection, edit.options)
             values["options"] = encode_options(edit.options)
     except ValueError as error:
         raise RefusedError(f"Not changed: {error}.") from None

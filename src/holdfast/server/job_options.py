@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
+from uuid import UUID
 
 import msgspec
 
@@ -30,21 +31,26 @@ LONGEST_AFTER = 9999
 #: The options that jobs of a kind may have beside none.
 _ALL = frozenset(
     {"compression", "bandwidth", "quiesce", "before", "after", "leave_out", "active_full"}
-    | {"synthetic_full", "health_check", "gfs", "remove_deleted_after"}
+    | {"synthetic_full", "health_check", "gfs", "remove_deleted_after", "encryption"}
 )
-_OF_COPIES = _ALL - {"quiesce", "before", "after", "leave_out", "active_full"}
+_OF_COPIES = _ALL - {"quiesce", "before", "after", "leave_out", "active_full", "encryption"}
 _OPTIONS_OF = {
     "Backup": _ALL,
-    "NasBackup": _ALL - {"quiesce", "leave_out", "active_full", "synthetic_full"},
+    "NasBackup": _ALL - {"quiesce", "leave_out", "active_full", "synthetic_full", "encryption"},
     "BackupCopy": _OF_COPIES,
     "ImmediateBackupCopy": _OF_COPIES,
-    "Replica": _ALL - {"compression", "synthetic_full", "gfs", "remove_deleted_after"},
+    "Replica": _ALL
+    - {"compression", "synthetic_full", "gfs", "remove_deleted_after", "encryption"},
 }
 
 #: Why jobs of a kind cannot have an option, where that is not plain.
 _WHY_NOT = {
     ("Replica", "compression"): "replicas are never compressed, since machines are to run on them",
     ("Replica", "synthetic_full"): "a replica has no fulls of its own; active_full sends one anew",
+    ("Replica", "encryption"): "machines are to run on the files of replicas",
+    ("NasBackup", "encryption"): "restic encrypts what is backed up of directories in any case",
+    ("BackupCopy", "encryption"): "copies are encrypted as what they are copies of",
+    ("ImmediateBackupCopy", "encryption"): "copies are encrypted as what they are copies of",
     ("Replica", "gfs"): "a replica keeps a number of points, or those of some days",
     (
         "Replica",
@@ -178,7 +184,9 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     the source, on those of `synthetic_full` one is made of what the repository holds; on those of
     `health_check` every file in the backup is read and compared with its checksum. All points of a
     machine that the job has no more are removed `remove_deleted_after` so many days since the last
-    was made; without it, never.
+    was made; without it, never. `encryption` is the password (a UID of ``/api/passwords``) that
+    machines are encrypted with, from their next point on, which is a full; they are not compressed
+    then.
     """
 
     compression: Literal["none", "zstd", "max"] = "zstd"
@@ -192,6 +200,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     health_check: Days | None = None
     gfs: Gfs | None = None
     remove_deleted_after: int | None = None
+    encryption: UUID | None = None
 
     def __post_init__(self) -> None:
         days = self.remove_deleted_after

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from holdfast.server import job_schedules, points, sessions, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds, moment_of
 from holdfast.server.clock_watch import jumps, note_time
+from holdfast.server.data_keys import KnownKey
 from holdfast.server.health import Findings, HealthCheck
 from holdfast.server.health_schedule import check_is_due, newest_is_damaged, note_check
 from holdfast.server.hosted_backup import HostedBackup
@@ -36,7 +38,7 @@ from holdfast.server.other_machines import OtherMachines
 from holdfast.server.part_backup import one_off_ended
 from holdfast.server.publish import row_of
 from holdfast.server.replication import HostedReplication
-from holdfast.server.repositories import Repositories
+from holdfast.server.repositories import BackupPlace, Repositories
 from holdfast.server.retention import Retention
 from holdfast.server.session_machines import find_machines
 from holdfast.server.session_state import ASIDE, Cause, JobSessionState, Result
@@ -183,6 +185,8 @@ class JobRunner:
         plan = await self._store.write(lambda c: self._plan(c, session))
         if plan is None:
             return []
+        if (password := plan.options.encryption) is not None:
+            plan = replace(plan, key=await self._key_of(plan.place, password))
         if plan.jumped is not None:
             problems.append(plan.jumped)
         progress = _SessionProgress(self._store, session, len(plan.machines))
@@ -211,6 +215,17 @@ class JobRunner:
             return problems
         backup, machines = plan.place.backup, plan.machines
         return problems + await self._retention.apply(backup, machines, plan.rules)
+
+    async def _key_of(self, place: BackupPlace, password: UUID) -> KnownKey:
+        """Return what a session encrypts with. What opens it lies beside the backup from then on.
+
+        Raise EngineError: nothing may be encrypted that could not be opened again.
+        """
+        keys, now = self._repositories.data_keys, milliseconds(self._clock.now())
+        folder = await asyncio.to_thread(place.folder)
+        known = await keys.ensure(place.backup, password, now)
+        await keys.put_beside(folder, [known.uid])
+        return known
 
     def _plan(self, connection: Connection, session: UUID) -> SessionPlan | None:
         machines = sessions.start_working(connection, session)

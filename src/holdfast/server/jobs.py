@@ -12,6 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 from holdfast.engine.repository import folder_name
 from holdfast.server import copy_links, job_schedules, replicas, tables
 from holdfast.server.clock import milliseconds
+from holdfast.server.data_keys import check_password
 from holdfast.server.job_lookup import is_free, job_in_use, running_session
 from holdfast.server.job_objects import (
     add,
@@ -53,6 +54,7 @@ def create_job(
     if schedule is None and specification.kind == IMMEDIATE_COPY:
         schedule = Continuously()
     check_scripts(specification.options)
+    check_password(connection, specification.options)
     insert_job(
         connection,
         {

@@ -21,6 +21,7 @@ from holdfast.engine.repository import folder_name
 from holdfast.engine.script import Script, around
 from holdfast.server import fulls, journal, points, sessions
 from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.data_keys import KnownKey
 from holdfast.server.health import Findings, note_readable
 from holdfast.server.job_options import JobOptions, ScriptOption
 from holdfast.server.job_specification import REPLICA
@@ -69,6 +70,8 @@ class SessionPlan:
     jumps: tuple[Jump, ...] = ()
     jumped: str | None = None
     findings: dict[ChainKey, Findings] = field(default_factory=dict)
+    #: What machines are encrypted with, if the job says so.
+    key: KnownKey | None = None
     #: For machines that must not be backed up at the same time.
     turns: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -92,7 +95,13 @@ class SessionPlan:
         """How disks are brought into the repository."""
         # A machine is to run on the files of a replica.
         compressed = self.options.compression != "none" and self.job_kind != REPLICA
-        return Storing(compressed, self.options.bandwidth)
+        key = None if self.key is None else self.key.key
+        return Storing(compressed, self.options.bandwidth, key)
+
+    @property
+    def key_uid(self) -> UUID | None:
+        """The key of the files that are made."""
+        return None if self.key is None else self.key.uid
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,8 @@ class MachineBackup:
         self._point = uuid4()
         #: Bad news from before the backup: they make the result a warning.
         self._remarks = list(remarks)
+        #: What is to be known, and no bad news.
+        self._told: list[str] = []
         self._why_full: str | None = None
         #: Points of directories that were good before damaged packs were taken out.
         self._lost: set[UUID] = set()
@@ -155,12 +166,14 @@ class MachineBackup:
                 self._machine.reference,
                 self._plan.options.active_full,
                 self._clock.now(),
+                self._plan.key_uid,
             )
         )
         if found is not None:
             self._why_full, is_bad = found
-            if is_bad:
-                self._remarks.append(f"A full backup was taken, because {self._why_full}.")
+            (self._remarks if is_bad else self._told).append(
+                f"A full backup was taken, because {self._why_full}."
+            )
 
     async def _make_point(
         self, parent: Parent, created: int, on_progress: ProgressCallback
@@ -280,6 +293,7 @@ class MachineBackup:
             path=path,
             parent=parent.file if result.incremental else None,
             result=result,
+            key=self._plan.key_uid,
         )
         notes = () if result.note is None else (result.note,)
         self._complete(connection, intent, result.virtual_size, notes)
@@ -305,7 +319,7 @@ class MachineBackup:
     ) -> None:
         noted = (*self._remarks, *notes)
         result = Result.WARNING if noted else Result.SUCCESS
-        self._end_task(connection, intent, total_size, result, " ".join(noted))
+        self._end_task(connection, intent, total_size, result, " ".join((*noted, *self._told)))
 
     def _end_task(
         self, connection: Connection, intent: Intent, total_size: int, result: Result, reason: str
@@ -331,6 +345,7 @@ class MachineBackup:
             data_size=result.data_size,
             virtual_size=result.virtual_size,
             sha256=result.sha256,
+            key=self._plan.key_uid,
         )
 
     def _described(self, created: int, result: FilesResult) -> SnapshotManifest:

@@ -183,10 +183,15 @@ class MachineCopy:
         parent_name, parent = await self._store.read(lambda c: self._parent(c, point, path))
         image = source.path(point.path)
         await check_manifest(image, point.sha256)
+        key = await self._store.read(
+            lambda c: row_of(c, tables.backup_file, point.backup_file_uid).key_uid
+        )
+        await self._bring_key(folder, key)
         intent = await self._declare(MakeImage(path))
         try:
-            stored = await self._copy_file(point, point, image, target, on_progress)
-            await write_manifest(target, self._manifest(point, uid, point, stored, parent_name))
+            stored = await self._copy_file(point, point, image, target, on_progress, key)
+            manifest = self._manifest(point, uid, point, stored, parent_name, key=key)
+            await write_manifest(target, manifest)
             result = ImageResult(
                 path=target,
                 file_size=stored.file_size,
@@ -209,6 +214,7 @@ class MachineCopy:
                     parent=parent,
                     result=result,
                     copied_from=point.uid,
+                    key=key,
                 )
                 self._note_damaged(connection, [parent])
                 journal.strike(connection, intent)
@@ -226,16 +232,21 @@ class MachineCopy:
         image: Path,
         target: Path,
         on_progress: ProgressCallback,
+        key: UUID | None,
     ) -> Rebuilt:
         """Copy a backup file of a point; return what the copy is.
 
         As it is, unless the job compresses and the one that made it does not, or the other way.
+        What is encrypted (with ``key``) is never compressed.
         """
         options = self._plan.options
         plan = CopyPlan(image, target, file.file_size, file.sha256, options.bandwidth)
         compressed = options.compression != "none"
         backup = point.backup_uid
-        if await self._store.read(lambda c: copy_plan.is_compressed(c, backup)) == compressed:
+        if (
+            key is not None
+            or await self._store.read(lambda c: copy_plan.is_compressed(c, backup)) == compressed
+        ):
             await copy_image(plan, on_progress)
             return Rebuilt(file.file_size, file.data_size, file.sha256)
         return await copy_image_anew(plan, compressed, on_progress)
@@ -335,6 +346,11 @@ class MachineCopy:
             **self._of_point(point, uid),
             **more,
         )
+
+    async def _bring_key(self, folder: Path, key: UUID | None) -> None:
+        """Put the file of a key beside the copies that need it."""
+        if key is not None:
+            await self._repositories.data_keys.put_beside(folder, [key])
 
     def _of_point(self, point: Point, uid: UUID) -> dict[str, Any]:
         """Return what every manifest says of the copy of a point."""

@@ -32,6 +32,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     `parent` is the name of the file in the same folder that it is built on, None for a full;
     `copied_from` the point that a copy was made of. With a machine of a host, `disk` is the disk
     that the file holds, and `detail` what the engine knew of the whole point when it was made.
+    `key` is what the file is encrypted with: ``<key>.key.json`` in the same folder.
     """
 
     format: int = FORMAT_VERSION
@@ -53,6 +54,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     copied_from: UUID | None = None
     disk: str | None = None
     detail: MachinePoint | None = None
+    key: UUID | None = None
 
 
 class SnapshotManifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,6 +198,7 @@ def recorded_manifest(connection: Connection, file: UUID) -> Manifest | None:
         virtual_size=row.virtual_size,
         sha256=row.sha256,
         copied_from=point.copied_from,
+        key=row.key_uid,
         disk=None if of_disk is None else of_disk.target,
         detail=None
         if point.detail is None

@@ -198,7 +198,9 @@ class Mounts:
                     asyncio.to_thread, shutil.rmtree, folder, ignore_errors=True
                 )
                 paths = await self._store.read(lambda c: disk_paths(c, row))
-                browser = await GuestDisk.open([place.path(path) for path in paths], folder)
+                data_key = await self._repositories.data_keys.of_file(row.backup_file_uid)
+                disks = [place.path(path) for path in paths]
+                browser = await GuestDisk.open(disks, folder, data_key)
             else:
                 root = PurePath(row.source_path).name or row.display_name
                 browser = GuestSnapshot(place.files(), row.snapshot_id, root)

@@ -140,6 +140,7 @@ class PointRestore:
         def advance(progress: Progress) -> None:
             written(progress.fraction)
 
+        key = await self._repositories.data_keys.of_file(row.backup_file_uid)
         async with proven_meanwhile(
             verify(self._store, place, [image], checked, force=plan.force)
         ) as good:
@@ -150,6 +151,7 @@ class PointRestore:
                 advance,
                 format=image_format,
                 overwrite=plan.overwrite,
+                key=key,
                 proof=good,
             )
 

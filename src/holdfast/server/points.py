@@ -154,8 +154,12 @@ def record_image(
     parent: UUID | None,
     result: ImageResult,
     copied_from: UUID | None = None,
+    key: UUID | None = None,
 ) -> None:
-    """Record a backup file and the point it holds; `parent` is the file it is built on."""
+    """Record a backup file and the point it holds; `parent` is the file it is built on.
+
+    `key` is what it is encrypted with.
+    """
     file_uid = uuid4()
     connection.execute(
         insert(tables.backup_file).values(
@@ -169,6 +173,7 @@ def record_image(
             data_size=result.data_size,
             virtual_size=result.virtual_size,
             sha256=result.sha256,
+            key_uid=key,
         )
     )
     publish_backup_file(connection, file_uid)

@@ -179,10 +179,11 @@ def publish_backup_file(connection: Connection, uid: UUID) -> None:
 
 def publish_machine_point(connection: Connection, uid: UUID) -> None:
     """Show the point of a machine. Those of directories are no VmRestorePoint: nothing is shown."""
-    point, file = tables.machine_point, tables.backup_file
+    point, file, key = tables.machine_point, tables.backup_file, tables.data_key
     row = connection.execute(
-        select(point, file.c.parent_uid)
+        select(point, file.c.parent_uid, key.c.password_uid)
         .join(file, file.c.uid == point.c.backup_file_uid)
+        .outerjoin(key, key.c.uid == file.c.key_uid)
         .where(point.c.uid == uid)
     ).first()
     if row is None:
@@ -197,6 +198,7 @@ def publish_machine_point(connection: Connection, uid: UUID) -> None:
         "HierarchyObjRef": row.reference,
         "Damaged": row.damaged,
         "KeptFor": row.kept_for,
+        "Encryption": None if row.password_uid is None else str(row.password_uid),
     }
     if (replica := _replica_with(connection, row)) is not None:
         del values["HierarchyObjRef"]

@@ -13,7 +13,9 @@ from sqlalchemy import Connection, insert, select, update
 from holdfast.engine.errors import EngineError
 from holdfast.engine.files import ResticRepository
 from holdfast.engine.repository import MARKER_NAME, DirectoryRepository, Space
+from holdfast.sealing import Seal
 from holdfast.server import tables
+from holdfast.server.data_keys import DataKeys, places_of_keys
 from holdfast.server.keys import Keys
 from holdfast.server.publish import publish_backup_file, publish_repository
 from holdfast.server.refusal import RefusedError
@@ -52,9 +54,12 @@ class BackupPlace:
 class Repositories:
     """The repositories of one server."""
 
-    def __init__(self, store: Store, keys: Keys) -> None:
+    def __init__(self, store: Store, keys: Keys, seal: Seal) -> None:
         self._store = store
         self._keys = keys
+        #: What the machine backups in them are encrypted with.
+        self.data_keys = DataKeys(store, seal)
+        self._renewing = asyncio.Lock()
 
     async def add(self, name: str, path: Path) -> UUID:
         """Make a directory a repository; return its UID.
@@ -112,6 +117,23 @@ class Repositories:
     async def place_of(self, backup: UUID) -> BackupPlace:
         """Given a backup, return where it lies. Nothing is checked to be there."""
         return await self._store.read(lambda connection: self.place_in(connection, backup))
+
+    async def renew_key_files(self) -> bool:
+        """Write the files of keys that are not what the database says; say whether all could be.
+
+        What is in a repository that is away waits for the next start, or the next backup there.
+        """
+        complete = True
+        async with self._renewing:
+            for backup, key in await self._store.read(places_of_keys):
+                place = await self.place_of(backup)
+                try:
+                    await asyncio.to_thread(place.repository.ensure_available)
+                    await self.data_keys.put_beside(await asyncio.to_thread(place.folder), [key])
+                except EngineError as error:
+                    _LOGGER.warning("The file of a key is not renewed yet: %s", error)
+                    complete = False
+        return complete
 
     def place_in(self, connection: Connection, backup: UUID) -> BackupPlace:
         """As `place_of`, within a transaction."""

@@ -173,6 +173,11 @@ async def _prove_images(of: Scanned, folder: Path, found: FoundBackup) -> None:
         if parent is not None and parent not in good:
             reason = bad.get(parent) or f"{folder / parent}, which it is built on, has no manifest."
             bad[name] = reason
+        elif manifest.key is not None and manifest.point not in of.known:
+            bad[name] = (
+                f"{folder / name} is encrypted, and encrypted backups cannot be imported: "
+                '"holdfast unlock" opens it with its password.'
+            )
         elif (problem := await _problem_of(folder, name, manifest, reading)) is not None:
             bad[name] = problem
         else:

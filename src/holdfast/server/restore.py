@@ -12,6 +12,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, select
 
+from holdfast.engine.data_key import SEALED_SUFFIX, DataKey, unseal
+from holdfast.engine.durability import write_private
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image import restore_image
 from holdfast.engine.progress import Abreast, Phases, Progress, ProgressCallback, ignore_progress
@@ -100,6 +102,7 @@ class Restore:
             if row.snapshot_id is not None:
                 await place.files().restore(row.snapshot_id, target)
                 return Restored(row.display_name, target)
+            key = await self._repositories.data_keys.of_file(row.backup_file_uid)
             abreast = Abreast(on_progress, 2)
             checked, copied = abreast.part(0), abreast.part(1)
 
@@ -110,10 +113,12 @@ class Restore:
                 self._verify(row, place, disks, checked, force=force)
             ) as good:
                 if row.detail is not None:
-                    await self._machine(row, place, target, image_format, tell, disks, good)
+                    await self._machine(row, place, target, image_format, tell, disks, key, good)
                 else:
                     image = place.path(row.path)
-                    await restore_image(image, target, tell, format=image_format, proof=good)
+                    await restore_image(
+                        image, target, tell, format=image_format, key=key, proof=good
+                    )
         return Restored(row.display_name, target)
 
     async def _verify(
@@ -144,6 +149,7 @@ class Restore:
         image_format: str,
         on_progress: ProgressCallback,
         wanted: Collection[str],
+        key: DataKey | None,
         proof: Awaitable[None],
     ) -> None:
         """Restore a machine of a host to a new directory: its disks, its definition, its NVRAM."""
@@ -161,13 +167,16 @@ class Restore:
         except OSError as error:
             raise writing_failure(error, target) from error
         try:
-            await self._disks(place, disks, target, image_format, on_progress, proof)
+            await self._disks(place, disks, target, image_format, on_progress, key, proof)
             for path in small:
                 source = place.path(path)
-                copy = target / f"{folder_name(row.display_name)}{source.suffix}"
+                content = await asyncio.to_thread(source.read_bytes)
+                if key is not None:
+                    content = unseal(content, key, source.name)
+                suffix = Path(source.name.removesuffix(SEALED_SUFFIX)).suffix
+                copy = target / f"{folder_name(row.display_name)}{suffix}"
                 # The definition may hold secrets.
-                await asyncio.to_thread(copy.touch, 0o600, exist_ok=False)
-                await asyncio.to_thread(shutil.copyfile, source, copy)
+                await asyncio.to_thread(write_private, copy, content)
         except BaseException as error:  # cancellation too: half a restore must not stay
             await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
             if isinstance(error, OSError):
@@ -181,6 +190,7 @@ class Restore:
         target: Path,
         image_format: str,
         on_progress: ProgressCallback,
+        key: DataKey | None,
         proof: Awaitable[None],
     ) -> None:
         phases = Phases(on_progress, [max(disk.virtual_size, 1) for disk in disks])
@@ -192,7 +202,7 @@ class Restore:
 
             image = target / f"{disk.target}.{image_format}"
             source = place.path(disk.path)
-            await restore_image(source, image, tell, format=image_format, proof=proof)
+            await restore_image(source, image, tell, format=image_format, key=key, proof=proof)
 
 
 async def restore_point(
@@ -209,7 +219,8 @@ async def restore_point(
     keys = await asyncio.to_thread(Keys, directory / "keys")
     store = await Store.open(sqlite_url(directory / "server.sqlite"))
     try:
-        restore = Restore(store, Repositories(store, keys), ChainLocks())
+        seal = await asyncio.to_thread(keys.seal)
+        restore = Restore(store, Repositories(store, keys, seal), ChainLocks())
         return await restore.point(
             uid,
             target,

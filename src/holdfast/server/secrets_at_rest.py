@@ -6,8 +6,8 @@ Nothing of them is ever shown to a manager, nor kept with the commands that brou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 from holdfast.sealing import Seal
 from holdfast.server import tables
 from holdfast.server.clock import milliseconds
+from holdfast.server.data_keys import DataKeys, forget_keys, refuse_if_needed
 from holdfast.server.messages import Command, Made
 from holdfast.server.operations import Done, Operation, read_arguments
 from holdfast.server.outbox import Resource, publish, withdraw
@@ -39,8 +40,11 @@ class Account:
 class SecretsAtRest:
     """Makes, changes, deletes and opens secrets. Each method runs in the caller's transaction."""
 
-    def __init__(self, seal: Seal) -> None:
+    def __init__(self, seal: Seal, data_keys: DataKeys, renew: Callable[[], None]) -> None:
+        """`renew` is called when files of keys are to be written anew."""
         self._seal = seal
+        self._data_keys = data_keys
+        self._renew = renew
 
     @property
     def operations(self) -> Mapping[str, Operation]:
@@ -118,17 +122,26 @@ class SecretsAtRest:
 
     def _edit_password(self, connection: Connection, command: Command, now: datetime) -> Done:
         wanted = read_arguments(command, PasswordSpecification)
-        uid = _found(connection, tables.password_key, command.target, "password").uid
+        row = _found(connection, tables.password_key, command.target, "password")
+        uid = row.uid
         values = {
             "hint": wanted.hint,
             "secret": self._seal.close(wanted.password, str(uid)) if wanted.password else None,
             "modified": milliseconds(now),
         }
         _change(connection, tables.password_key, uid, values)
-        return _show_password(connection, uid)
+        done = _show_password(connection, uid)
+        if not wanted.password:
+            return done
+        # What was encrypted before is opened by the new password from now on.
+        hint = row.hint if wanted.hint is None else wanted.hint
+        self._data_keys.wrap_anew(connection, uid, wanted.password, hint)
+        return replace(done, then=self._renew)
 
     def _delete_password(self, connection: Connection, command: Command, _now: datetime) -> Done:
         uid = _found(connection, tables.password_key, command.target, "password").uid
+        refuse_if_needed(connection, uid)
+        forget_keys(connection, uid)
         connection.execute(delete(tables.password_key).where(tables.password_key.c.uid == uid))
         withdraw(connection, PASSWORD, uid)
         return Done()

@@ -10,6 +10,7 @@ import asyncio
 import glob
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -211,7 +212,8 @@ class Settlement:
     async def _merge_images(self, intent: Intent, work: MergeImages, place: BackupPlace) -> None:
         full, increment = await self._store.read(lambda connection: _mergeable(connection, work))
         image = place.path(increment.path)
-        result = await merge_into_parent(place.path(full.path), image)
+        key = await self._repositories.data_keys.of_file(work.increment)
+        result = await merge_into_parent(place.path(full.path), image, ignore_progress, key)
         recorded = await self._store.read(
             lambda connection: recorded_manifest(connection, work.increment)
         )
@@ -247,7 +249,9 @@ class Settlement:
             # What is made of damaged files would look whole for ever after.
             await self._store.write(lambda c: note_bad_files(c, intent.key, bad))
             raise ChainBroken(next(iter(bad.values())))
-        await rebuild_image(file, onto, storing, on_progress)
+        # A chain stays as it is, encrypted or not, whatever the job says by now.
+        key = await self._repositories.data_keys.of_file(work.file)
+        await rebuild_image(file, onto, replace(storing, key=key), on_progress)
         async with self._locks.files.hold(intent.key):
             await take_place(file)
             await self._record_rebuilt(intent, work, file, onto)
@@ -298,7 +302,7 @@ class Settlement:
     async def _record_rebuilt(
         self, intent: Intent, work: RebuildImage, file: Path, onto: Path | None
     ) -> None:
-        result = await measured(file)
+        result = await measured(file, await self._repositories.data_keys.of_file(work.file))
         recorded = await self._store.read(lambda c: recorded_manifest(c, work.file))
         await _renew_manifest(
             file,

@@ -254,6 +254,7 @@ restore_point = Table(
 
 #: A disk image in a repository; `path` is relative to it. `parent_uid` is the file it is built on
 #: (none for a full). `restore_point_uid` names the point it was made for, also after that is gone.
+#: `key_uid` is the key that it is encrypted with, none for one that is not.
 backup_file = Table(
     "backup_file",
     metadata,
@@ -267,6 +268,7 @@ backup_file = Table(
     Column("data_size", BigInteger, nullable=False),
     Column("virtual_size", BigInteger, nullable=False),
     Column("sha256", String, nullable=False),
+    Column("key_uid", ForeignKey("data_key.uid"), index=True),
     UniqueConstraint("backup_uid", "path"),
 )
 
@@ -438,6 +440,20 @@ password_key = Table(
     Column("hint", String, nullable=False),
     Column("secret", LargeBinary, nullable=False),
     Column("modified", BigInteger, nullable=False),
+)
+
+#: What files of backups are encrypted with: `secret` is the key, sealed; `wrapped` the same as a
+#: `engine.key_file.KeyFile`, which the password opens. `backup_uid` names the backup it was drawn
+#: for, also after that is gone: copies have the same keys.
+data_key = Table(
+    "data_key",
+    metadata,
+    Column("uid", Uuid, primary_key=True),
+    Column("backup_uid", Uuid, nullable=False, index=True),
+    Column("password_uid", ForeignKey("password_key.uid"), nullable=False, index=True),
+    Column("secret", LargeBinary, nullable=False),
+    Column("wrapped", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
 )
 
 #: Which points were indexed; those with 0 entries have no index. A point that is gone keeps its row

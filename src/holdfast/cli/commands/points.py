@@ -37,7 +37,9 @@ def _json(point: Point) -> dict[str, Any]:
 def _state(point: Point) -> str:
     if point.damaged is not None:
         return f"damaged: {point.damaged}"
-    return f"good, kept: {', '.join(point.kept_for)}" if point.kept_for else "good"
+    kept = f", kept: {', '.join(point.kept_for)}" if point.kept_for else ""
+    encrypted = "" if point.password is None else ", encrypted"
+    return f"good{kept}{encrypted}"
 
 
 def _table(found: list[Point]) -> Table:

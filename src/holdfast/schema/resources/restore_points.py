@@ -233,6 +233,7 @@ VM_RESTORE_POINT = ResourceType(
     stored=(
         Element("Damaged", STRING, optional=True),
         Element("KeptFor", STRING, optional=True),
+        Element("Encryption", STRING, optional=True),
     ),
     fields=(
         Field("RestorePointId", "restore_point.UID"),

@@ -1,0 +1,227 @@
+"""The keys that machine backups are encrypted with.
+
+A backup has one data key for each password that its job was given. The files are encrypted with
+the data key; the password only opens that. So a password is changed without a byte of the backups
+being written anew. The key is in the database, sealed for this server, and, encrypted with the
+password, in a file beside the backups (`holdfast.engine.key_file`), for when there is no database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from holdfast.engine.data_key import DataKey
+from holdfast.engine.errors import EngineError, KeyRefused
+from holdfast.engine.failures import writing_failure
+from holdfast.engine.key_file import SUFFIX, KeyFile, key_path, read_key_file, wrap, write_key_file
+from holdfast.sealing import Seal, SealBroken
+from holdfast.server import tables
+from holdfast.server.job_options import JobOptions, decode_options
+from holdfast.server.publish import row_of
+from holdfast.server.refusal import RefusedError
+from holdfast.server.store import Store
+
+
+@dataclass(frozen=True)
+class KnownKey:
+    """A data key, and what it is known by."""
+
+    uid: UUID
+    key: DataKey
+
+
+class DataKeys:
+    """Draws, finds and opens data keys. The secrets in the database are sealed with `seal`."""
+
+    def __init__(self, store: Store, seal: Seal) -> None:
+        self._store = store
+        self._seal = seal
+        self._writing = asyncio.Lock()
+
+    async def of_file(self, file: UUID) -> DataKey | None:
+        """Return the key of a backup file, None for one that is not encrypted. KeyRefused."""
+        return await self._store.read(lambda connection: self.key_of(connection, file))
+
+    def key_of(self, connection: Connection, file: UUID) -> DataKey | None:
+        """As `of_file`, within a transaction."""
+        uid = row_of(connection, tables.backup_file, file).key_uid
+        return None if uid is None else self._opened(row_of(connection, tables.data_key, uid))
+
+    async def ensure(self, backup: UUID, password: UUID, now: int) -> KnownKey:
+        """Return the key of a backup for a password, drawn when there is none.
+
+        Raise KeyRefused when the password is not there any more, or cannot be opened.
+        """
+
+        def find(connection: Connection) -> KnownKey:
+            table = tables.data_key
+            row = connection.execute(
+                select(table)
+                .where(table.c.backup_uid == backup, table.c.password_uid == password)
+                .order_by(table.c.created.desc())
+            ).first()
+            if row is None:
+                return self._draw(connection, backup, password, now)
+            return KnownKey(row.uid, self._opened(row))
+
+        return await self._store.write(find)
+
+    async def put_beside(self, folder: Path, uids: Iterable[UUID]) -> None:
+        """Write the files of keys into the folder of a backup, as they are now. EngineError."""
+        async with self._writing:
+            for uid in uids:
+                await self._put_beside(folder, uid)
+
+    async def _put_beside(self, folder: Path, uid: UUID) -> None:
+        row = await self._store.read(partial(row_of, table=tables.data_key, uid=uid))
+        wanted = msgspec.json.decode(row.wrapped, type=KeyFile)
+        path = key_path(folder, uid)
+        try:
+            if await asyncio.to_thread(read_key_file, path) == wanted:
+                return
+        except EngineError:
+            pass  # missing or damaged
+        try:
+            await asyncio.to_thread(write_key_file, path, wanted)
+        except OSError as error:
+            raise writing_failure(error, path) from error
+
+    def wrap_anew(self, connection: Connection, password: UUID, secret: str, hint: str) -> None:
+        """Encrypt the keys of a password with a new secret of it, in the database."""
+        table = tables.data_key
+        for row in connection.execute(select(table).where(table.c.password_uid == password)).all():
+            try:
+                key = self._opened(row)
+            except KeyRefused as error:
+                raise RefusedError(str(error)) from error
+            connection.execute(
+                update(table)
+                .where(table.c.uid == row.uid)
+                .values(wrapped=_encoded(wrap(key, row.uid, secret, hint)))
+            )
+
+    def _draw(self, connection: Connection, backup: UUID, password: UUID, now: int) -> KnownKey:
+        table = tables.password_key
+        row = connection.execute(select(table).where(table.c.uid == password)).first()
+        if row is None:
+            raise KeyRefused(
+                f"The job is to encrypt with the password [{password}], which is gone."
+            )
+        try:
+            secret = self._seal.open(row.secret, str(password))
+        except SealBroken as error:
+            raise KeyRefused(f'The password "{row.hint}" cannot be read: {error}') from error
+        uid, key = uuid4(), DataKey.draw()
+        connection.execute(
+            insert(tables.data_key).values(
+                uid=uid,
+                backup_uid=backup,
+                password_uid=password,
+                secret=self._seal.close(key.secret, _purpose(uid)),
+                wrapped=_encoded(wrap(key, uid, secret, row.hint)),
+                created=now,
+            )
+        )
+        return KnownKey(uid, key)
+
+    def _opened(self, row: Row[Any]) -> DataKey:
+        try:
+            return DataKey(self._seal.open(row.secret, _purpose(row.uid)))
+        except SealBroken as error:
+            raise KeyRefused(
+                f"The key of this encrypted backup cannot be read: {error} The file "
+                f"{row.uid}{SUFFIX} beside the backup opens it with the password."
+            ) from error
+
+
+def keys_of_point(connection: Connection, point: UUID) -> set[UUID]:
+    """Return the UIDs of the keys that a machine's point needs: one, or none."""
+    file, disk, table = tables.backup_file, tables.machine_disk, tables.machine_point
+    of_disks = select(disk.c.backup_file_uid).where(disk.c.point_uid == point)
+    first = select(table.c.backup_file_uid).where(table.c.uid == point)
+    held = file.c.uid.in_(of_disks) | file.c.uid.in_(first)
+    found = connection.scalars(select(file.c.key_uid).where(held, file.c.key_uid.is_not(None)))
+    return set(found)
+
+
+def password_of(connection: Connection, key: UUID) -> UUID:
+    """Return the password that a data key needs."""
+    found: UUID = row_of(connection, tables.data_key, key).password_uid
+    return found
+
+
+def refuse_if_needed(connection: Connection, password: UUID) -> None:
+    """Refuse the deletion of a password that a job uses, or that files of backups need."""
+    table = tables.job
+    for job in connection.execute(select(table).where(~table.c.deleted)):
+        if decode_options(job.options).encryption == password:
+            raise RefusedError(f'Job "{job.name}" encrypts its backup with this password.')
+    key, file, backup = tables.data_key, tables.backup_file, tables.backup
+    point = tables.machine_point
+    needed = (
+        select(backup.c.name)
+        .join(file, file.c.backup_uid == backup.c.uid)
+        .join(key, key.c.uid == file.c.key_uid)
+        .where(key.c.password_uid == password)
+        .distinct()
+        .order_by(backup.c.name)
+    )
+    names = list(connection.scalars(needed))
+    if not names:
+        return
+    count = len(
+        connection.execute(
+            select(point.c.uid)
+            .join(file, file.c.uid == point.c.backup_file_uid)
+            .join(key, key.c.uid == file.c.key_uid)
+            .where(key.c.password_uid == password)
+        ).all()
+    )
+    backups = ", ".join(f'"{name}"' for name in names)
+    raise RefusedError(
+        f"{count} restore points in the backups of {backups} are encrypted with this password, and "
+        "could not be restored without it. Delete them first."
+    )
+
+
+def check_password(connection: Connection, options: JobOptions) -> None:
+    """Refuse options that name a password which is not there."""
+    table = tables.password_key
+    wanted = options.encryption
+    if wanted is None:
+        return
+    if connection.execute(select(table.c.uid).where(table.c.uid == wanted)).first() is None:
+        raise RefusedError(
+            f"options.encryption: expected the UID of a password of this backup server, not "
+            f"{wanted}."
+        )
+
+
+def forget_keys(connection: Connection, password: UUID) -> None:
+    """Delete the keys of a password that no file needs."""
+    table = tables.data_key
+    connection.execute(delete(table).where(table.c.password_uid == password))
+
+
+def places_of_keys(connection: Connection) -> list[tuple[UUID, UUID]]:
+    """Return in which backups there are files with which keys: pairs of backup and key."""
+    file = tables.backup_file
+    query = select(file.c.backup_uid, file.c.key_uid).where(file.c.key_uid.is_not(None)).distinct()
+    return [(row.backup_uid, row.key_uid) for row in connection.execute(query)]
+
+
+def _encoded(file: KeyFile) -> str:
+    return msgspec.json.encode(file).decode()
+
+
+def _purpose(uid: UUID) -> str:
+    return f"data key {uid}"

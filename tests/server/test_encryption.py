@@ -1,0 +1,324 @@
+"""Encrypted backups of machines: unreadable in the repository, restorable with the password."""
+
+# ruff: noqa: ASYNC240 - a test has the event loop for itself
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from holdfast.engine import key_file
+from holdfast.engine.errors import KeyRefused, NoSpace
+from holdfast.engine.image_rebuild import take_place
+from holdfast.engine.key_file import SUFFIX, key_path, read_key_file, unwrap
+from holdfast.server import settlement, tables
+from holdfast.server.keys import Keys
+from holdfast.server.manifest import read_manifest
+from holdfast.server.repository_scan import Scanned, scan
+from support.disks import ext_image
+
+from .lab import Lab, write_image
+from .offsite import Offsite
+
+SECRET = "correct horse battery staple"
+PATTERN = b"a secret that nobody is to read. " * 16
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Slowness against guessing is no matter of these tests.
+    monkeypatch.setattr(key_file, "_N", 2**10)
+
+
+def converted(image: Path, key: Path, to: Path) -> bytes:
+    """What a full holds, by QEMU's own tool and the file of a key."""
+    name = f"driver=qcow2,encrypt.key-secret=k,file.filename={image}"
+    arguments = ["--object", f"secret,id=k,file={key}", "--image-opts", name, "-O", "raw", str(to)]
+    subprocess.run(["qemu-img", "convert", *arguments], check=True)
+    return to.read_bytes()
+
+
+OpenLab = Callable[[], AbstractAsyncContextManager[Lab]]
+
+
+async def password(lab: Lab, secret: str = SECRET, hint: str = "of the vault") -> UUID:
+    outcome = await lab.command("create-password", hint=hint, password=secret)
+    assert outcome.made is not None, outcome.message
+    return outcome.made.uid
+
+
+async def use(lab: Lab, job: UUID, wanted: UUID | None) -> None:
+    options = {} if wanted is None else {"encryption": str(wanted)}
+    outcome = await lab.command("edit-job", job, options=options)
+    assert outcome.success, outcome.message
+
+
+def write_secret(lab: Lab, seed: int, name: str = "a.raw") -> bytes:
+    """Write an image that has the pattern in it; return its content."""
+    content = bytearray(write_image(lab.source(name), seed))
+    at = seed * 128 * 1024
+    content[at : at + len(PATTERN)] = PATTERN
+    lab.source(name).write_bytes(content)
+    return bytes(content)
+
+
+async def run(lab: Lab, job: UUID, seed: int) -> tuple[bytes, str]:
+    """Back the machine up; return what the point must hold, and what the session says of it."""
+    content = write_secret(lab, seed)
+    session = await lab.run(job)
+    assert session.values["Result"] == "Success", session.values
+    [task] = (await lab.tasks(session.uid)).values()
+    return content, str(task.values.get("Reason") or "")
+
+
+async def kinds(lab: Lab) -> list[str]:
+    return [str(point.values["PointType"]) for point in await lab.points("a")]
+
+
+async def restored(lab: Lab) -> list[bytes]:
+    return [await lab.restored(point.uid) for point in await lab.points("a")]
+
+
+def readable(folder: Path) -> list[str]:
+    """The files of a repository that have the pattern in them."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [path.name for path in files if PATTERN[:64] in path.read_bytes()]
+
+
+async def test_a_chain_is_unreadable_merged_rebuilt_and_restored(lab: Lab) -> None:
+    wanted = await password(lab)
+    options = {"encryption": str(wanted), "synthetic_full": {"week": ["Wednesday"]}}
+    job = await lab.create_job("a.raw", retention=2, options=options)
+    contents = []
+    for day in range(4):
+        content, _ = await run(lab, job, day)
+        contents.append(content)
+        assert await restored(lab) == contents[-2:]
+        lab.clock.advance(timedelta(days=1) - timedelta(minutes=10))
+    assert await kinds(lab) == ["Full", "Increment"]
+    assert readable(lab.repository_path) == []
+    for point in await lab.points("a"):
+        assert point.values["Encryption"] == str(wanted)
+    session = await lab.run(job, "check-job")
+    assert session.values["Result"] == "Success"
+    [key] = await lab.rows(tables.data_key)
+    files = await lab.rows(tables.backup_file)
+    assert {row.key_uid for row in files} == {key.uid}
+    assert {read_manifest(lab.repository_path / row.path).key for row in files} == {key.uid}
+    assert SECRET.encode() not in key.secret + key.wrapped.encode()
+
+
+async def test_turning_it_on_off_or_to_another_password_begins_a_full(lab: Lab) -> None:
+    job = await lab.create_job("a.raw", retention=9)
+    one, other = await password(lab), await password(lab, "another")
+    contents, told, wanted = [], [], (None, one, one, other, None)
+    for seed, each in enumerate(wanted):
+        await use(lab, job, each)
+        content, reason = await run(lab, job, seed)
+        contents.append(content)
+        told.append(reason)
+    assert await kinds(lab) == ["Full", "Full", "Increment", "Full", "Full"]
+    assert await restored(lab) == contents
+    assert "encrypts its backup from now on" in told[1]
+    assert "another password" in told[3]
+    assert "does not encrypt its backup any more" in told[4]
+    assert (told[0], told[2]) == ("", "")
+    shown = [point.values.get("Encryption") for point in await lab.points("a")]
+    assert shown == [each and str(each) for each in wanted]
+
+
+async def test_a_password_that_something_needs_stays(lab: Lab) -> None:
+    wanted = await password(lab)
+    job = await lab.create_job("a.raw", retention=1, options={"encryption": str(wanted)})
+    refused = await lab.command("delete-password", wanted)
+    assert (refused.success, refused.message) == (
+        False,
+        'Job "Nightly" encrypts its backup with this password.',
+    )
+    content, _ = await run(lab, job, 1)
+    await use(lab, job, None)
+    refused = await lab.command("delete-password", wanted)
+    assert not refused.success
+    assert '1 restore points in the backups of "Nightly"' in refused.message
+    assert await restored(lab) == [content]
+    # When retention has taken the last of them, it may go.
+    await run(lab, job, 2)
+    assert (await lab.command("delete-password", wanted)).success
+    assert await lab.rows(tables.data_key) == []
+
+
+async def test_a_new_secret_opens_what_was_encrypted_before(lab: Lab, tmp_path: Path) -> None:
+    wanted = await password(lab)
+    job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
+    contents = [(await run(lab, job, 1))[0]]
+    [folder] = lab.repository_path.glob("*/")
+    [found] = folder.glob(f"*{SUFFIX}")
+    before = {path: path.read_bytes() for path in folder.glob("*.qcow2")}
+    assert (await lab.command("edit-password", wanted, password="new", hint="newer")).success
+
+    async def renewed() -> bool:
+        return read_key_file(found).hint == "newer"
+
+    await lab.until(renewed)
+    assert {path: path.read_bytes() for path in folder.glob("*.qcow2")} == before
+    with pytest.raises(KeyRefused, match="newer"):
+        unwrap(read_key_file(found), SECRET)
+    # The chain goes on.
+    contents.append((await run(lab, job, 2))[0])
+    assert await kinds(lab) == ["Full", "Increment"]
+    assert await restored(lab) == contents
+    # By hand, with the repository and the password alone.
+    key = unwrap(read_key_file(found), "new")
+    opening = tmp_path / "key"
+    opening.write_text(key.secret)
+    newest = (await lab.points("a"))[0]
+    [image] = [path for path in folder.glob("*.qcow2") if read_manifest(path).point == newest.uid]
+    assert converted(image, opening, tmp_path / "by-hand") == contents[0]
+
+
+async def test_what_a_crash_left_of_a_merge_or_a_new_full_is_carried_on(
+    open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_lab() as lab:
+        wanted = await password(lab)
+        job = await lab.create_job("a.raw", retention=2, options={"encryption": str(wanted)})
+        contents = [(await run(lab, job, seed))[0] for seed in range(2)]
+        merge = settlement.merge_into_parent
+
+        async def cut_off(*arguments: Any, **more: Any) -> Any:
+            await merge(*arguments, **more)
+            raise NoSpace("the power failed")
+
+        monkeypatch.setattr(settlement, "merge_into_parent", cut_off)
+        contents.append(write_secret(lab, 2))
+        assert (await lab.run(job)).values["Result"] == "Warning"
+        monkeypatch.undo()
+    async with open_lab() as lab:
+        assert await lab.rows(tables.intent) == []
+        assert await kinds(lab) == ["Full", "Increment"]
+        assert await restored(lab) == contents[1:]
+        # A full of the newest point, cut off when its file has taken the place of the old one.
+        options = {"encryption": str(wanted), "synthetic_full": {"week": ["Wednesday"]}}
+        assert (await lab.command("edit-job", job, retention=9, options=options)).success
+
+        async def taken(file: Path) -> None:
+            await take_place(file)
+            raise NoSpace("the power failed")
+
+        monkeypatch.setattr(settlement, "take_place", taken)
+        lab.clock.advance(timedelta(days=2))
+        contents.append(write_secret(lab, 3))
+        await lab.run(job)
+        monkeypatch.undo()
+    async with open_lab() as lab:
+        assert await lab.rows(tables.intent) == []
+        assert await restored(lab) == contents[1:]
+        assert readable(lab.repository_path) == []
+
+
+async def test_a_copy_has_what_opens_it_and_outlives_its_source(lab: Lab) -> None:
+    offsite = await Offsite.of(lab)
+    wanted = await password(lab)
+    job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
+    contents = [(await run(lab, job, seed))[0] for seed in range(2)]
+    copying = await offsite.copy_job(job)
+    await lab.begin(copying)
+    await lab.server.wait_until_idle()
+    points = await offsite.points()
+    assert len(points) == 2
+    [key] = await lab.rows(tables.data_key)
+    [folder] = offsite.path.glob("*/")
+    assert unwrap(read_key_file(key_path(folder, key.uid)), SECRET)
+    for path in lab.repository_path.glob("*/*.qcow2"):
+        path.unlink()
+    assert [await lab.restored(point.uid) for point in points] == contents
+    assert readable(offsite.path) == []
+    assert "2 restore points" not in (await lab.command("delete-password", wanted)).message
+    await use(lab, job, None)
+    assert (
+        '4 restore points in the backups of "Copy", "Nightly"'
+        in (await lab.command("delete-password", wanted)).message
+    )
+
+
+async def test_files_are_read_inside_an_encrypted_point(lab: Lab, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "letter.txt").write_bytes(b"dear reader")
+    ext_image(lab.source("a.raw"), tree)
+    wanted = await password(lab)
+    job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
+    assert (await lab.run(job)).values["Result"] == "Success"
+    [point] = await lab.points("a")
+    made = await lab.command("mount-point", point.uid)
+    assert made.made is not None, made.message
+    mounts = lab.server.mounts
+    with mounts.using(made.made.uid) as mount:
+        roots = await mount.browser.listing((), "all", 0, 10)
+        path = (roots.entries[0].name, "letter.txt")
+        assert b"".join([piece async for piece in mount.browser.content(path)]) == b"dear reader"
+    await mounts.release(made.made.uid)
+
+
+async def test_an_import_leaves_encrypted_points_out_and_says_so(lab: Lab) -> None:
+    wanted = await password(lab)
+    job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
+    await run(lab, job, 1)
+    of = Scanned(lab.repository_path, lab.repository, uuid4())
+    keys = Keys(lab.folder / "server" / "keys")
+    [found] = [each async for each in scan(of, keys)]
+    assert (found.points, found.files) == ([], {})
+    assert "encrypted backups cannot be imported" in " ".join(found.problems)
+
+
+async def test_what_cannot_be_encrypted_is_refused_with_the_field(lab: Lab) -> None:
+    write_image(lab.source("a.raw"), 1)
+    (lab.source("tree")).mkdir()
+    wanted = await password(lab)
+    repository = str(lab.repository)
+    for more, message in (
+        ({"encryption": str(uuid4())}, "options.encryption: expected the UID of a password"),
+        ({"encryption": "vault"}, "encryption"),
+    ):
+        sources = [{"path": str(lab.source("a.raw"))}]
+        refused = await lab.command(
+            "create-job", name="x", sources=sources, repository=repository, options=more
+        )
+        assert not refused.success
+        assert message in refused.message
+    refused = await lab.command(
+        "create-job",
+        name="x",
+        kind="NasBackup",
+        sources=[{"path": str(lab.source("tree"))}],
+        repository=repository,
+        options={"encryption": str(wanted)},
+    )
+    assert not refused.success
+    assert "options.encryption: restic encrypts" in refused.message
+
+
+async def test_without_the_server_s_own_key_the_reason_says_what_opens_the_backup(
+    open_lab: OpenLab, tmp_path: Path
+) -> None:
+    async with open_lab() as lab:
+        wanted = await password(lab)
+        job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
+        await run(lab, job, 1)
+    (tmp_path / "server" / "keys" / "secrets.key").write_bytes(bytes(32))
+    async with open_lab() as lab:
+        [point] = await lab.points("a")
+        with pytest.raises(KeyRefused, match=r"\.key\.json beside the backup"):
+            await lab.restored(point.uid)
+        assert not list(tmp_path.glob("restored-*"))
+        session = await lab.run(job)
+        assert session.values["Result"] == "Failed"
+        assert "cannot be read" in str(session.values)
+        assert len(await lab.points("a")) == 1
