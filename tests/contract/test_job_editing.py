@@ -397,7 +397,7 @@ async def test_a_one_off_full_stands_alone_and_goes_when_its_time_is_over(house:
     assert len(json_of(await house.client.get("/api/jobs", headers=JSON))["Refs"]) == 1
     secret = spec | {"PasswordKeyId": "7"}
     answer = await house.client.post(address, json=secret, headers=JSON)
-    assert "PasswordKeyId" in error_message(answer, 400)
+    assert "PasswordKeyId: expected the Id of a password" in error_message(answer, 400)
 
     house.clock.advance(timedelta(days=3))
     for _ in range(400):

@@ -134,6 +134,26 @@ async def test_turning_it_on_off_or_to_another_password_begins_a_full(lab: Lab) 
     assert shown == [each and str(each) for each in wanted]
 
 
+async def test_a_one_off_backup_is_encrypted_with_the_password_that_is_named(lab: Lab) -> None:
+    content = write_secret(lab, seed=1)
+    await lab.create_job("a.raw")
+    wanted = await password(lab)
+    [machine] = await lab.resources("ObjectInJob")
+    arguments: dict[str, Any] = {
+        "machines": [machine.values["HierarchyObjRef"]],
+        "repository": str(lab.repository),
+    }
+    refused = await lab.command("one-off-backup", **arguments, encryption=str(uuid4()))
+    assert "options.encryption: expected the UID of a password" in refused.message
+    assert (await lab.command("one-off-backup", **arguments, encryption=str(wanted))).success
+    await lab.server.wait_until_idle()
+    assert await restored(lab) == [content]
+    [file] = lab.repository_path.glob("*/*.qcow2")
+    assert readable(lab.repository_path) == []
+    assert list(file.parent.glob("*.key.json"))
+    assert "1 restore points" in (await lab.command("delete-password", wanted)).message
+
+
 async def test_a_password_that_something_needs_stays(lab: Lab) -> None:
     wanted = await password(lab)
     job = await lab.create_job("a.raw", retention=1, options={"encryption": str(wanted)})

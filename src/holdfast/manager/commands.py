@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from holdfast.manager.failover_requests import plan_edit, plan_start
 from holdfast.manager.job_documents import job_edit, refuse_guest_processing
@@ -40,10 +41,10 @@ def _clone(body: Body, row: Row) -> Arguments:
     return {name: value for name, value in arguments.items() if value}
 
 
-#: The child of JobCloneSpec for jobs of a type; BackupJobCloneInfo for all others.
 # The documented levels are: none, dedupe-friendly, optimal, high, extreme.
 _NO_COMPRESSION, _USUAL_COMPRESSION = 1, 3
 
+#: The child of JobCloneSpec for jobs of a type; BackupJobCloneInfo for all others.
 _CLONE_INFO = {
     "BackupCopy": "BackupCopyJobCloneInfo",
     "ImmediateBackupCopy": "ImmediateBackupCopyJobCloneInfo",
@@ -74,11 +75,6 @@ def _quick_backup(body: Body, _row: Row) -> Arguments:
 
 def _one_off(body: Body, _row: Row) -> Arguments:
     _require(body, "VeeamZipStartupSpec", "VmRef", "RepositoryUid", "BackupRetention")
-    if body.get("PasswordKeyId"):
-        # Never taken and left undone: a backup that was to be secret would lie there in the open.
-        raise RequestError(
-            "Element VeeamZipStartupSpec.PasswordKeyId: such a backup cannot be encrypted here."
-        )
     level = body.get("CompressionLevel", _USUAL_COMPRESSION)
     if not _NO_COMPRESSION <= level <= 5:
         raise RequestError(
@@ -91,7 +87,21 @@ def _one_off(body: Body, _row: Row) -> Arguments:
         # qemu-img compresses or does not: it knows no levels.
         "compressed": level != _NO_COMPRESSION,
         "quiesce": not body.get("DisableGuestQuiescence", False),
+        "encryption": _password(body.get("PasswordKeyId")),
     }
+
+
+def _password(text: str | None) -> str | None:
+    """Given the Id of a password, bare or as a URN, return it bare; None for none."""
+    if not text:
+        return None
+    try:
+        return str(UUID(text.rpartition(":")[2]))
+    except ValueError as error:
+        raise RequestError(
+            "Element VeeamZipStartupSpec.PasswordKeyId: expected the Id of a password of the "
+            f"backup server, not {text!r}."
+        ) from error
 
 
 def _require(body: Body, root: str, *names: str) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select, update
 
 from holdfast.server import points, tables
 from holdfast.server.clock import milliseconds
+from holdfast.server.data_keys import check_password
 from holdfast.server.hosted_objects import HOSTED, MACHINE, expand, locate
 from holdfast.server.job_objects import add, objects_of, resolve
 from holdfast.server.job_options import JobOptions, encode_options
@@ -41,7 +42,7 @@ _NIGHTS = {"Tonight": 1, "TomorrowNight": 2}
 class OneOffSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which machines to back up once, by hierarchy reference, where to, and how long to keep it.
 
-    `compressed` and `quiesce` as in the options of a job.
+    `compressed`, `quiesce` and `encryption`, the UID of a password, as in the options of a job.
     """
 
     machines: tuple[str, ...]
@@ -49,6 +50,7 @@ class OneOffSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     remove: Keeping = "Never"
     compressed: bool = True
     quiesce: bool = True
+    encryption: UUID | None = None
 
     def __post_init__(self) -> None:
         if not self.machines:
@@ -112,8 +114,11 @@ def begin_one_off(
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
     uid = uuid4()
     options = JobOptions(
-        compression="zstd" if specification.compressed else "none", quiesce=specification.quiesce
+        compression="zstd" if specification.compressed else "none",
+        quiesce=specification.quiesce,
+        encryption=specification.encryption,
     )
+    check_password(connection, options)
     insert_job(
         connection,
         {
