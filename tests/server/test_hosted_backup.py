@@ -348,22 +348,29 @@ async def test_a_job_decides_how_a_machine_is_backed_up(
         options={"bandwidth": limit},
     )
     assert outcome.made is not None, outcome.message
-    await lab.begin(outcome.made.uid)
+    slow = outcome.made.uid
 
     async def limited() -> bool:
         with suppress(libvirt.libvirtError):
             return bool(big.domain.blockJobInfo("vda", 0).get("bandwidth"))
         return False
 
-    await lab.until(limited)
-    # QEMU has many pieces on the way at once; only what it begins later waits for its turn.
-    await asyncio.sleep(0.5)
-    before, started = big.domain.jobStats()["disk_processed"], time.monotonic()
-    await asyncio.sleep(1)
-    done, took = big.domain.jobStats()["disk_processed"] - before, time.monotonic() - started
-    assert 0 < done < 2 * took * limit
-    assert (await lab.command("stop-job", outcome.made.uid)).success
-    await lab.server.wait_until_idle()
+    for _ in range(5):
+        await lab.begin(slow)
+        await lab.until(limited)
+        # QEMU has many pieces on the way at once; only what it begins later waits for its turn.
+        await asyncio.sleep(0.5)
+        before, started = big.domain.jobStats().get("disk_processed"), time.monotonic()
+        await asyncio.sleep(1)
+        after, took = big.domain.jobStats().get("disk_processed"), time.monotonic() - started
+        await lab.command("stop-job", slow)
+        await lab.server.wait_until_idle()
+        if before is not None and after is not None:
+            break
+        # On a busy machine most was copied before the limit came, and the job is over.
+    assert before is not None
+    assert after is not None
+    assert 0 < after - before < 2 * took * limit
     big.ensure_untouched()
 
 

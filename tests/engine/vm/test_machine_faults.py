@@ -250,7 +250,7 @@ async def test_scripts_run_before_and_after_and_a_failing_one_is_told(
     with pytest.raises(ScriptFailed, match=r"ran longer than 0\.2 s"):
         await back_up(connection, guest, folder, "p1", before=slow, after=after)
     assert not record.exists()  # nothing was begun
-    with pytest.raises(ScriptFailed, match="does not exist"):
+    with pytest.raises(ScriptFailed, match="cannot be found on the backup server"):
         await back_up(connection, guest, folder, "p1", before=Script(tmp_path / "none"))
     assert guest.checkpoints() == ["holdfast.c1.p0"]
 
