@@ -16,6 +16,7 @@ from typing import Any
 
 from holdfast.engine.durability import PARTIAL_SUFFIX
 from holdfast.engine.errors import HypervisorFailed
+from holdfast.engine.libvirt_domain import read_definition
 from holdfast.engine.libvirt_machine import LibvirtMachine
 
 LEFT_JOB_BITMAP = "Bitmap already exists: backup-"
@@ -29,19 +30,22 @@ async def take_leftovers(machine: LibvirtMachine, folders: Collection[Path], pre
     """Remove from a running machine's QEMU what libvirt does not know.
 
     That are the files that were to be written in ``folders``, the copying to them, and the bitmaps
-    of checkpoints that are not recorded, of those whose names begin with ``prefix``. To be called
-    only while libvirt knows of no backup of the machine. What cannot be removed, or where the host
-    does not let us ask QEMU, stays: it costs something, but is in no backup's way.
+    of checkpoints that are not recorded, of those whose names begin with ``prefix``, and those that
+    libvirt itself copies by. To be called only while libvirt knows of no backup of the machine.
+    What another program has made stays. What cannot be removed, or where the host does not let us
+    ask QEMU, stays too: it costs something, but is in no backup's way.
     """
     with contextlib.suppress(HypervisorFailed):
         known = set(await machine.checkpoints())
+        disks = read_definition(await machine.definition(live=True)).disks
+        targets = {disk.target for disk in disks}
         nodes: list[dict[str, Any]] = await machine.ask_qemu("query-named-block-nodes", flat=True)
         files = [node for node in nodes if _is_ours(Path(node["file"]), folders)]
         if files:
             await _cancel_jobs(machine)
         for node in nodes:
             for bitmap in node.get("dirty-bitmaps", ()):
-                if _is_left(name := bitmap.get("name", ""), prefix, known):
+                if is_left(name := bitmap.get("name", ""), prefix, known, targets):
                     await _ask(
                         machine, "block-dirty-bitmap-remove", node=node["node-name"], name=name
                     )
@@ -59,8 +63,16 @@ def _is_ours(file: Path, folders: Collection[Path]) -> bool:
     return file.name.endswith(PARTIAL_SUFFIX) and file.parent in folders
 
 
-def _is_left(bitmap: str, prefix: str, known: Collection[str]) -> bool:
-    return bitmap.startswith(_JOB) or (bitmap.startswith(prefix) and bitmap not in known)
+def is_left(bitmap: str, prefix: str, known: Collection[str], targets: Collection[str]) -> bool:
+    """Say whether a bitmap is left over: made for us, and of no checkpoint that is recorded.
+
+    ``known`` are the names of the checkpoints, and ``targets`` the disks of the machine: libvirt
+    names the bitmap that it copies a disk by after it. Others may have names much like these.
+    """
+    if bitmap in known:
+        return False
+    made_by_libvirt = bitmap.startswith(_JOB) and bitmap.removeprefix(_JOB) in targets
+    return made_by_libvirt or bitmap.startswith(prefix)
 
 
 def _topmost_first(nodes: Iterable[dict[str, Any]]) -> list[str]:
