@@ -173,6 +173,32 @@ async def test_disks_that_cannot_be_named_now_follow_later(
     await finish_naming(files)
 
 
+async def test_what_became_of_disks_that_cannot_be_seen_now_is_found_out_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in to_be(tmp_path):
+        file.path.write_bytes(b"old")
+    ledger, real = Noting(), restored_files.publish
+
+    async def fail(partial: Path, path: Path, **more: Any) -> None:
+        if path.name == "vdb":
+            raise OSError(errno.EIO, "broken")
+        await real(partial, path, **more)
+
+    def unseen(path: Path, _file: WholeFile) -> bool:
+        raise OSError(errno.EIO, "broken", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restored_files, "publish", fail)
+        patched.setattr(restored_files, "_is_there", unseen)
+        with pytest.raises(LeftUnfinished, match=r"vdb cannot be written: .*cannot be seen now"):
+            async with written(tmp_path, to_be(tmp_path), lambda _: None, ledger, overwrite=True):
+                pass
+    await finish_naming(ledger.files)
+    held = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert held == {"vda": b"vda", "vdb": b"vdb", "vdc": b"vdc"}
+
+
 async def test_disks_of_a_machine_that_has_run_on_some_of_them_are_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,8 +145,8 @@ async def written(
     none may be there, and new ones are taken away again when the block fails, unless it fails with
     LeftUnfinished.
 
-    With ``overwrite``, raise LeftUnfinished when some were named and others could not be: these
-    keep their temporary names, for `finish_naming`.
+    With ``overwrite``, raise LeftUnfinished when some were named and others could not be, or when
+    it cannot be seen whether: these keep their temporary names, for `finish_naming`.
     """
     made: list[Path] = []
     whole: list[WholeFile] = []
@@ -165,12 +165,9 @@ async def written(
             except BaseException as error:  # cancellation too: no part of a restore may stay
                 if not overwrite and not isinstance(error, LeftUnfinished):
                     await finished(_remove_all(made))
-                if overwrite and 0 < len(await asyncio.to_thread(_unnamed, whole)) < len(whole):
+                if overwrite and (state := await carried_out(_state_of(whole))):
                     temporaries.clear()
-                    raise LeftUnfinished(
-                        f"{error} Some disks of the machine were replaced before that, and some "
-                        "were not."
-                    ) from error
+                    raise LeftUnfinished(f"{error} {state}") from error
                 raise
             outcome.done = True
 
@@ -346,6 +343,20 @@ async def _name_all(files: Sequence[FileToBe], made: list[Path], overwrite: bool
     for file in files:
         await _name(file.partial, file.path, overwrite)
         made.append(file.path)
+
+
+async def _state_of(files: Sequence[WholeFile]) -> str:
+    """Return what is to be said of files that may be named in part; empty for all or none."""
+    try:
+        unnamed = len(await asyncio.to_thread(_unnamed, files))
+    except OSError as error:
+        return (
+            "Whether disks of the machine were replaced before that cannot be seen now: "
+            f"{error.strerror or error}."
+        )
+    if 0 < unnamed < len(files):
+        return "Some disks of the machine were replaced before that, and some were not."
+    return ""
 
 
 async def _remove_all(paths: Iterable[Path]) -> None:
