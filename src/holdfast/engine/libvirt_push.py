@@ -72,11 +72,13 @@ async def push(work: Work) -> None:
                 await _run_after(work, plan.after, environment)
             await _follow(work)
     finally:
-        if plan.storing.key is not None:
-            secret = backup_secret(plan.uuid)
-            await take_secret_back_if_possible(work.machine.connection, secret)
-        if after_is_due and plan.after is not None:
-            await _run_after(work, plan.after, environment)
+        try:
+            if plan.storing.key is not None:
+                secret = backup_secret(plan.uuid)
+                await take_secret_back_if_possible(work.machine.connection, secret)
+        finally:  # when that is cancelled, too: the guest waits for it
+            if after_is_due and plan.after is not None:
+                await _run_after(work, plan.after, environment)
 
 
 async def _run_after(work: Work, script: Script, environment: dict[str, str]) -> None:

@@ -166,9 +166,10 @@ async def restore_machine(
                 await machine.start()
         except BaseException as error:  # cancellation too: no machine may stay without its disks
             own = {str(path) for path, _ in places.values()}
+            await carried_out(_take_away(machine, own, error))
+            # Not before: a machine that may still be there needs it.
             if secret is not None:
                 await take_secret_back_if_possible(connection, secret)
-            await carried_out(_take_away(machine, own, error))
             raise
     return RestoredMachine(identity.uuid, name, {key: path for key, (path, _) in places.items()})
 
