@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
+from holdfast.engine.data_key import DataKey
 from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
 from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_replica import Standby
@@ -108,6 +109,7 @@ class ToyPlatform:
         _token: str,
         _on_progress: ProgressCallback = ignore_progress,
         _going_on: Callable[[], bool] = lambda: False,
+        _key: DataKey | None = None,
     ) -> None:
         await self._reached(access)
         raise HypervisorFailed(f"The machine {uuid} is a toy.")

@@ -17,6 +17,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from holdfast.engine.data_key import DataKey
 from holdfast.engine.durability import (
     discarded_on_exit,
     partial_name,
@@ -33,6 +34,7 @@ from holdfast.engine.errors import (
 )
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_lock import unchanged_while_read
+from holdfast.engine.image_node import Node, chain_node, name_of, plain_node
 from holdfast.engine.image_restore import adopt_permissions, make_private
 from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
 from holdfast.engine.libvirt_domain import files_in, read_definition, without_layers
@@ -41,7 +43,13 @@ from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_restore import LAYER_SUFFIX
 from holdfast.engine.libvirt_secret import layer_secret, take_secret_back_if_possible
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
-from holdfast.engine.qemu_image import absolute, convert_arguments, run_qemu_image
+from holdfast.engine.qcow2_header import NotQcow2Error, read_header
+from holdfast.engine.qemu_image import (
+    absolute,
+    convert_arguments,
+    convert_from_encrypted_arguments,
+    run_qemu_image,
+)
 
 _POLL_SECONDS = (0.05, 1.0)
 _ABORT_POLLS = 600
@@ -54,15 +62,17 @@ async def move_to_own_storage(
     token: str,
     on_progress: ProgressCallback = ignore_progress,
     going_on: Callable[[], bool] = lambda: False,
+    key: DataKey | None = None,
 ) -> None:
     """Make a machine need its point no more, be it on or off; its layers are removed.
 
     ``files`` are those it was made with. ``token`` is part of the names of the new files beside
     them, and must be of this machine alone: what has such a name and is not in use is replaced.
+    ``key`` is that of an encrypted point, for a machine that is off: one that runs has it.
 
-    Raise MachineMissing, HypervisorUnavailable, HypervisorFailed, ImageInUse, MachineBusy or
-    EngineError; then, and when cancelled, it still needs the point, and this can be done again.
-    When cancelled while ``going_on`` says so, QEMU goes on copying, to be followed next time.
+    Raise MachineMissing, HypervisorUnavailable, HypervisorFailed, ImageInUse, MachineBusy,
+    KeyRefused or EngineError; then, and when cancelled, it still needs the point, and this can be
+    done again. When cancelled while ``going_on`` says so, QEMU goes on copying, to be followed next time.
     """
     machine = LibvirtMachine(connection, uuid)
     moved = _moved(files, token)
@@ -75,7 +85,7 @@ async def move_to_own_storage(
             if target is None:
                 raise _changed(layer)
             if await machine.state() is State.OFF:
-                await _move_while_off(machine, moved, phases)
+                await _move_while_off(machine, moved, phases, key)
                 break
             try:
                 await _move(machine, target, path, advance)
@@ -180,7 +190,9 @@ async def _move(
         raise HypervisorFailed(f"The machine did not change to the copy of {target}.")
 
 
-async def _move_while_off(machine: LibvirtMachine, moved: dict[Path, Path], phases: Phases) -> None:
+async def _move_while_off(
+    machine: LibvirtMachine, moved: dict[Path, Path], phases: Phases, key: DataKey | None
+) -> None:
     """Copy the disks of a machine that is off and define it on the copies.
 
     Its layers are locked until then: it cannot be started on what is about to be left.
@@ -196,29 +208,47 @@ async def _move_while_off(machine: LibvirtMachine, moved: dict[Path, Path], phas
         for number, (layer, path) in enumerate(moved.items()):
             advance = phases.phase(number)
             if layer in left:
-                await _copy(layer, path, advance)
+                await _copy(layer, path, advance, key)
             advance(1.0)
         await _settle_down(machine, moved)
 
 
-async def _copy(layer: Path, path: Path, advance: Callable[[float], None]) -> None:
+async def _copy(
+    layer: Path, path: Path, advance: Callable[[float], None], key: DataKey | None
+) -> None:
     partial = absolute(partial_name(path))
+    arguments = convert_arguments(
+        absolute(layer), partial, source_format="qcow2", target_format="qcow2"
+    )
+    if key is not None:
+        name = name_of(await asyncio.to_thread(_on_encrypted, layer))
+        arguments = convert_from_encrypted_arguments(name, partial, "qcow2")
     async with discarded_on_exit(partial):
         await asyncio.to_thread(make_private, partial)
         await run_qemu_image(
-            convert_arguments(
-                absolute(layer), partial, source_format="qcow2", target_format="qcow2"
-            ),
+            arguments,
             doing=f"Moving {layer} to {path}",
             writing=partial,
             on_fraction=advance,
             unreadable=ChainBroken,
+            key=key,
         )
         try:
             await asyncio.to_thread(adopt_permissions, partial, layer)
             await publish(partial, path, overwrite=True)
         except OSError as error:
             raise writing_failure(error, path) from error
+
+
+def _on_encrypted(layer: Path) -> Node:
+    """Return a layer on an encrypted point. Blocking; raise ChainBroken."""
+    try:
+        below = read_header(layer).backing_name
+    except (OSError, NotQcow2Error) as error:
+        raise ChainBroken(f"The disk {layer} cannot be read: {error}.") from error
+    if below is None:
+        raise ChainBroken(f"The disk {layer} is not a layer on a restore point.")
+    return {**plain_node(layer, "qcow2"), "backing": chain_node(Path(below))}
 
 
 async def _leave(machine: LibvirtMachine, target: str, path: Path) -> None:

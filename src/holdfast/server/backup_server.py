@@ -205,7 +205,7 @@ class BackupServer:
         self._runner.when_ended(expiry.wake)
         self.restore = Restore(store, self.repositories, locks)
         hosted_restore = HostedRestore(store, self.repositories, self.hosts)
-        instant = InstantRecoveries(store, self.hosts)
+        instant = InstantRecoveries(store, self.hosts, self.repositories.data_keys)
         point_restore = PointRestore(store, self.repositories, locks, hosted_restore, instant)
         self._restores = RestoreRunner(store, self._clock, point_restore)
         await self._restores.resume()

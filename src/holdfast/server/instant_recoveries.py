@@ -12,12 +12,14 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from holdfast.engine.errors import HypervisorUnavailable
+from holdfast.engine.data_key import DataKey
+from holdfast.engine.errors import HypervisorUnavailable, KeyRefused
 from holdfast.engine.progress import ProgressCallback
 from holdfast.server import instant_records
+from holdfast.server.data_keys import DataKeys
 from holdfast.server.hosts import Hosts
 from holdfast.server.refusal import RefusedError
-from holdfast.server.restore_plan import Instant, MigrateInstant
+from holdfast.server.restore_plan import Instant, MigrateInstant, point_row
 from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -27,9 +29,10 @@ _HOST_AGAIN_SECONDS = 30.0
 class InstantRecoveries:
     """The instant recoveries of a server, once they run."""
 
-    def __init__(self, store: Store, hosts: Hosts) -> None:
+    def __init__(self, store: Store, hosts: Hosts, data_keys: DataKeys) -> None:
         self._store = store
         self._hosts = hosts
+        self._data_keys = data_keys
         self._closing = False
 
     def leave_going(self) -> None:
@@ -43,8 +46,9 @@ class InstantRecoveries:
         files = instant_records.files_of(row)
         platform = self._hosts.platform
         if isinstance(plan, MigrateInstant):
+            key = await self._key_of(row)
             await platform.move_to_own_storage(
-                access, row.uuid, files, _token(row), on_progress, lambda: self._closing
+                access, row.uuid, files, _token(row), on_progress, lambda: self._closing, key
             )
         else:
             await platform.discard(access, row.uuid, files, _token(row))
@@ -52,6 +56,18 @@ class InstantRecoveries:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._hosts.refresh([row.host_uid])
         return ""
+
+    async def _key_of(self, row: Row[Any]) -> DataKey | None:
+        """Return the key of the point that a machine runs from, None also when it is not to be had.
+
+        A machine that is on has it, and can be moved all the same.
+        """
+        try:
+            point = await self._store.read(lambda c: point_row(c, row.machine_point_uid))
+            return await self._data_keys.of_file(point.backup_file_uid)
+        except (RefusedError, KeyRefused) as error:
+            _LOGGER.warning("The machine %s is moved without a key: %s", row.name, error)
+            return None
 
     async def put_right(
         self, plan: Instant, on_progress: ProgressCallback, stopped: str | None

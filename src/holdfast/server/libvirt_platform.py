@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from holdfast.engine.data_key import DataKey
 from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
 from holdfast.engine.libvirt_connection import Account, LibvirtConnection, connected
 from holdfast.engine.libvirt_host import list_machines, probe_host
@@ -135,10 +136,11 @@ class LibvirtPlatform:
         token: str,
         on_progress: ProgressCallback,
         going_on: Callable[[], bool],
+        key: DataKey | None,
     ) -> None:
         """Let a machine that runs from its point need that no more."""
         async with connected(access.uri, account=_account(access)) as connection:
-            await move_to_own_storage(connection, uuid, files, token, on_progress, going_on)
+            await move_to_own_storage(connection, uuid, files, token, on_progress, going_on, key)
 
     async def stop_moving(
         self, access: HostAccess, uuid: str, files: Sequence[Path], token: str

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from holdfast.engine.data_key import DataKey
 from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_replica import Standby
@@ -120,6 +121,7 @@ class Platform(Protocol):
         token: str,
         on_progress: ProgressCallback,
         going_on: Callable[[], bool],
+        key: DataKey | None,
     ) -> None:
         """Let a machine need its point no more; see `libvirt_instant.move_to_own_storage`."""
 

@@ -5,12 +5,14 @@
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import libvirt
 import pytest
 
+from holdfast.engine import libvirt_restore
 from holdfast.engine.data_key import DataKey
-from holdfast.engine.errors import KeyRefused
+from holdfast.engine.errors import HypervisorFailed, KeyRefused, LeftUnfinished
 from holdfast.engine.guest_disk import GuestDisk
 from holdfast.engine.image import merge_into_parent, restore_image
 from holdfast.engine.image_rebuild import measured, rebuild_image, take_place
@@ -18,12 +20,15 @@ from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_instant import discard_machine, move_to_own_storage
 from holdfast.engine.libvirt_ladder import Rung
+from holdfast.engine.libvirt_machine import LibvirtMachine
 from holdfast.engine.libvirt_restore import (
+    LAYER_SUFFIX,
     RestorePlan,
     restore_disks,
     restore_in_place,
     restore_machine,
 )
+from holdfast.engine.libvirt_secret import layer_secret, take_secret_back
 from holdfast.engine.qemu_image import Storing
 
 from .lab import DISK_SIZE, Guest, VirtualDisk, back_up, restored_disks
@@ -217,3 +222,45 @@ async def test_it_runs_from_an_encrypted_point_moves_and_comes_back_in_place(
     await restore_in_place(connection, replace(plan, instant=False, power_on=False))
     for target, disk in guest.disks.items():
         assert bytes_of(disk.path, "qcow2", tmp_path / "out") == content[target]
+
+
+async def test_one_that_is_off_moves_with_its_key_and_keeps_what_opens_it_until_it_is_gone(
+    connection: LibvirtConnection,
+    guest: Guest,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    targets = tmp_path / "targets"
+    targets.mkdir()
+    guest.write_something(0)
+    older = await back_up(connection, guest, folder, "p0", storing=ENCRYPTED)
+    guest.write_something(1)
+    newer = await back_up(connection, guest, folder, "p1", older, storing=ENCRYPTED)
+    content = guest.contents()
+    plan = RestorePlan(
+        newer.point, folder, targets, "copy", True, power_on=True, instant=True, key=KEY
+    )
+
+    async def refused(*_: Any) -> None:
+        raise HypervisorFailed("not now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LibvirtMachine, "start", refused)
+        patched.setattr(libvirt_restore, "_remove", refused)
+        with pytest.raises(LeftUnfinished):
+            await restore_machine(connection, plan)
+    # The machine is there, and may be powered on.
+    uuid = guest.connection.lookupByName("copy").UUIDString()
+    assert secrets_of(guest) == [layer_secret(uuid)]
+    await take_secret_back(connection, layer_secret(uuid))
+    files = [targets / f"copy-{target}{LAYER_SUFFIX}" for target in guest.disks]
+    with pytest.raises(KeyRefused, match="no key"):
+        await move_to_own_storage(connection, uuid, files, "t1")
+    await move_to_own_storage(connection, uuid, files, "t1", key=KEY)
+    for target in guest.disks:
+        own = targets / f"copy-{target}.t1.qcow2"
+        assert bytes_of(own, "qcow2", tmp_path / "out") == content[target]
+    assert not any(path.exists() for path in files)
+    await discard_machine(connection, uuid, files, "t1")
+    assert not list(targets.iterdir())
