@@ -72,7 +72,8 @@ async def move_to_own_storage(
 
     Raise MachineMissing, HypervisorUnavailable, HypervisorFailed, ImageInUse, MachineBusy,
     KeyRefused or EngineError; then, and when cancelled, it still needs the point, and this can be
-    done again. When cancelled while ``going_on`` says so, QEMU goes on copying, to be followed next time.
+    done again. When cancelled while ``going_on`` says so, QEMU goes on copying, to be followed next
+    time.
     """
     machine = LibvirtMachine(connection, uuid)
     moved = _moved(files, token)
