@@ -252,6 +252,9 @@ async def _add_point(
             problem = f"{folder / missing[0]} has no manifest."
         for small in (about.detail.definition, about.detail.nvram):
             if small is not None and problem is None:
+                if not is_plain_name(small.name):
+                    problem = f'its manifest names "{small.name}", which is no file of its folder.'
+                    continue
                 try:
                     await stored_content(folder, small)
                 except ChainBroken as error:
@@ -261,6 +264,11 @@ async def _add_point(
         found.points.append(FoundPoint(tuple(ordered), files))
     else:
         found.problems.append(f"{session_name(about.machine, about.created)}: {problem}")
+
+
+def is_plain_name(name: str) -> bool:
+    """Say whether a name is that of a file in its folder, and leads to nowhere else."""
+    return "\0" not in name and name not in ("", ".", "..") and Path(name).name == name
 
 
 def _whose(of: Scanned, folder: Path, backups: dict[UUID, FoundBackup]) -> FoundBackup:

@@ -1,20 +1,45 @@
 """Machines come back from a repository whose server has lost its database."""
 
+# ruff: noqa: ASYNC240 - a test has the event loop for itself
+
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from engine.vm.lab import Guest, Host
 from holdfast.server import tables
+from holdfast.server.keys import Keys
+from holdfast.server.manifest import read_manifest
+from holdfast.server.repository_scan import Scanned, scan
 from server.lab import HandClock
 
 from .lab import bytes_of, disks_of, running_hosted_lab
 
 pytestmark = pytest.mark.vm
+
+
+async def ensure_forged_names_are_refused(repository: Path, forged: Path) -> None:
+    """Have a manifest name a good file, but one of another folder."""
+    shutil.copytree(repository, forged)
+    definition = ""
+    for path in sorted(forged.glob("*/*.qcow2.json")):
+        detail = read_manifest(path.with_suffix("")).detail
+        assert detail is not None
+        definition = definition or detail.definition.name
+        text = path.read_text()
+        path.write_text(text.replace(f'"{definition}"', f'"../{definition}"'))
+        if not (forged / definition).exists():
+            shutil.copy(path.with_name(definition), forged)
+    of = Scanned(forged, uuid4(), uuid4())
+    [found] = [each async for each in scan(of, Keys(forged.parent / "keys"))]
+    assert len(found.points) == 1
+    [problem] = found.problems
+    assert f'its manifest names "../{definition}", which is no file of its folder.' in problem
 
 
 async def test_a_new_server_restores_machines_of_a_lost_one(
@@ -31,6 +56,7 @@ async def test_a_new_server_restores_machines_of_a_lost_one(
         before = {row.uid: row for row in await lab.rows(tables.machine_point)}
         assert len(before) == 2
         repository = lab.repository_path
+    await ensure_forged_names_are_refused(repository, tmp_path / "forged")
     shutil.rmtree(tmp_path / "server")
     guest.power_off()
     targets, other = tmp_path / "targets", tmp_path / "other"
