@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
+from sqlalchemy import update
+
 from holdfast.engine.image_restore import restore_image
-from holdfast.server import tables
+from holdfast.server import points, repository_import, tables
+from holdfast.server.keys import Keys
+from holdfast.server.repository_scan import FoundBackup, Scanned, is_plain_name
 
 from .lab import HandClock, Lab, running_lab, write_image
 from .offsite import Offsite
@@ -155,9 +160,14 @@ async def test_a_new_server_restores_all_that_a_lost_one_has_backed_up(
         shown = {change.uid for change in await lab.resources("VmRestorePoint")}
         assert shown == {row.uid for row in pictures}
         assert {b.name for b in await lab.resources("Backup")} == {"Nightly", "Files", "Copy"}
-    # They are there, too, after the server was started again.
+    # They are there, too, after the server was started again. What lies half made beside them may
+    # be that of another server.
+    [image, *_] = repository.glob("*/*.qcow2")
+    half_made = image.with_name("b.qcow2.partial")
+    half_made.write_bytes(b"half made")
     async with new_server(tmp_path, clock) as lab:
         assert len(await lab.rows(tables.machine_point)) == 6
+        assert half_made.exists()
 
 
 async def test_what_cannot_be_restored_is_told_and_is_imported_when_it_can_be(
@@ -205,6 +215,66 @@ async def test_what_cannot_be_restored_is_told_and_is_imported_when_it_can_be(
         plain = lab.folder / "plain"
         await restore_image(b_third, plain, format="raw")
         assert await lab.restored(point.uid) == plain.read_bytes()
+
+
+async def test_a_backup_that_changes_or_is_to_go_gets_no_more_points(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_lab(tmp_path, clock) as lab:
+        job = await lab.create_job("a.raw")
+        for number in range(2):
+            write_image(lab.source("a.raw"), number)
+            await lab.run(job)
+        repository = lab.repository_path
+    second = sorted(repository.glob("*/a.*.qcow2"))[1]
+    content = second.read_bytes()
+    second.write_bytes(content[:-1])
+    async with new_server(tmp_path, clock) as lab:
+        first, *_ = await imported(lab, repository)
+        assert first == "1 restore point imported, of 1 backup; 0 known already."
+        second.write_bytes(content)
+
+        async def expires(moment: int | None) -> None:
+            await lab.write(lambda c: c.execute(update(tables.backup).values(expires=moment)))
+
+        await expires(2**53)
+        *_, said = await imported(lab, repository)
+        assert said.endswith("this backup is known here, and removed as soon as its time is over.")
+        await expires(None)
+        [point] = await lab.rows(tables.machine_point)
+        real = repository_import.scan
+
+        async def withdrawing(of: Scanned, keys: Keys) -> AsyncIterator[FoundBackup]:
+            async for found in real(of, keys):
+                yield found
+            await lab.write(lambda c: points.withdraw_point(c, point.uid))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(repository_import, "scan", withdrawing)
+            *_, said = await imported(lab, repository)
+        assert said.endswith("restore points of it were removed meanwhile. Import it again.")
+        assert await lab.rows(tables.machine_point) == []
+        said = await imported(lab, repository)
+        assert said == ["2 restore points imported, of 1 backup; 0 known already."]
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("web.xml", True),
+        ("..web", True),
+        ("../web.xml", False),
+        ("/etc/passwd", False),
+        ("a/b", False),
+        ("web/", False),
+        ("..", False),
+        (".", False),
+        ("", False),
+        ("a\0b", False),
+    ],
+)
+def test_a_manifest_names_files_of_its_own_folder_only(name: str, plain: bool) -> None:
+    assert is_plain_name(name) is plain
 
 
 async def test_what_is_no_repository_or_is_in_use_here_is_refused(

@@ -8,6 +8,11 @@ from uuid import UUID, uuid5
 from holdfast.server.clock import moment_of
 
 
+def imported_folder(backup: UUID) -> str:
+    """Return what the job of an imported backup has as its folder's name: it never makes one."""
+    return f"imported {backup}"
+
+
 def session_name(subject: str, created: int) -> str:
     """Given a job or machine name and a creation time in milliseconds, return a session's name.
 

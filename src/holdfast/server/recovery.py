@@ -28,6 +28,7 @@ from holdfast.server import (
 )
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.journal import ChainKey
+from holdfast.server.names import imported_folder
 from holdfast.server.part_backup import one_off_ended
 from holdfast.server.publish_job import publish_job
 from holdfast.server.repositories import BackupPlace, Repositories
@@ -50,11 +51,14 @@ async def recover(store: Store, clock: Clock, repositories: Repositories) -> Non
     await store.write(lambda connection: _forget_old_commands(connection, clock.now()))
     await store.write(replicas.end_processing)
     await store.write(_show_jobs)
-    backups = await store.read(lambda c: c.scalars(select(tables.backup.c.uid)).all())
-    for backup in backups:
-        place = await repositories.place_of(backup)
+    backup, job = tables.backup, tables.job
+    query = select(backup.c.uid, job.c.folder).join(job, job.c.uid == backup.c.job_uid)
+    for row in await store.read(lambda c: c.execute(query).all()):
+        place = await repositories.place_of(row.uid)
         try:
-            await _sweep(place)
+            # Of an imported backup they may be those of a server that is at work there.
+            if row.folder != imported_folder(row.uid):
+                await _sweep(place)
             await _withdraw_lost_points(store, place)
         except EngineError as error:
             _LOGGER.warning("Not checked: %s", error)

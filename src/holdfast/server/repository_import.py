@@ -29,6 +29,7 @@ from holdfast.server.hosted_objects import MACHINE
 from holdfast.server.keys import Keys
 from holdfast.server.manifest import Manifest, SnapshotManifest
 from holdfast.server.messages import Command, Made, RepositoryImport
+from holdfast.server.names import imported_folder
 from holdfast.server.operations import Done, Operation, Preparation, read_arguments
 from holdfast.server.publish import (
     publish_backup,
@@ -103,7 +104,7 @@ class RepositoryImports:
         of = await self._looked_at(wanted.folder)
         uid = await self._repository(of, wanted.name.strip() or of.path.name)
         found = [backup async for backup in scan(of, self._keys)]
-        return partial(_imported, uid, found)
+        return partial(_imported, uid, found, of.known)
 
     async def _prepare_password(self, command: Command) -> Operation:
         wanted = read_arguments(command, _Password)
@@ -166,15 +167,16 @@ def _scanned(connection: Connection, path: Path, repository: UUID) -> Scanned:
 def _imported(
     repository: UUID,
     found: list[FoundBackup],
+    known: frozenset[UUID],
     connection: Connection,
     _command: Command,
     now: datetime,
 ) -> Done:
-    """Record what was found."""
+    """Record what was found. `known` are the points that were here when that was looked for."""
     report = _Report()
     for backup in found:
         report.problems += backup.problems
-        _import_backup(connection, repository, backup, milliseconds(now), report)
+        _import_backup(connection, repository, backup, known, milliseconds(now), report)
     for problem in report.problems:
         _LOGGER.warning("Not imported: %s", problem)
     row = connection.execute(
@@ -184,7 +186,12 @@ def _imported(
 
 
 def _import_backup(
-    connection: Connection, repository: UUID, found: FoundBackup, now: int, report: _Report
+    connection: Connection,
+    repository: UUID,
+    found: FoundBackup,
+    known_before: frozenset[UUID],
+    now: int,
+    report: _Report,
 ) -> None:
     table = tables.machine_point
     known = set(connection.scalars(select(table.c.uid).where(table.c.backup_uid == found.uid)))
@@ -194,6 +201,12 @@ def _import_backup(
         return
     if (reason := _why_not(connection, repository, found)) is not None:
         report.problems.append(f"{found.folder}: {reason}")
+        return
+    if not known_before.isdisjoint(_gone(connection, new)):
+        # Their files were not proved, and may be about to go, with what is built on them.
+        report.problems.append(
+            f"{found.folder}: restore points of it were removed meanwhile. Import it again."
+        )
         return
     elsewhere = select(table.c.uid).where(table.c.uid.in_([each.about.point for each in new]))
     if connection.execute(elsewhere).first() is not None:
@@ -210,6 +223,13 @@ def _import_backup(
     report.added += len(new)
 
 
+def _gone(connection: Connection, new: list[FoundPoint]) -> set[UUID]:
+    """Return those of some points that are not here now, in no backup."""
+    uids = {each.about.point for each in new}
+    column = tables.machine_point.c.uid
+    return uids - set(connection.scalars(select(column).where(column.in_(uids))))
+
+
 def _why_not(connection: Connection, repository: UUID, found: FoundBackup) -> str | None:
     """Return why nothing can be added to a backup, or None."""
     backup, job = tables.backup, tables.job
@@ -222,6 +242,8 @@ def _why_not(connection: Connection, repository: UUID, found: FoundBackup) -> st
         return None
     if not row.deleted:
         return f'it is the backup of the job "{row.owner}" here, which alone adds points to it.'
+    if row.expires is not None:
+        return "this backup is known here, and removed as soon as its time is over."
     if (row.repository_uid, row.folder) != (repository, found.folder):
         return f"this backup is known here, in the folder {row.folder} of its repository."
     return None
@@ -244,7 +266,7 @@ def _ensure_backup(
                 kind="Backup" if found.files else "NasBackup",
                 description="",
                 repository_uid=repository,
-                folder=f"imported {found.uid}",
+                folder=imported_folder(found.uid),
                 retention=1,
                 schedule_enabled=False,
                 created=now,
