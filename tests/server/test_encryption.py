@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
 from holdfast.engine import key_file
+from holdfast.engine.data_key import DataKey
 from holdfast.engine.errors import KeyRefused, NoSpace
 from holdfast.engine.image_rebuild import take_place
-from holdfast.engine.key_file import SUFFIX, key_path, read_key_file, unwrap
+from holdfast.engine.key_file import SUFFIX, Wrapping, key_path, read_key_file, unwrap
 from holdfast.server import settlement, tables
 from holdfast.server.keys import Keys
 from holdfast.server.manifest import read_manifest
@@ -241,6 +243,17 @@ async def test_what_a_crash_left_of_a_merge_or_a_new_full_is_carried_on(
         assert await lab.rows(tables.intent) == []
         assert await restored(lab) == contents[1:]
         assert readable(lab.repository_path) == []
+
+
+def test_one_password_wraps_many_keys_each_to_be_opened_alone() -> None:
+    keys = {uuid4(): DataKey.draw() for _ in range(2)}
+    wrapping = Wrapping("secret", "hint")
+    files = [wrapping.wrap(key, uid) for uid, key in keys.items()]
+    assert [unwrap(file, "secret") for file in files] == list(keys.values())
+    assert len({file.nonce for file in files}) == 2
+    exchanged = msgspec.structs.replace(files[0], key=files[1].key)
+    with pytest.raises(KeyRefused):
+        unwrap(exchanged, "secret")
 
 
 async def test_a_copy_has_what_opens_it_and_outlives_its_source(lab: Lab) -> None:

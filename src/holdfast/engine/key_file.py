@@ -48,21 +48,29 @@ class KeyFile(msgspec.Struct, frozen=True, kw_only=True):
     wrapped: str
 
 
-def wrap(key: DataKey, uid: UUID, password: str, hint: str) -> KeyFile:
-    """Return the data key ``uid`` encrypted with a password. Blocking, for half a second."""
-    salt, nonce = secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
-    cipher = AESGCM(_stretched(password, salt, _N, _R, _P))
-    wrapped = cipher.encrypt(nonce, key.passphrase, str(uid).encode())
-    return KeyFile(
-        key=uid,
-        hint=hint,
-        n=_N,
-        r=_R,
-        p=_P,
-        salt=_text(salt),
-        nonce=_text(nonce),
-        wrapped=_text(wrapped),
-    )
+class Wrapping:
+    """Encrypts data keys with a password, from which one key is made for all of them."""
+
+    def __init__(self, password: str, hint: str) -> None:
+        """Make the key of the password. Blocking, for half a second."""
+        self._hint = hint
+        self._salt = secrets.token_bytes(_SALT_BYTES)
+        self._cipher = AESGCM(_stretched(password, self._salt, _N, _R, _P))
+
+    def wrap(self, key: DataKey, uid: UUID) -> KeyFile:
+        """Return the data key ``uid`` encrypted."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        wrapped = self._cipher.encrypt(nonce, key.passphrase, str(uid).encode())
+        return KeyFile(
+            key=uid,
+            hint=self._hint,
+            n=_N,
+            r=_R,
+            p=_P,
+            salt=_text(self._salt),
+            nonce=_text(nonce),
+            wrapped=_text(wrapped),
+        )
 
 
 def unwrap(file: KeyFile, password: str) -> DataKey:

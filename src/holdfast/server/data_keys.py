@@ -22,7 +22,14 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from holdfast.engine.data_key import DataKey
 from holdfast.engine.errors import EngineError, KeyRefused
 from holdfast.engine.failures import writing_failure
-from holdfast.engine.key_file import SUFFIX, KeyFile, key_path, read_key_file, wrap, write_key_file
+from holdfast.engine.key_file import (
+    SUFFIX,
+    KeyFile,
+    Wrapping,
+    key_path,
+    read_key_file,
+    write_key_file,
+)
 from holdfast.sealing import Seal, SealBroken
 from holdfast.server import tables
 from holdfast.server.job_options import JobOptions, decode_options
@@ -98,7 +105,12 @@ class DataKeys:
     def wrap_anew(self, connection: Connection, password: UUID, secret: str, hint: str) -> None:
         """Encrypt the keys of a password with a new secret of it, in the database."""
         table = tables.data_key
-        for row in connection.execute(select(table).where(table.c.password_uid == password)).all():
+        rows = connection.execute(select(table).where(table.c.password_uid == password)).all()
+        if not rows:
+            return
+        # One for all: each takes half a second, in which nobody else writes to the database.
+        wrapping = Wrapping(secret, hint)
+        for row in rows:
             try:
                 key = self._opened(row)
             except KeyRefused as error:
@@ -106,7 +118,7 @@ class DataKeys:
             connection.execute(
                 update(table)
                 .where(table.c.uid == row.uid)
-                .values(wrapped=_encoded(wrap(key, row.uid, secret, hint)))
+                .values(wrapped=_encoded(wrapping.wrap(key, row.uid)))
             )
 
     def _draw(self, connection: Connection, backup: UUID, password: UUID, now: int) -> KnownKey:
@@ -127,7 +139,7 @@ class DataKeys:
                 backup_uid=backup,
                 password_uid=password,
                 secret=self._seal.close(key.secret, _purpose(uid)),
-                wrapped=_encoded(wrap(key, uid, secret, row.hint)),
+                wrapped=_encoded(Wrapping(secret, row.hint).wrap(key, uid)),
                 created=now,
             )
         )
