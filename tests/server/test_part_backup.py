@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -93,6 +94,21 @@ async def test_a_backup_that_has_expired_is_removed_and_nothing_else(lab: Lab) -
     assert await lab.restored(point.uid) == content
     assert len(list(lab.repository_path.glob("*/*.qcow2"))) == 1
     assert await lab.rows(tables.intent) == []
+
+
+def test_the_files_of_keys_go_with_their_folder_and_stay_with_anything_else(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "backup"
+    folder.mkdir()
+    key, other = folder / f"{uuid4()}.key.json", folder / "kept.qcow2"
+    key.write_text("{}")
+    other.write_bytes(b"encrypted")
+    expiry.remove_folder(folder)
+    assert key.exists()
+    other.unlink()
+    expiry.remove_folder(folder)
+    assert not folder.exists()
 
 
 async def test_a_backup_that_must_stay_keeps_no_other_from_going(

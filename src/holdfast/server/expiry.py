@@ -109,17 +109,20 @@ class Expiry:
         if await self._store.write(lambda connection: _forget(connection, backup)):
             folder = place.path(place.folder_name)
             with contextlib.suppress(OSError, EngineError):  # somebody keeps something else there
-                await asyncio.to_thread(_remove_folder, folder)
+                await asyncio.to_thread(remove_folder, folder)
 
     def _withdraw(self, key: ChainKey, connection: Connection) -> None:
         withdraw_chain(connection, key, milliseconds(self._clock.now()))
 
 
-def _remove_folder(folder: Path) -> None:
-    # Nothing is left that they open.
-    for file in folder.glob(f"*{KEY_FILE_SUFFIX}*"):
-        file.unlink()
-    folder.rmdir()
+def remove_folder(folder: Path) -> None:
+    """Remove the folder of a backup if only files of keys are in it. Blocking; raise OSError."""
+    keys = list(folder.glob(f"*{KEY_FILE_SUFFIX}*"))
+    # They go only when nothing is left that they could open.
+    if set(folder.iterdir()).issubset(keys):
+        for file in keys:
+            file.unlink()
+        folder.rmdir()
 
 
 def withdraw_chain(connection: Connection, key: ChainKey, now: int) -> Intent | None:
