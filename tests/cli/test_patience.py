@@ -16,8 +16,8 @@ from holdfast.cli import patience
 from holdfast.cli.certificate import Certificate
 from holdfast.cli.listeners import Frontend, bind
 
-_LIMIT = 1.5
-_PIECES = 12
+_LIMIT = 5.0
+_PIECES = 10
 Open = Callable[[], Coroutine[Any, Any, tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
