@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import update
 
+from holdfast.engine.image import merge_into_parent
 from holdfast.engine.image_restore import restore_image
+from holdfast.engine.qemu_image import commit_arguments
 from holdfast.server import points, repository_import, tables
 from holdfast.server.keys import Keys
 from holdfast.server.repository_scan import FoundBackup, Scanned, is_plain_name
@@ -59,6 +62,10 @@ async def rows_of(lab: Lab) -> dict[str, list[Any]]:
         tables.backup_file, tables.machine_point, tables.machine_disk,
     )  # fmt: skip
     return {table.name: await lab.rows(table) for table in known}
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def write_tree(lab: Lab, number: int) -> None:
@@ -215,6 +222,34 @@ async def test_what_cannot_be_restored_is_told_and_is_imported_when_it_can_be(
         plain = lab.folder / "plain"
         await restore_image(b_third, plain, format="raw")
         assert await lab.restored(point.uid) == plain.read_bytes()
+
+
+async def test_what_a_merge_that_was_cut_off_has_left_is_told_with_the_way_to_read_it(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    contents = {}
+    async with running_lab(tmp_path, clock) as lab:
+        job = await lab.create_job("a.raw", "b.raw")
+        for number in range(3):
+            for seed, name in enumerate("ab"):
+                contents[name] = write_image(lab.source(f"{name}.raw"), 10 * number + seed)
+            await lab.run(job)
+        repository = lab.repository_path
+    chains = {name: sorted(repository.glob(f"*/{name}.*.qcow2")) for name in "ab"}
+    # Of one the file has its new name already, of the other some of the data was written.
+    await merge_into_parent(*chains["a"][:2])
+    run(*commit_arguments(chains["b"][1]))
+    async with new_server(tmp_path, clock) as lab:
+        first, _heading, *problems = await imported(lab, repository)
+    assert first == "0 restore points imported, of 0 backups; 0 known already."
+    hints = [problem for problem in problems if problem.startswith("If a server was cut off")]
+    assert len(hints) == 2
+    for hint, (name, chain) in zip(sorted(hints), chains.items(), strict=True):
+        assert f"merged {chain[0]} into {chain[1].name}, " in hint
+        out = tmp_path / "out"
+        for file in chain[1:]:
+            run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(file), str(out))
+        assert out.read_bytes() == contents[name]
 
 
 async def test_a_backup_that_changes_or_is_to_go_gets_no_more_points(

@@ -22,6 +22,7 @@ import msgspec
 from holdfast.engine.durability import sha256_of
 from holdfast.engine.errors import ChainBroken, EngineError, RepositoryUnavailable
 from holdfast.engine.files import ResticRepository
+from holdfast.engine.image_chain import read_backup_header
 from holdfast.engine.image_rebuild import is_built_on
 from holdfast.engine.libvirt_restore import stored_content
 from holdfast.engine.restic import Snapshot
@@ -190,6 +191,7 @@ async def _prove_images(of: Scanned, folder: Path, found: FoundBackup) -> None:
     found.files = good
     for manifests in _by_point(described).values():
         await _add_point(folder, found, manifests, bad)
+    found.problems += await asyncio.to_thread(_cut_off_merges, folder, described, bad)
 
 
 async def _problem_of(folder: Path, name: str, manifest: Manifest, reading: bool) -> str | None:
@@ -212,6 +214,30 @@ async def _problem_of(folder: Path, name: str, manifest: Manifest, reading: bool
     except ChainBroken as error:
         return str(error)
     return None
+
+
+def _cut_off_merges(folder: Path, described: dict[str, Manifest], bad: dict[str, str]) -> list[str]:
+    """Say of files that cannot be proved, for a merge into them may have been cut off, what is left
+    to do: nothing says what the file is to be then. Blocking."""
+    said = []
+    for name, manifest in described.items():
+        full = manifest.parent
+        if name not in bad or full is None or manifest.key is not None:
+            continue
+        try:
+            backing = read_backup_header(folder / name).backing_name
+        except ChainBroken:
+            continue
+        there = (folder / full).is_file()
+        merged = backing is None and not there
+        merging = there and full in bad and full in described and described[full].parent is None
+        if merged or (merging and backing == full):
+            said.append(
+                f"If a server was cut off while it merged {folder / full} into {name}, the disk "
+                f'may still be read: "qemu-img convert -f qcow2 -O raw" of {name}, or of a file '
+                "that is built on it, into a new file."
+            )
+    return said
 
 
 def _parents_first(described: dict[str, Manifest]) -> list[str]:
