@@ -13,7 +13,7 @@ from holdfast.cli.application import run
 from holdfast.engine import key_file
 from holdfast.engine.data_key import DataKey, seal
 from holdfast.engine.image import ImagePlan, back_up_image
-from holdfast.engine.key_file import key_path, wrap, write_key_file
+from holdfast.engine.key_file import Wrapping, key_path, write_key_file
 from holdfast.engine.qemu_image import Storing
 from server.lab import write_image
 
@@ -27,7 +27,7 @@ async def backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path,
     folder, key, uid = tmp_path / "backup", DataKey.draw(), uuid4()
     folder.mkdir()
     path = key_path(folder, uid)
-    write_key_file(path, wrap(key, uid, SECRET, "of the vault"))
+    write_key_file(path, Wrapping(SECRET, "of the vault").wrap(key, uid))
     source, contents = tmp_path / "a.raw", []
     plan = ImagePlan(source, folder / "p0.qcow2", None, "raw", Storing(key=key))
     for number in range(2):
