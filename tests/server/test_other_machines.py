@@ -47,7 +47,8 @@ async def test_points_of_a_machine_that_was_taken_out_age_and_go(lab: Lab) -> No
     # The newest stays, however old it is: nobody has said that it is to go.
     assert len(await points_of(lab, "b.raw")) == 1
     assert (await lab.command("edit-job", job, options={"remove_deleted_after": 4})).success
-    await run_days(lab, job, 1, "a.raw")
+    # Four days after the first session without it, which was two days ago.
+    await run_days(lab, job, 2, "a.raw")
     assert len(await points_of(lab, "b.raw")) == 1
     await run_days(lab, job, 1, "a.raw")
     assert await points_of(lab, "b.raw") == []
@@ -64,10 +65,14 @@ async def test_a_directory_that_was_taken_out_goes_without_the_others(lab: Lab) 
     # By itself, and not by asking for single machines.
     assert (await lab.run(job, "check-job")).values["Result"] == "Success"
     assert len(await points_of(lab, "b")) == 1
+    # However long nothing ran: the days are for people to notice that it is gone.
+    lab.clock.advance(5 * DAY)
+    await run_days(lab, job, 1, "a")
+    assert len(await points_of(lab, "b")) == 1
     await run_days(lab, job, 1, "a")
     assert await points_of(lab, "b") == []
-    assert len(await points_of(lab, "a")) == 2
-    assert len(list(lab.repository_path.glob("*/files/snapshots/*"))) == 2
+    assert len(await points_of(lab, "a")) == 3
+    assert len(list(lab.repository_path.glob("*/files/snapshots/*"))) == 3
 
 
 async def test_points_of_a_machine_that_was_taken_out_are_checked(lab: Lab) -> None:

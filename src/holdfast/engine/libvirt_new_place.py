@@ -81,19 +81,7 @@ async def identity_for(
     It keeps the UUID of the source, unless the host has a machine with that.
     """
 
-    def look(library: Any, connect: Any) -> tuple[bool, bool]:
-        def has(look_up: Any, key: str) -> bool:
-            try:
-                look_up(key)
-            except library.libvirtError as error:
-                if error.get_error_code() != library.VIR_ERR_NO_DOMAIN:
-                    raise
-                return False
-            return True
-
-        return has(connect.lookupByName, name), has(connect.lookupByUUIDString, plan.point.uuid)
-
-    named, known = await connection.call(look, doing=f"looking for {name}")
+    named, known = await _taken(connection, name, plan.point.uuid)
     if named:
         raise MachineBusy(f"name: {connection.uri} has a machine {name} already; say another name.")
     if not await asyncio.to_thread(folder.is_dir):
@@ -105,6 +93,24 @@ async def identity_for(
         if await asyncio.to_thread(os.path.lexists, path):
             raise EngineError(f"folder: {path} exists already; it is not overwritten.")
     return place
+
+
+async def _taken(connection: LibvirtConnection, name: str, uuid: str) -> tuple[bool, bool]:
+    """Say whether a host has a machine of a name, and one of a UUID."""
+
+    def look(library: Any, connect: Any) -> tuple[bool, bool]:
+        def has(look_up: Any, key: str) -> bool:
+            try:
+                look_up(key)
+            except library.libvirtError as error:
+                if error.get_error_code() != library.VIR_ERR_NO_DOMAIN:
+                    raise
+                return False
+            return True
+
+        return has(connect.lookupByName, name), has(connect.lookupByUUIDString, uuid)
+
+    return await connection.call(look, doing=f"looking for {name}")
 
 
 async def copy_point(
@@ -225,6 +231,12 @@ async def take_place(
     machine = LibvirtMachine(connection, place.uuid)
     if await _is_own(machine, plan, place):
         return
+    # Looked for before, but that was before hours of copying; libvirt would replace its definition.
+    if any(await _taken(connection, place.name, place.uuid)):
+        raise MachineBusy(
+            f"{connection.uri} has got a machine named {place.name}, or with the UUID "
+            f"{place.uuid}, meanwhile."
+        )
     await machine.define(
         _definition(await stored_content(plan.folder, plan.point.definition), plan, place)
     )

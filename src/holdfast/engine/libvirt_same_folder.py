@@ -83,7 +83,12 @@ async def _listed(connection: LibvirtConnection, folder: Path) -> set[str]:
             pool.refresh(0)
             return set(pool.listVolumes())
         # Not defined: it is forgotten with its end, and no file is touched.
-        pool = connect.storagePoolCreateXML(xml, 0)
+        try:
+            pool = connect.storagePoolCreateXML(xml, 0)
+        except library.libvirtError as error:
+            if "No such file" in str(error):
+                return set()  # it has no such folder at all
+            raise
         try:
             return set(pool.listVolumes())
         finally:

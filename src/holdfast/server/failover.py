@@ -313,7 +313,7 @@ class Failovers:
         on_progress: ProgressCallback,
     ) -> str:
         plan = await self._ground.plan(replica, record)
-        notes = await self._left_off(replica)
+        await self._left_off(replica)
         host = options.host or replica.source_host_uid
         phases = Phases(on_progress, [90, 10])
         first, last = (fraction_of(phases.phase(number)) for number in (0, 1))
@@ -329,10 +329,13 @@ class Failovers:
                 place=place,
             )
             sent = await self._elsewhere.copy(plan, place, first, running=was_on)
+            # That took its time: the source may have been started meanwhile.
+            notes = await self._left_off(replica)
             if was_on:
                 said = await self._shut_down(target, replica.uid, replica.machine_uuid, options)
                 notes += [] if said is None else [said]
             place, words = await self._elsewhere.finish(plan, place, last)
+        notes += [note for note in await self._left_off(replica) if note not in notes]
         brought = f'To "{place.name}" in {place.folder}: {sent} bytes sent. {words}'
         _LOGGER.info("Failback of %s: %s", replica.machine_name, brought)
         await self._ground.note(replica.uid, arrived=True, place=place, brought=brought)
@@ -444,9 +447,11 @@ class Failovers:
     async def _end_source(self, row: Row[Any], record: Failover) -> None:
         """Power the source off or, at another place, take away what a failback has made."""
         async with self._ground.source(row, record) as source:
-            with contextlib.suppress(MachineMissing):
-                await power_off(source, source_uuid(row, record))
-            if record.place is not None:
+            if record.place is None:
+                with contextlib.suppress(MachineMissing):
+                    await power_off(source, row.source_uuid)
+            else:
+                # By what it runs on, not by its UUID, which another machine may have got since.
                 plan = await self._ground.plan(row, record)
                 await self._elsewhere.give_up(source, plan, record.place)
 

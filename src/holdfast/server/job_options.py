@@ -183,10 +183,10 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     `leave_out` are disks of machines of hosts. On the days of `active_full` a full is taken from
     the source, on those of `synthetic_full` one is made of what the repository holds; on those of
     `health_check` every file in the backup is read and compared with its checksum. All points of a
-    machine that the job has no more are removed `remove_deleted_after` so many days since the last
-    was made; without it, never. `encryption` is the password (a UID of ``/api/passwords``) that
-    machines are encrypted with, from their next point on, which is a full; they are not compressed
-    then.
+    machine that the job has no more are removed `remove_deleted_after` so many days since the first
+    whole session without it; without it, never. `encryption` is the password (a UID of
+    ``/api/passwords``) that machines are encrypted with, from their next point on, which is a full;
+    they are not compressed then.
     """
 
     compression: Literal["none", "zstd", "max"] = "zstd"

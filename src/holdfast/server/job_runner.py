@@ -211,6 +211,9 @@ class JobRunner:
                 await self._store.write(lambda c: note_check(c, plan.job, plan.begun))
         if plan.whole:
             problems += await self._others.retain(plan)
+        if plan.apart and plan.job_kind == REPLICA:
+            # It may be the last replication of a planned failover: a machine is off, and waits.
+            return problems
         if not await self._store.read(lambda c: _has_new_points(c, session)):
             return problems
         backup, machines = plan.place.backup, plan.machines
@@ -254,6 +257,7 @@ class JobRunner:
             checking=only_checking or check_is_due(job, begun, options.health_check, now),
             only_checking=only_checking,
             whole=not begun.is_retry and begun.cause not in ASIDE,
+            apart=begun.cause == Cause.PART,
             jumps=jumps(connection),
             jumped=_jumped(connection, job, options, begun),
         )
@@ -363,7 +367,9 @@ class JobRunner:
             async with self._slots.taken(place.repository_uid):
                 _, problems = await self._checked(plan, machine)
                 if problems and await copying.mend():
-                    del plan.findings[ChainKey.of(place.backup, machine.kind, machine.reference)]
+                    key = ChainKey.of(place.backup, machine.kind, machine.reference)
+                    # There is none when the check itself had failed.
+                    plan.findings.pop(key, None)
                     _, left = await self._checked(plan, machine)
                     problems = [*problems, *left] if left else [*problems, _MENDED]
             copying.remark(problems)

@@ -66,6 +66,8 @@ class SessionPlan:
     only_checking: bool = False
     #: Whether it is about all that the job has, and is to look after what it has no more.
     whole: bool = False
+    #: Whether it is about single machines that a person, or a planned failover, has asked for.
+    apart: bool = False
     #: By how much the clock has jumped; and what is to be said of that, if anything.
     jumps: tuple[Jump, ...] = ()
     jumped: str | None = None

@@ -2,7 +2,7 @@
 
 They were taken out of the job or are gone from their hosts; with a copy job, there is nothing new
 of them. Their points are checked with all others, age with them where a job keeps points for days,
-and are removed whole where the job says so: some days after the last one was made.
+and are removed whole where the job says so: some days after the first session without them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from holdfast.server.machine_backup import SessionPlan
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.retention import Retention
+from holdfast.server.session_state import ASIDE
 from holdfast.server.slots import Slots
 from holdfast.server.store import Store
 
@@ -115,8 +116,10 @@ class OtherMachines:
             job = row_of(connection, tables.job, plan.job)
             if copy_plan.has_source(connection, job, machine.reference):
                 return False
-        jumps = plan.rules.policy.jumps
-        past = age(moment_of(machine.newest), self._clock.now(), jumps)
+        since = _missed_since(connection, plan.job, machine)
+        if since is None:
+            return False
+        past = age(moment_of(since), self._clock.now(), plan.rules.policy.jumps)
         return past >= timedelta(days=days)
 
     async def _remove(self, backup: UUID, machine: OtherMachine) -> list[str]:
@@ -164,6 +167,29 @@ def _others(connection: Connection, backup: UUID, among: Collection[str]) -> lis
         for row in rows
         if row.reference not in among
     ]
+
+
+def _missed_since(connection: Connection, job: UUID, machine: OtherMachine) -> int | None:
+    """Return when the first whole session of a job began that was not about a machine any more.
+
+    Not when its last point was made: a host that comes back empty after weeks, or a job that was
+    disabled for long, leaves people as many days as they asked for to notice it.
+    """
+    session, task = tables.job_session, tables.task_session
+    about = connection.scalar(
+        select(func.max(task.c.created)).where(
+            task.c.job_uid == job, task.c.reference == machine.reference
+        )
+    )
+    found: int | None = connection.scalar(
+        select(func.min(session.c.created)).where(
+            session.c.job_uid == job,
+            ~session.c.is_retry,
+            session.c.cause.not_in(ASIDE),
+            session.c.created > max(machine.newest, about or 0),
+        )
+    )
+    return found
 
 
 def _where(connection: Connection, backup: UUID, reference: str) -> tuple[UUID | None, str]:

@@ -121,8 +121,10 @@ class ReplicaRemoval:
 
     async def _take_off_hosts(self, row: Row[Any]) -> None:
         access = await self._hosts.access(row.host_uid)
-        await self._hosts.platform.remove_standby(access, row.machine_uuid)
+        # First what may be refused, since without its machine a replica could not take over. When
+        # the second fails instead, the next replication compares whole disks, and no more.
         await self._release(row)
+        await self._hosts.platform.remove_standby(access, row.machine_uuid)
 
     async def _release(self, row: Row[Any]) -> None:
         """Have the original's host delete the checkpoints of the chain; raise RefusedError."""

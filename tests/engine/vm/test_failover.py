@@ -397,6 +397,9 @@ async def test_folder_of_a_host_on_another_machine_is_the_same_or_not(
     monkeypatch.setattr(libvirt_same_folder, "_SHOWN_SECONDS", 0.0)
     with pytest.raises(EngineError, match="is another one than the backup server has"):
         await ensure_same_folder(remote, folder)
+    # Or the host has no such folder at all.
+    with pytest.raises(EngineError, match="is another one than the backup server has"):
+        await ensure_same_folder(remote, tmp_path / "only here")
     await ensure_same_folder(connection, folder)  # this machine's own needs no look
     monkeypatch.undo()
     assert await sees_folder(connection, tmp_path / "none") is None
