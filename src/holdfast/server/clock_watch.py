@@ -8,8 +8,8 @@ Steps are never forgotten.
 Between two steps lies an *era*, in which the clock went on as it should. What is told is how much
 of a point's age is no time that passed. For a point of a given era that is the sum of all steps
 since, those back being negative; so a step back is a debt that a later step ahead pays first. A
-point bears no era, only a moment. It cannot be of an era that ended before that moment; of all others, the era
-with the largest sum is taken, which makes the point youngest. Thus
+point bears no era, only a moment. It cannot be of an era that ended before that moment; of all
+others, the era with the largest sum is taken, which makes the point youngest. Thus
 
 - a boot in 1970 adds a step back and one ahead, whose sum is nothing to what was made before, and
   56 years to what was made in 1970;

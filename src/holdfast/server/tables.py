@@ -48,7 +48,7 @@ server = Table(
     Column("seen", BigInteger),
 )
 
-#: A step of the clock: it showed `before` when last seen, and then `length` more (or less, if that is
+#: A step of the clock: it showed `before` when last seen, and then `length` more (less, if that is
 #: negative) without time having passed. See `clock_watch`.
 clock_jump = Table(
     "clock_jump",
