@@ -176,6 +176,15 @@ async def killed(replica: ReplicaLab, operation: Operation, waits: int, **how: A
     Say whether it came to its end before.
     """
     failovers = replica.lab.server._failovers._failovers
+    async with under_way(replica, operation, **how) as row:
+        finished = await cut_off(lambda: failovers.carry_out(row, ignore_progress), waits)
+        await failovers.recover(replica.uid)
+    return finished
+
+
+@asynccontextmanager
+async def under_way(replica: ReplicaLab, operation: Operation, **how: Any) -> AsyncIterator[Any]:
+    """Have a session of an operation for the time of a block: the server itself leaves it alone."""
     options = FailoverOptions(seconds=1, force=True, **how)
 
     def begin(connection: Connection) -> object:
@@ -183,10 +192,8 @@ async def killed(replica: ReplicaLab, operation: Operation, waits: int, **how: A
         return row_of(connection, tables.failover_session, uid)
 
     row = await replica.lab.write(begin)
-    finished = await cut_off(lambda: failovers.carry_out(row, ignore_progress), waits)
+    yield row
     await replica.lab.write(lambda c: failover_sessions.end(c, row.uid, 0, failure="killed"))
-    await failovers.recover(replica.uid)
-    return finished
 
 
 @asynccontextmanager

@@ -168,3 +168,28 @@ async def test_failback_elsewhere_killed_at_any_moment_is_taken_back_or_carried_
     assert not replica.layers
     assert moved.isActive()
     assert (await replica.row()).source_uuid == moved.UUIDString()
+
+
+async def test_folder_that_is_gone_for_good_does_not_keep_the_replica(
+    replica: ReplicaLab, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = replica.lab.server._failovers._failovers._elsewhere
+    copy = elsewhere.copy
+
+    async def gone(*arguments: Any, **how: Any) -> int:
+        sent = await copy(*arguments, **how)
+        place.rename(place.with_name("elsewhere"))
+        return sent
+
+    monkeypatch.setattr(elsewhere, "copy", gone)
+    await replica.do("failover")
+    replica.guest.power_off()
+    how = {"folder": str(place), "name": "moved", "seconds": 1, "force": True}
+    session = await replica.do("failback", **how)
+    assert session.values["Result"] == "Failed"
+    assert await replica.state() == "Failover"
+    assert replica.domain.isActive()
+    shown = await replica.lab.resource("Replica", replica.uid)
+    assert f"and its files in {place}." in shown.values["Failback"]
+    assert (await replica.do("undo-failover")).values["Result"] == "Success"
+    assert await replica.state() == "Ready"

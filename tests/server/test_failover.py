@@ -26,7 +26,7 @@ from support.documents import json_of
 from support.managers import JSON, add_administrator, client_of, log_on, running_manager
 
 from .lab import HandClock
-from .replica_lab import ReplicaLab, guest_maker, killed, patched, replica_lab
+from .replica_lab import ReplicaLab, guest_maker, killed, patched, replica_lab, under_way
 
 pytestmark = pytest.mark.vm
 
@@ -378,6 +378,44 @@ async def test_source_and_replica_never_run_both(
     assert "See to it that it stays off" in session.values["FailureMessage"]
 
 
+async def test_failback_is_undone_by_force_when_the_source_s_host_dies_in_its_start(
+    replica: ReplicaLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = replica.guest.contents()["vda"]
+    await replica.do("failover")
+    replica.write(3 * MIB, 65536, 77)
+    replica.guest.power_off()
+    begin = failover.start
+
+    async def dead(_connection: LibvirtConnection, _uuid: str) -> None:
+        raise HypervisorUnavailable("The host is dead.")
+
+    async def dead_for_the_source(connection: LibvirtConnection, uuid: str) -> None:
+        await (dead if uuid == replica.guest.uuid else begin)(connection, uuid)
+
+    monkeypatch.setattr(failover, "_SECOND_TRY_SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(failover, "start", dead_for_the_source)
+        patch.setattr(failover, "power_off", dead)
+        session = await replica.do("failback", seconds=1, force=True)
+        assert session.values["Result"] == "Failed"
+        assert not replica.domain.isActive()
+        # The source may run for all that is known: only a person can tell that it does not.
+        for operation, force in (("undo-failback", False), ("undo-failover", True)):
+            refused = await replica.lab.command(operation, replica.uid, force=force)
+            assert "undo-failback with force" in refused.message
+            assert not replica.domain.isActive()
+        session = await replica.do("undo-failback", force=True)
+    assert session.values["Result"] == "Warning", session.values
+    assert "See to it that it stays off" in session.values["FailureMessage"]
+    assert await replica.state() == "Failover"
+    assert replica.domain.isActive()
+    replica.domain.suspend()
+    assert replica.disk() == patched(content, 3 * MIB, 65536, 77)
+    assert not replica.guest.domain.isActive()
+    assert (await replica.do("undo-failover")).values["Result"] == "Success"
+
+
 async def test_what_a_replica_wrote_is_kept_when_it_does_not_start_after_a_crash(
     replica: ReplicaLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -390,9 +428,10 @@ async def test_what_a_replica_wrote_is_kept_when_it_does_not_start_after_a_crash
     async def crashed_before_the_end() -> None:
         with monkeypatch.context() as patch:
             patch.setattr(failover, "fail_over", refused)
-            await failovers._ground.note(replica.uid, doing=Operation.FAILOVER)
-            replica.domain.destroy()
-            await failovers.recover(replica.uid)
+            async with under_way(replica, Operation.UNDO):
+                await failovers._ground.note(replica.uid, doing=Operation.FAILOVER)
+                replica.domain.destroy()
+                await failovers.recover(replica.uid)
 
     await replica.do("failover")
     replica.write(3 * MIB, 65536, 77)
@@ -400,8 +439,9 @@ async def test_what_a_replica_wrote_is_kept_when_it_does_not_start_after_a_crash
     assert await replica.state() == "Failover"
     assert replica.disk() == patched(content, 3 * MIB, 65536, 77)
     # Nor is it given up when it could not be taken back at once, and has gone on since.
-    await failovers._ground.note(replica.uid, doing=Operation.FAILOVER, back=True)
-    await failovers.recover(replica.uid)
+    async with under_way(replica, Operation.UNDO):
+        await failovers._ground.note(replica.uid, doing=Operation.FAILOVER, back=True)
+        await failovers.recover(replica.uid)
     assert await replica.state() == "Failover"
     assert replica.disk() == patched(content, 3 * MIB, 65536, 77)
     await replica.do("undo-failover")
@@ -455,7 +495,7 @@ async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
         assert await first.state() == "Ready"
         assert not first.domain.isActive()
         assert not first.layers
-        machines = [{"replica": str(first.uid), "delay": 60}, {"replica": str(second.uid)}]
+        machines = [{"replica": str(first.uid), "delay": 600}, {"replica": str(second.uid)}]
         outcome = await lab.command("create-failover-plan", name="All", machines=machines)
         assert outcome.made is not None, outcome.message
         plan = outcome.made.uid
@@ -483,7 +523,7 @@ async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
 
         async def plan_is_done() -> bool:
             # Again and again: it may begin to wait only after the clock was put forward.
-            clock.advance(timedelta(seconds=60))
+            clock.advance(timedelta(seconds=600))
             return "Doing" not in (await lab.resource("FailoverPlan", plan)).values
 
         await lab.until(plan_is_done)

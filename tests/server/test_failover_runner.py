@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from itertools import count
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -49,6 +50,25 @@ async def test_operation_that_begins_meanwhile_is_not_taken_for_an_interrupted_o
     settling.cancel()
     assert beginning.begun
     assert not beginning.recovered
+
+
+class _Waiting(_Beginning):
+    """Two are not settled; while the first waits for its host, somebody asks for the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = [uuid4(), uuid4()]
+
+    async def read(self, _look: Callable[..., object]) -> list[Any]:
+        return [SimpleNamespace(replica_uid=self.begun[1])] if self.recovered else []
+
+
+async def test_operation_that_is_asked_for_while_another_is_settled_is_left_alone() -> None:
+    waiting = _Waiting()
+    store, failovers = cast(Store, waiting), cast(Failovers, waiting)
+    runner = FailoverRunner(store, cast(Clock, None), failovers)
+    await runner._settle()
+    assert waiting.recovered == waiting.begun[:1]
 
 
 class _Failing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -36,6 +37,13 @@ class SystemClock:
             if left <= 0:
                 return
             await asyncio.sleep(min(left, self.LONGEST_SLEEP))
+
+
+async def pause(clock: Clock, length: timedelta) -> None:
+    """Return when so much time has passed: by the clock, or truly if that is set back."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(length.total_seconds()):
+            await clock.sleep_until(clock.now() + length)
 
 
 def milliseconds(moment: datetime) -> int:

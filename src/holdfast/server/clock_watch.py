@@ -1,23 +1,39 @@
 """Notices when the server's clock jumps, so that nothing is deleted for an age that it has not.
 
-Every so often the time is written down. When much more has passed since than can have (a clock that
-was set wrong, or a server that was off for long), that is kept as a jump: the ages of points are
-told without it, and backups that are kept for a time stay for so much longer. When the clock is set
-right again, that is taken back. See `keeping.Jump`.
+Every so often the time is written down. When it is later than the last one by more than can be, or
+earlier (a clock that was set, a dead battery, a server that was off for long), that is kept as a
+*step*, ahead or back: where the clock stood before, and by how much it moved without time passing.
+Steps are never forgotten.
+
+Between two steps lies an *era*, in which the clock went on as it should. What is told is how much
+of a point's age is no time that passed. For a point of a given era that is the sum of all steps
+since, those back being negative; so a step back is a debt that a later step ahead pays first. A
+point bears no era, only a moment. It cannot be of an era that ended before that moment; of all
+others, the era with the largest sum is taken, which makes the point youngest. Thus
+
+- a boot in 1970 adds a step back and one ahead, whose sum is nothing to what was made before, and
+  56 years to what was made in 1970;
+- a clock that was ahead and is set right pays back what had been left out;
+- a step that comes to where the clock would stand in an earlier era, or up to LONGEST_PAUSE later,
+  counts as a return to that; what is left over is time that passed, as if there had been no steps.
+
+So from one look to the next no point ages by more than the clock went on, and where that cannot be,
+by LONGEST_PAUSE at most. What errs makes points younger: they stay for longer. The end of backups
+that are kept for a time moves with every step of more than LONGEST_PAUSE, ahead or back, so that
+what is left until then is the same.
+See `keeping.Jump`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from holdfast.server import tables
-from holdfast.server.clock import Clock, milliseconds, moment_of
+from holdfast.server.clock import Clock, milliseconds, moment_of, pause
 from holdfast.server.keeping import Jump
 from holdfast.server.store import Store
 
@@ -25,6 +41,9 @@ _LOGGER = logging.getLogger(__name__)
 
 #: What passes between two looks at the clock is less than this, unless something is wrong.
 LONGEST_PAUSE = timedelta(days=8)
+_LONGEST_PAUSE = LONGEST_PAUSE // timedelta(milliseconds=1)
+#: By how many ms a clock is set back that is only corrected.
+_SMALL = 600_000
 _BETWEEN_LOOKS = timedelta(minutes=10)
 
 
@@ -43,10 +62,7 @@ class ClockWatch:
         """Look every so often, until cancelled."""
         while True:
             await self.look()
-            # The clock may be set back meanwhile: then its moment would be long in coming.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_BETWEEN_LOOKS.total_seconds()):
-                    await self._clock.sleep_until(self._clock.now() + _BETWEEN_LOOKS)
+            await pause(self._clock, _BETWEEN_LOOKS)
 
 
 def note_time(connection: Connection, now: datetime) -> None:
@@ -55,16 +71,15 @@ def note_time(connection: Connection, now: datetime) -> None:
     seen, moment = connection.scalar(select(server.c.seen)), milliseconds(now)
     if seen is None:
         seen = _newest_session(connection)
-    if seen is not None and abs(now - moment_of(seen)) > LONGEST_PAUSE:
-        ahead = moment - seen
-        if ahead < 0:
-            ahead = -_take_back(connection, -ahead)
-        else:
-            connection.execute(insert(tables.clock_jump).values(before=seen, length=ahead))
+    moved = 0 if seen is None else moment - seen
+    if seen is not None and (moved < -_SMALL or moved > _LONGEST_PAUSE):
+        step = _step(connection, moved)
+        connection.execute(insert(tables.clock_jump).values(before=seen, length=step))
+    if seen is not None and abs(moved) > _LONGEST_PAUSE:
         connection.execute(
             update(backup)
             .where(backup.c.expires.is_not(None))
-            .values(expires=backup.c.expires + ahead)
+            .values(expires=backup.c.expires + step)
         )
         _LOGGER.warning(
             "The clock of the backup server has jumped from %s to %s. Restore points do not age by "
@@ -72,30 +87,40 @@ def note_time(connection: Connection, now: datetime) -> None:
             moment_of(seen).isoformat(timespec="seconds"),
             now.isoformat(timespec="seconds"),
         )
-    connection.execute(update(server).values(seen=moment))
+    # While it is only corrected, the latest: no point is later than the end of its era.
+    connection.execute(update(server).values(seen=seen if -_SMALL <= moved < 0 else moment))
 
 
-def _take_back(connection: Connection, length: int) -> int:
-    """Take jumps back, the newest first, by so many ms at most; return by how many it was."""
-    table, left = tables.clock_jump, length
-    for row in connection.execute(select(table).order_by(table.c.number.desc())).all():
-        taken = min(left, row.length)
-        same = table.c.number == row.number
-        if row.length - taken < LONGEST_PAUSE // timedelta(milliseconds=1):
-            connection.execute(delete(table).where(same))
-        else:
-            connection.execute(update(table).where(same).values(length=row.length - taken))
-        left -= taken
-        if not left:
-            break
-    return length - left
+def _step(connection: Connection, moved: int) -> int:
+    """Given by how many ms the clock has moved, return how much of it is no time that passed."""
+    for _end, since in _eras(connection):
+        if 0 <= since + moved <= _LONGEST_PAUSE:
+            return -since  # back in that era
+    return moved
+
+
+def _eras(connection: Connection) -> list[tuple[int, int]]:
+    """Return when each era but this one ended and the sum of all steps since, the latest first."""
+    table, since, found = tables.clock_jump, 0, []
+    for row in connection.execute(select(table).order_by(table.c.number.desc())):
+        since += row.length
+        found.append((row.before, since))
+    return found
 
 
 def jumps(connection: Connection) -> tuple[Jump, ...]:
-    """Return all jumps that were noticed, in their order."""
-    table = tables.clock_jump
-    rows = connection.execute(select(table).order_by(table.c.number))
-    return tuple(Jump(moment_of(row.before), moment_of(row.length) - moment_of(0)) for row in rows)
+    """Return what is left out of the ages of points, by the moments at which that begins.
+
+    For a point that was made at a moment, the lengths of those at or after it add up to the largest
+    sum of any era that it may be of, or to nothing.
+    """
+    found: list[Jump] = []
+    told = 0
+    for end, since in sorted(_eras(connection), reverse=True):
+        if since > told:
+            found.append(Jump(moment_of(end), timedelta(milliseconds=since - told)))
+            told = since
+    return tuple(reversed(found))
 
 
 def _newest_session(connection: Connection) -> int | None:

@@ -24,6 +24,7 @@ from holdfast.engine.errors import (
     HypervisorUnavailable,
     MachineBusy,
     MachineMissing,
+    RepositoryUnavailable,
     ToolFailed,
 )
 from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
@@ -51,7 +52,7 @@ from holdfast.server import replicas, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.failover_elsewhere import Elsewhere, replace_source
 from holdfast.server.failover_ground import FailoverGround, done, put, source_uuid
-from holdfast.server.failover_record import Failover, Operation, record_of
+from holdfast.server.failover_record import Failover, Operation, Place, record_of
 from holdfast.server.failover_specification import FailoverOptions
 from holdfast.server.hosts import Hosts
 from holdfast.server.journal import ChainKey
@@ -95,6 +96,7 @@ class Failovers:
         self._replicate = replicate
         self._ground = FailoverGround(store, hosts, locks, settlement, transfers)
         self._elsewhere = Elsewhere(transfers)
+        self._working: dict[UUID, asyncio.Lock] = {}
 
     async def run(self, session: UUID, on_progress: ProgressCallback) -> str:
         """Carry out the operation of a session; return what is to be noted about it, if anything.
@@ -103,11 +105,12 @@ class Failovers:
         or, where there is no way back, carried on until it is done.
         """
         row = await self._store.read(lambda c: row_of(c, tables.failover_session, session))
-        try:
-            return await self.carry_out(row, on_progress)
-        except BaseException:  # cancellation too: nothing may stay between two states
-            await uninterrupted(self._give_up(row.replica_uid))
-            raise
+        async with self._alone(row.replica_uid):
+            try:
+                return await self.carry_out(row, on_progress)
+            except BaseException:  # cancellation too: nothing may stay between two states
+                await uninterrupted(self._give_up(row.replica_uid))
+                raise
 
     async def carry_out(self, session: Row[Any], on_progress: ProgressCallback) -> str:
         """As `run`, but leave what was begun as it is when it fails."""
@@ -139,6 +142,14 @@ class Failovers:
         What may have been seen by others is carried on: a replica that may have run, a source that
         may. All else is taken back. Raise EngineError when a host does not answer.
         """
+        async with self._alone(uid):
+            await self._recover(uid)
+
+    def _alone(self, uid: UUID) -> asyncio.Lock:
+        """Return what keeps two from working on a replica: one may have waited for a dead host."""
+        return self._working.setdefault(uid, asyncio.Lock())
+
+    async def _recover(self, uid: UUID) -> None:
         row, record = await self._ground.look(uid)
         if record is None or record.doing is None:
             return
@@ -435,14 +446,32 @@ class Failovers:
         async with self._ground.target(row) as target:
             if record.replica_was_on:
                 await keep_on(target, row.machine_uuid, min(record.asked, _LONGEST_LOOK))
+        told = {}
         if place is not None and not record.source_started:
-            plan = await self._ground.plan(row, record)
-            if place.files:
-                async with self._ground.host(place.host) as there:
-                    await self._elsewhere.give_up(there, plan, place)
-            else:
-                await self._elsewhere.give_up(None, plan, place)
-        await self._ground.settled(row.uid, ReplicaState.FAILOVER, record, place=None)
+            try:
+                await self._twice(lambda: self._give_place_up(row, record, place))
+            except (HypervisorUnavailable, RepositoryUnavailable) as error:
+                # What was made was never started. It must not keep the replica for ever.
+                told = {"brought": f"{_left(place)} {error}"}
+                _LOGGER.warning("Failback of %s: %s", row.machine_name, told["brought"])
+        await self._ground.settled(row.uid, ReplicaState.FAILOVER, record, place=None, **told)
+
+    async def _give_place_up(self, row: Row[Any], record: Failover, place: Place) -> None:
+        """Take away what a failback to another place has made and not started."""
+        plan = await self._ground.plan(row, record)
+        if place.files:
+            async with self._ground.host(place.host) as there:
+                await self._elsewhere.give_up(there, plan, place)
+        else:
+            await self._elsewhere.give_up(None, plan, place)
+
+    async def _twice(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Try something again if a host does not answer: a daemon may be started anew."""
+        try:
+            await work()
+        except HypervisorUnavailable:
+            await asyncio.sleep(_SECOND_TRY_SECONDS)
+            await work()
 
     async def _end_source(self, row: Row[Any], record: Failover) -> None:
         """Power the source off or, at another place, take away what a failback has made."""
@@ -458,14 +487,11 @@ class Failovers:
     async def _settle_undo_failback(self, row: Row[Any], record: Failover) -> str:
         note = ""
         try:
-            try:
-                await self._end_source(row, record)
-            except HypervisorUnavailable:
-                # Here `back` says that it was asked for in any case. What was meant by that is a
-                # host that is away, not a daemon that was started anew: then both would run.
-                if not record.back:
-                    raise
-                await asyncio.sleep(_SECOND_TRY_SECONDS)
+            if record.back:
+                # By that it was asked for in any case. What was meant is a host that is away, not
+                # a daemon that was started anew: then both would run.
+                await self._twice(lambda: self._end_source(row, record))
+            else:
                 await self._end_source(row, record)
         except HypervisorUnavailable as error:
             if not record.back:
@@ -473,10 +499,22 @@ class Failovers:
             note = f"The source machine was not powered off: {error} See to it that it stays off."
             if record.place is not None:
                 note += f' Remove "{record.place.name}" there, with its disks.'
+        except RepositoryUnavailable as error:
+            # It is off: that comes first.
+            if not record.back or record.place is None:
+                raise
+            note = f"{_left(record.place)} {error}"
         async with self._ground.target(row) as target:
             await start(target, row.machine_uuid)
         await self._ground.settled(row.uid, ReplicaState.FAILOVER, record, place=None)
         return note
+
+
+def _left(place: Place) -> str:
+    return (
+        f'What the failback made was not removed: remove the machine "{place.name}", if it is '
+        f"there, and its files in {place.folder}."
+    )
 
 
 def _told(passes: Sequence[Sequence[DiskBroughtBack]]) -> str:

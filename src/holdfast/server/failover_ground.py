@@ -113,11 +113,14 @@ class FailoverGround:
         state: ReplicaState | None = None,
         **fields: Any,
     ) -> None:
-        """Write down what is about to be done, if the replica's state still allows it."""
+        """Write down what is about to be done, if the replica's state still allows it.
+
+        One that is `back` from the beginning was asked for by force.
+        """
 
         def declare(connection: Connection) -> None:
             row = replicas.find_replica(connection, uid)
-            check(row, operation)
+            check(row, operation, force=fields.get("back", False))
             if fields.get("point") is not None:
                 found = replicas.replica_point(connection, fields["point"])
                 if found.replica.uid != uid:

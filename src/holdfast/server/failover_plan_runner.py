@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.server import failover_plans, failover_sessions, replicas, tables
-from holdfast.server.clock import Clock, milliseconds, moment_of
+from holdfast.server.clock import Clock, milliseconds, moment_of, pause
 from holdfast.server.failover_record import Operation
 from holdfast.server.failover_runner import FailoverRunner
 from holdfast.server.failover_specification import FailoverOptions
@@ -96,8 +96,7 @@ class FailoverPlanRunner:
             if problem is not None:
                 problems.append(problem)
             if number < len(machines):
-                after = self._clock.now() + timedelta(seconds=machine.delay)
-                await self._clock.sleep_until(after)
+                await pause(self._clock, timedelta(seconds=machine.delay))
         return _outcome("have taken over", len(machines), problems)
 
     async def _take_over(self, machine: Row[Any], until: int | None) -> str | None:

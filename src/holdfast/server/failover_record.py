@@ -109,13 +109,24 @@ def encoded(record: Failover | None) -> str | None:
     return None if record is None else msgspec.json.encode(record).decode()
 
 
-def check(row: Row[Any], operation: Operation) -> None:
-    """Refuse an operation that a replica's state does not allow, saying which it does."""
+def check(row: Row[Any], operation: Operation, *, force: bool = False) -> None:
+    """Refuse an operation that a replica's state does not allow, saying which it does.
+
+    By force, a failback is undone that is being taken back already: its host may never answer.
+    """
     state, record = ReplicaState(row.state), record_of(row)
     if record is not None and record.doing is not None:
+        stuck = record.doing is Operation.FAILBACK and record.back
+        if stuck and force and operation is Operation.UNDO_FAILBACK:
+            return
+        way_out = (
+            f" If the source's host is gone for good: {Operation.UNDO_FAILBACK} with force."
+            if stuck
+            else ""
+        )
         raise RefusedError(
             f'Replica "{row.machine_name}": {record.doing} is not settled yet; it will be as soon '
-            "as the hosts concerned answer."
+            f"as the hosts concerned answer.{way_out}"
         )
     possible = POSSIBLE[state]
     if operation not in possible:

@@ -81,6 +81,9 @@ class FailoverRunner(SessionRunner):
     async def _recover(self, uid: UUID) -> bool:
         """Bring to an end what was interrupted with a replica; say whether that was possible."""
         try:
+            # The one before may have waited for its host, and somebody has asked meanwhile.
+            if uid in await self._busy():
+                return True
             await self._failovers.recover(uid)
         except (EngineError, RefusedError) as error:
             _LOGGER.warning("Replica %s is not settled yet: %s", uid, error)

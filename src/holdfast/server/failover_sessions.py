@@ -40,7 +40,7 @@ def begin(
     )
     if (other := connection.scalar(running)) is not None:
         raise RefusedError(f'Replica "{row.machine_name}": {other} is under way already.')
-    check(row, operation)
+    check(row, operation, force=options.force)
     if operation is Operation.FAILBACK:
         options = failover_elsewhere.checked(connection, row, options)
     elif options.elsewhere:

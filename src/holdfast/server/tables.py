@@ -48,7 +48,8 @@ server = Table(
     Column("seen", BigInteger),
 )
 
-#: A jump of the clock: it showed `before` when last seen, and then `length` more.
+#: A step of the clock: it showed `before` when last seen, and then `length` more (less, if that is
+#: negative) without time having passed. See `clock_watch`.
 clock_jump = Table(
     "clock_jump",
     metadata,
