@@ -43,7 +43,7 @@ _POINT: JsonSchema = {
         },
         "encryption": {
             "anyOf": [
-                TEXT | {"format": "uuid", "description": "The password that it is encrypted with."},
+                TEXT | {"description": "The UID of the password that it is encrypted with."},
                 {"type": "null"},
             ]
         },
