@@ -21,7 +21,7 @@ from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.libvirt_xml import backup_xml, checkpoint_xml
 from holdfast.engine.qemu_image import Storing
 
-_COMPRESSED = ["-c", "-o", "compression_type=zstd", "-W", "-m", str(os.cpu_count() or 1)]
+_COMPRESSED = ["-c", "-o", "compression_type=zstd", "-W"]
 
 
 class Contender(Protocol):

@@ -153,7 +153,7 @@ async def test_a_one_off_backup_is_encrypted_with_the_password_that_is_named(lab
     [file] = lab.repository_path.glob("*/*.qcow2")
     assert readable(lab.repository_path) == []
     assert list(file.parent.glob("*.key.json"))
-    assert "1 restore points" in (await lab.command("delete-password", wanted)).message
+    assert "1 restore point in" in (await lab.command("delete-password", wanted)).message
 
 
 async def test_a_password_that_something_needs_stays(lab: Lab) -> None:
@@ -168,7 +168,7 @@ async def test_a_password_that_something_needs_stays(lab: Lab) -> None:
     await use(lab, job, None)
     refused = await lab.command("delete-password", wanted)
     assert not refused.success
-    assert '1 restore points in the backups of "Nightly"' in refused.message
+    assert '1 restore point in the backups of "Nightly"' in refused.message
     assert await restored(lab) == [content]
     # When retention has taken the last of them, it may go.
     await run(lab, job, 2)

@@ -117,6 +117,13 @@ class ToyPlatform:
     stop_moving = move_to_own_storage
     discard = move_to_own_storage
 
+    async def lend_key(self, access: HostAccess, uuid: str, _key: DataKey) -> None:
+        await self._reached(access)
+        raise HypervisorFailed(f"The machine {uuid} is a toy.")
+
+    async def take_key_back(self, access: HostAccess, _uuid: str) -> None:
+        await self._reached(access)
+
     async def _reached(self, access: HostAccess) -> ToyHost:
         self.asked.append(access)
         host = self.hosts.get(access.uri)

@@ -34,6 +34,7 @@ from holdfast.engine.image_check import ensure_sound
 from holdfast.engine.image_lock import unchanged_while_read
 from holdfast.engine.image_source import ImageInfo, inspect
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
+from holdfast.engine.qcow2_data import stored_data_size
 from holdfast.engine.qemu_image import (
     AS_USUAL,
     FractionCallback,
@@ -46,7 +47,6 @@ from holdfast.engine.qemu_image import (
     name_backing_arguments,
     rebase_arguments,
     run_qemu_image,
-    stored_data_size,
 )
 from holdfast.engine.together import together
 
@@ -64,7 +64,8 @@ class ImagePlan:
 
     ``target`` is the new backup file, ``parent`` the backup file of the point it may be an
     increment on, in the same folder. ``source_format`` (raw or qcow2) should be given wherever it
-    is known; see ``image_source`` for why.
+    is known; see ``image_source`` for why. A source that is ``spent`` is a temporary, and removed
+    once it is read.
     """
 
     source: Path
@@ -72,6 +73,7 @@ class ImagePlan:
     parent: Path | None = None
     source_format: str | None = None
     storing: Storing = AS_USUAL
+    spent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ async def back_up_image(
             virtual_size=source.virtual_size,
             incremental=incremental,
             note=None if problem is None else f"A full backup was taken, because {problem}.",
-            key=plan.storing.key,
+            spent=plan.source if plan.spent else None,
         )
 
 
@@ -221,7 +223,6 @@ async def _adopt(
         virtual_size=virtual_size,
         incremental=parent is not None,
         note=None,
-        key=key,
     )
 
 
@@ -253,7 +254,6 @@ async def keep_difference(
                 virtual_size=size,
                 incremental=True,
                 note=None,
-                key=storing.key,
             )
     kept = await keep_as_it_is(pushed, None, target, on_progress, storing.key)
     return replace(kept, note=f"A full backup was taken, because {problem}.")
@@ -411,17 +411,23 @@ async def finish_image(
     virtual_size: int,
     incremental: bool,
     note: str | None,
-    key: DataKey | None = None,
+    spent: Path | None = None,
 ) -> ImageResult:
-    """Hash, synchronise and name a finished file; return what it is."""
+    """Hash, synchronise and name a finished file; return what it is.
+
+    ``spent`` is a temporary that nobody needs any more, removed meanwhile: of a large file that
+    takes its time.
+    """
     try:
         file_size = (await asyncio.to_thread(partial.stat)).st_size
         async with together() as group:
-            measuring = group.create_task(stored_data_size(partial, key))
+            measuring = group.create_task(stored_data_size(partial))
             hashing = group.create_task(
                 sha256_of(partial, lambda bytes_read: advance(bytes_read / file_size))
             )
             group.create_task(asyncio.to_thread(synchronise, partial))
+            if spent is not None:
+                group.create_task(remove_durably(spent))
         await publish(partial, target)
     except FileExistsError as error:
         raise _already_there(target) from error

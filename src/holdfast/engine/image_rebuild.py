@@ -14,7 +14,6 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.engine.data_key import DataKey
 from holdfast.engine.durability import partial_name, publish, remove_durably, sha256_of
 from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.failures import writing_failure
@@ -23,7 +22,8 @@ from holdfast.engine.image_chain import backup_files, read_backup_header
 from holdfast.engine.image_check import ensure_sound
 from holdfast.engine.image_source import ImageInfo
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
-from holdfast.engine.qemu_image import AS_USUAL, Storing, absolute, stored_data_size
+from holdfast.engine.qcow2_data import stored_data_size
+from holdfast.engine.qemu_image import AS_USUAL, Storing, absolute
 
 # Read and write (or, on a point, compare) : compress what differs.
 _WEIGHTS = (85, 15)
@@ -104,10 +104,10 @@ async def is_built_on(file: Path, onto: Path | None) -> bool:
     return header.backing_name == (None if onto is None else onto.name)
 
 
-async def measured(file: Path, key: DataKey | None = None) -> Rebuilt:
+async def measured(file: Path) -> Rebuilt:
     """Return what a file is. Raise EngineError."""
     try:
-        data_size = await stored_data_size(file, key)
+        data_size = await stored_data_size(file)
         file_size = (await asyncio.to_thread(file.stat)).st_size
         return Rebuilt(file_size, data_size, await sha256_of(file))
     except OSError as error:

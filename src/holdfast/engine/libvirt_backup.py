@@ -34,6 +34,7 @@ from holdfast.engine.image_backup import (
     keep_as_it_is,
     keep_difference,
     keep_layer,
+    usable_parent,
 )
 from holdfast.engine.image_send import send_image, send_layer
 from holdfast.engine.libvirt_connection import LibvirtConnection
@@ -48,6 +49,7 @@ from holdfast.engine.libvirt_tidy import (
 )
 from holdfast.engine.libvirt_work import MachinePlan, Work
 from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
+from holdfast.engine.together import together
 
 _PUSH_WEIGHT, _KEEP_WEIGHT = 50, 50
 _in_progress: set[str] = set()
@@ -86,8 +88,11 @@ async def back_up_machine(
     checkpoint = f"{checkpoint_prefix(plan.chain)}{plan.point}"
     with _alone(plan.uuid):
         machine = LibvirtMachine(connection, plan.uuid)
-        done = await end_interrupted_backup(connection, plan.uuid, plan.folders, plan.chain)
-        work = await _prepared(machine, plan, checkpoint, on_progress)
+        async with together() as group:
+            problems = group.create_task(_parent_problems(plan))
+            done = await end_interrupted_backup(connection, plan.uuid, plan.folders, plan.chain)
+            work = await _prepared(machine, plan, checkpoint, on_progress)
+        work.parent_problems = problems.result()
         work.warnings += done
         async with discarded_on_exit(*(work.pushed(disk.target) for disk in work.disks)):
             try:
@@ -108,6 +113,24 @@ def _alone(uuid: str) -> Iterator[None]:
         yield
     finally:
         _in_progress.discard(uuid)
+
+
+async def _parent_problems(plan: MachinePlan) -> dict[str, str]:
+    """Return, by disk, why the parent point's file cannot be built on."""
+    if plan.parent is None:
+        return {}
+    problems = {}
+    for disk in plan.parent.disks:
+        path, state = plan.folder / disk.file.name, disk.state
+        if state.target in plan.left_out:
+            continue
+        # Whether the disk still has that size is seen when it is looked at.
+        _usable, problem = await usable_parent(
+            path, plan.folder / plan.point, state.virtual_size, plan.storing.key
+        )
+        if problem is not None:
+            problems[state.target] = problem
+    return problems
 
 
 async def _prepared(
@@ -240,7 +263,8 @@ async def _keep_disk(work: Work, decision: Decision, advance: Callable[[float], 
         result = await keep_as_it_is(pushed, None, target, tell)
     else:
         parent = parent if rung is Rung.DIFFERENCE else None
-        result = await back_up_image(ImagePlan(pushed, target, parent, "qcow2", storing), tell)
+        plan = ImagePlan(pushed, target, parent, "qcow2", storing, spent=True)
+        result = await back_up_image(plan, tell)
     if result.note is not None:
         rung, reason = Rung.FULL, f"{reason}; {result.note}"
     if reason is not None and not decision.expected:

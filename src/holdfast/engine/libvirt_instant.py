@@ -41,7 +41,11 @@ from holdfast.engine.libvirt_domain import files_in, read_definition, without_la
 from holdfast.engine.libvirt_labels import owner_of
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_restore import LAYER_SUFFIX
-from holdfast.engine.libvirt_secret import layer_secret, take_secret_back_if_possible
+from holdfast.engine.libvirt_secret import (
+    ensure_lent,
+    layer_secret,
+    take_secret_back_if_possible,
+)
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 from holdfast.engine.qcow2_header import NotQcow2Error, read_header
 from holdfast.engine.qemu_image import (
@@ -98,7 +102,7 @@ async def move_to_own_storage(
         advance(1.0)
     else:
         await _settle_down(machine, moved)
-    await take_secret_back_if_possible(connection, layer_secret(uuid))
+    await take_key_back(connection, uuid)
     for layer in moved:
         await remove_durably(layer)
 
@@ -112,6 +116,20 @@ async def stop_moving(
     for layer, path in _moved(files, token).items():
         if (target := disks.get(str(layer))) is not None:
             await _leave(machine, target, path)
+
+
+async def lend_key(connection: LibvirtConnection, uuid: str, key: DataKey) -> None:
+    """Let a machine that runs from an encrypted point be powered on after its host forgot the key.
+
+    Raise MachineMissing, HypervisorUnavailable or HypervisorFailed.
+    """
+    await LibvirtMachine(connection, uuid).state()
+    await ensure_lent(connection, layer_secret(uuid), key)
+
+
+async def take_key_back(connection: LibvirtConnection, uuid: str) -> None:
+    """Make a host forget the key of a point that a machine ran from."""
+    await take_secret_back_if_possible(connection, layer_secret(uuid))
 
 
 async def discard_machine(
@@ -135,7 +153,7 @@ async def discard_machine(
             await machine.undefine()
     except MachineMissing:
         pass
-    await take_secret_back_if_possible(connection, layer_secret(uuid))
+    await take_key_back(connection, uuid)
     for path in own:
         if await asyncio.to_thread(path.exists):
             with unchanged_while_read([path]):

@@ -18,10 +18,9 @@ from holdfast.engine.errors import (
     ScriptFailed,
 )
 from holdfast.engine.failures import means_no_space, no_space
-from holdfast.engine.image_backup import usable_parent
 from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
 from holdfast.engine.libvirt_domain import MachineDisk
-from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung, decide, fallen
+from holdfast.engine.libvirt_ladder import Decision, Rung, decide, fallen
 from holdfast.engine.libvirt_leftovers import LEFT_JOB_BITMAP, take_leftovers
 from holdfast.engine.libvirt_machine import State
 from holdfast.engine.libvirt_secret import (
@@ -130,8 +129,7 @@ async def _begin(work: Work) -> None:
             await _take_leftovers(work)
     keep = parent or _newest(checkpoints, checkpoint_prefix(plan.chain))
     await release_checkpoints(work.machine.connection, plan.uuid, plan.chain, keep=keep)
-    for disk in work.disks:
-        work.decisions.append(await _decide(work, disk, work.states[disk.target], checkpoints))
+    work.decisions = [_decide(work, disk, checkpoints) for disk in work.disks]
     if await work.machine.state() is State.RUNNING:
         async with _quiesced(work) if plan.quiesce else _marked(work):
             await _begin_job(work)
@@ -159,23 +157,15 @@ async def _take_leftovers(work: Work) -> None:
         await take_leftovers(work.machine, work.plan.folders, prefix)
 
 
-async def _decide(
-    work: Work, disk: MachineDisk, state: DiskState, checkpoints: list[str]
-) -> Decision:
+def _decide(work: Work, disk: MachineDisk, checkpoints: list[str]) -> Decision:
     parent = work.plan.parent
     before = None if parent is None else parent.disk(disk.target)
-    problem = None
-    if before is not None:
-        path = work.plan.folder / before.file.name
-        _usable, problem = await usable_parent(
-            path, work.target(disk.target), state.virtual_size, work.plan.storing.key
-        )
     return decide(
-        state,
+        work.states[disk.target],
         None if before is None else before.state,
         tracked=disk.tracked,
         first=parent is None,
-        parent_problem=problem,
+        parent_problem=work.parent_problems.get(disk.target),
         checkpoint=None if parent is None else parent.checkpoint,
         checkpoints=checkpoints,
         why_full=work.plan.why_full,

@@ -50,7 +50,10 @@ class MachinePlan:
 
 @dataclass
 class Work:
-    """A backup that is going on, and what has become known of it so far."""
+    """A backup that is going on, and what has become known of it so far.
+
+    ``parent_problems`` says, by disk, why the parent point's file cannot be built on, if so.
+    """
 
     plan: MachinePlan
     machine: LibvirtMachine
@@ -59,6 +62,7 @@ class Work:
     checkpoint: str
     phases: Phases
     states: dict[str, DiskState] = field(default_factory=dict)
+    parent_problems: dict[str, str] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
     nvram: bytes | None = None
     consistency: str = "powered off"

@@ -33,7 +33,9 @@ _INPUT_AT_FAULT = re.compile(r"error while reading|Could not open|Could not read
 _KEY_AT_FAULT = re.compile(
     r"Invalid password|'encrypt\.key-secret' is required|No secret with id|not be a valid secret"
 )
-_MOST_COROUTINES = 8
+# The most there can be. They read, compress and write at the same time, so that no processor is
+# without work, be there one or many.
+_COROUTINES = "16"
 # zlib takes five times the processor time of zstd for the same size (data-plane.md).
 _COMPRESSED = ("-c", "-o", "compression_type=zstd")
 _CHECK_LEAKS_ONLY = 3
@@ -54,13 +56,6 @@ class Storing:
 
 
 AS_USUAL = Storing()
-
-
-class _Extent(msgspec.Struct):
-    start: int
-    length: int
-    depth: int
-    data: bool
 
 
 class _Bitmap(msgspec.Struct):
@@ -112,8 +107,7 @@ def convert_arguments(
     copied: what the source takes from its own backing file is left to the target's.
     """
     # -W, writing out of order, lets several clusters be compressed at once.
-    workers = str(min(max(os.cpu_count() or 1, 1), _MOST_COROUTINES))
-    arguments = ["qemu-img", "convert", "-p", "-W", "-m", workers]
+    arguments = ["qemu-img", "convert", "-p", "-W", "-m", _COROUTINES]
     arguments += ["-f", source_format, "-O", target_format]
     if storing.compressed:
         arguments += _COMPRESSED
@@ -144,8 +138,7 @@ def convert_encrypted_arguments(
 
     ``source`` is a format option and a path, or a name alone.
     """
-    workers = str(min(max(os.cpu_count() or 1, 1), _MOST_COROUTINES))
-    arguments = ["qemu-img", "convert", "-p", "-W", "-m", workers, "-n", "--target-is-zero"]
+    arguments = ["qemu-img", "convert", "-p", "-W", "-m", _COROUTINES, "-n", "--target-is-zero"]
     if rate_limit is not None:
         arguments += ["-r", str(rate_limit)]
     # The format of the target is told by its name.
@@ -154,8 +147,7 @@ def convert_encrypted_arguments(
 
 def convert_from_encrypted_arguments(name: str, target: Path, target_format: str) -> list[str]:
     """Return the command that copies an image of this name of `image_node` to a plain one."""
-    workers = str(min(max(os.cpu_count() or 1, 1), _MOST_COROUTINES))
-    arguments = ["qemu-img", "convert", "-p", "-W", "-m", workers, "-O", target_format]
+    arguments = ["qemu-img", "convert", "-p", "-W", "-m", _COROUTINES, "-O", target_format]
     return [*arguments, name, os.fspath(target)]
 
 
@@ -361,25 +353,3 @@ async def remove_bitmap(path: Path, name: str) -> None:
     """Remove a bitmap from a qcow2 file that nobody has open; raise ToolFailed or ImageInUse."""
     arguments = ["qemu-img", "bitmap", "--remove", "-f", "qcow2", os.fspath(path), name]
     await run_qemu_image(arguments, doing=f"Removing a bitmap of {path}", writing=path)
-
-
-async def stored_data_size(path: Path, key: DataKey | None = None) -> int:
-    """Given a qcow2 file, return the bytes of disk data in the file itself, before compression.
-
-    Counted in clusters of 64 KiB. Zeroed areas and what the files below hold do not count.
-    """
-    total = 0
-
-    def add(line: str) -> None:
-        # One extent a line, inside a JSON list: read line by line, since a fragmented disk has
-        # millions of them.
-        nonlocal total
-        extent = line.strip().strip("[],")
-        if extent.startswith("{"):
-            decoded = msgspec.json.decode(extent, type=_Extent)
-            total += decoded.length if decoded.data and decoded.depth == 0 else 0
-
-    completed = await _run(["qemu-img", "map", "--output=json", *_alone(path)], key, add)
-    if completed.exit_code != 0:
-        raise _failure(completed, f"Reading {path}", path, ChainBroken)
-    return total

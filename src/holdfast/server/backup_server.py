@@ -206,6 +206,7 @@ class BackupServer:
         self.restore = Restore(store, self.repositories, locks)
         hosted_restore = HostedRestore(store, self.repositories, self.hosts)
         instant = InstantRecoveries(store, self.hosts, self.repositories.data_keys)
+        self.hosts.when_looked_at(instant.lend_keys)
         point_restore = PointRestore(store, self.repositories, locks, hosted_restore, instant)
         self._restores = RestoreRunner(store, self._clock, point_restore)
         await self._restores.resume()

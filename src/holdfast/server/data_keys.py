@@ -199,9 +199,10 @@ def refuse_if_needed(connection: Connection, password: UUID) -> None:
         ).all()
     )
     backups = ", ".join(f'"{name}"' for name in names)
+    points = "1 restore point" if count == 1 else f"{count} restore points"
     raise RefusedError(
-        f"{count} restore points in the backups of {backups} are encrypted with this password, and "
-        "could not be restored without it. Delete them first."
+        f"Without this password, {points} in the backups of {backups} could not be restored. "
+        "Delete what is encrypted with it first."
     )
 
 

@@ -77,8 +77,7 @@ class Hosts:
             try:
                 await self._scan_all(thorough=thorough)
                 thorough = False
-                for call in self._when_looked_at:
-                    await call()
+                await self._tell()
             except Exception:
                 # One look that fails, for whatever reason, must not be the last.
                 _LOGGER.exception("The hosts cannot be looked at at the moment")
@@ -194,6 +193,11 @@ class Hosts:
             uid = command.target
             await self._store.read(lambda c: host_records.host_in_use(c, uid))
             problems = [await self._scan(uid, thorough=True)]
+        try:
+            await self._ask(self._tell())
+        except Exception:
+            # It is done again when the hosts are looked at next.
+            _LOGGER.exception("What depends on the hosts cannot be put right at the moment")
         reasons = [problem for problem in problems if problem is not None]
 
         def tell(_connection: Connection, _command: Command, _now: datetime) -> Done:
@@ -210,6 +214,10 @@ class Hosts:
     async def _scan_all(self, *, thorough: bool) -> list[str | None]:
         uids = await self._store.read(host_records.host_uids)
         return await asyncio.gather(*(self._scan(uid, thorough=thorough) for uid in uids))
+
+    async def _tell(self) -> None:
+        for call in self._when_looked_at:
+            await call()
 
     async def _scan(self, uid: UUID, *, thorough: bool) -> str | None:
         """Look at a host and write down what is found; return why it cannot be, if so.

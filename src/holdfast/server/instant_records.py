@@ -69,6 +69,17 @@ def row_in_use(connection: Connection, uid: UUID | None) -> Row[Any]:
     return row
 
 
+def running(connection: Connection) -> Sequence[Row[Any]]:
+    """Return the rows of those that run and neither move nor are being discarded."""
+    table = tables.instant_recovery
+    return connection.execute(select(table).where(table.c.state == InstantState.RUNNING)).all()
+
+
+def runs(connection: Connection, uid: UUID) -> bool:
+    """Say whether one is among `running`."""
+    return any(row.uid == uid for row in running(connection))
+
+
 def take(connection: Connection, uid: UUID | None, state: InstantState) -> Row[Any]:
     """Let one that runs go on to another state; return its row. Refuse one that does not run."""
     row = row_in_use(connection, uid)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Row
 
 from holdfast.engine.data_key import DataKey
-from holdfast.engine.errors import HypervisorUnavailable, KeyRefused
+from holdfast.engine.errors import EngineError, HypervisorUnavailable, KeyRefused
 from holdfast.engine.progress import ProgressCallback
 from holdfast.server import instant_records
 from holdfast.server.data_keys import DataKeys
@@ -34,6 +35,24 @@ class InstantRecoveries:
         self._hosts = hosts
         self._data_keys = data_keys
         self._closing = False
+
+    async def lend_keys(self) -> None:
+        """Let the machines that run from encrypted points be powered on, on hosts that forgot how.
+
+        A host knows a key only until its daemon ends. One that is away is asked again later.
+        """
+        for row in await self._store.read(instant_records.running):
+            key = await self._key_of(row)
+            if key is None:
+                continue
+            try:
+                access = await self._hosts.access(row.host_uid)
+                await self._hosts.platform.lend_key(access, row.uuid, key)
+                # By who took it away meanwhile it was taken back perhaps before it was lent.
+                if not await self._store.read(partial(instant_records.runs, uid=row.uid)):
+                    await self._hosts.platform.take_key_back(access, row.uuid)
+            except (EngineError, RefusedError) as error:
+                _LOGGER.warning("The machine %s cannot be powered on: %s", row.name, error)
 
     def leave_going(self) -> None:
         """Let what is being copied go on without us, as the server ends: the next start follows."""
@@ -60,13 +79,13 @@ class InstantRecoveries:
     async def _key_of(self, row: Row[Any]) -> DataKey | None:
         """Return the key of the point that a machine runs from, None also when it is not to be had.
 
-        A machine that is on has it, and can be moved all the same.
+        A machine that is on has it, and goes on without.
         """
         try:
             point = await self._store.read(lambda c: point_row(c, row.machine_point_uid))
             return await self._data_keys.of_file(point.backup_file_uid)
         except (RefusedError, KeyRefused) as error:
-            _LOGGER.warning("The machine %s is moved without a key: %s", row.name, error)
+            _LOGGER.warning("There is no key for the machine %s: %s", row.name, error)
             return None
 
     async def put_right(

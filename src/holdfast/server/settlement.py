@@ -302,7 +302,7 @@ class Settlement:
     async def _record_rebuilt(
         self, intent: Intent, work: RebuildImage, file: Path, onto: Path | None
     ) -> None:
-        result = await measured(file, await self._repositories.data_keys.of_file(work.file))
+        result = await measured(file)
         recorded = await self._store.read(lambda c: recorded_manifest(c, work.file))
         await _renew_manifest(
             file,

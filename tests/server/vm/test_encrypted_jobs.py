@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import libvirt
 import pytest
 
 from engine.vm.lab import Guest
@@ -78,6 +79,14 @@ async def test_a_machine_is_unreadable_in_the_repository_and_comes_back_from_it(
     running = guest.connection.lookupByName("now")
     running.suspend()
     [recovery] = await lab.rows(tables.instant_recovery)
+    # A daemon that is started again knows no secret that was lent to the one before.
+    running.destroy()
+    for secret in guest.connection.listAllSecrets():
+        secret.undefine()
+    with pytest.raises(libvirt.libvirtError, match="secret"):
+        running.create()
+    assert (await lab.command("rescan-host", recovery.host_uid)).success
+    running.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
     await lab.done("migrate-instant-recovery", recovery.uid)
     found = {target: bytes_of(path) for target, path in disks_of(running).items()}
     assert found == contents[1]
