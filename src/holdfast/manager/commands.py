@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from holdfast.manager.failover_requests import plan_edit, plan_start
 from holdfast.manager.job_documents import job_edit, refuse_guest_processing
 from holdfast.manager.restore_requests import machine_restore
 from holdfast.representation.requests import RequestError
+from holdfast.schema.naming import guid_of
 
 Arguments = dict[str, Any]
 
@@ -96,7 +96,7 @@ def _password(text: str | None) -> str | None:
     if not text:
         return None
     try:
-        return str(UUID(text.rpartition(":")[2]))
+        return str(guid_of(text))
     except ValueError as error:
         raise RequestError(
             "Element VeeamZipStartupSpec.PasswordKeyId: expected the Id of a password of the "

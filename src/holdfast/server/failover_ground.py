@@ -59,8 +59,7 @@ class FailoverGround:
     @contextlib.asynccontextmanager
     async def target(self, replica: Row[Any]) -> AsyncIterator[LibvirtConnection]:
         """Open the connection to a replica's host for the time of a block."""
-        access = await self._hosts.access(replica.host_uid)
-        async with self._hosts.platform.connected(access) as connection:
+        async with self.host(replica.host_uid) as connection:
             yield connection
 
     @contextlib.asynccontextmanager
