@@ -56,8 +56,8 @@ CHANGED = 0.01
 class Benchmark:
     """The times, in seconds, of each contender's steps, and what else was measured."""
 
-    def __init__(self, host: Host, base: Path, data: int) -> None:
-        self._host, self._base, self._data = host, base, data
+    def __init__(self, host: Host, base: Path, data: int, with_peer: bool) -> None:
+        self._host, self._base, self._data, self._with_peer = host, base, data, with_peer
         self.times: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self.work: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self.notes: list[str] = []
@@ -66,7 +66,7 @@ class Benchmark:
         """Let each contender do a full, an increment and a restore, in an empty folder."""
         kinds: list[Callable[[Machine, Path], Contender]] = [Copy, Bare, Holdfast, Product]
         kinds += [BarePush, HoldfastUncompressed]
-        if VirtNbdBackup.installed():
+        if self._with_peer:
             kinds += [VirtNbdBackup, VirtNbdBackupUncompressed]
         turns: list[tuple[Contender, Machine]] = []
         try:
@@ -189,29 +189,36 @@ def main() -> None:
     parser.add_argument("--data", type=int, default=256, help="that it holds, in MiB (256)")
     parser.add_argument("--rounds", type=int, default=3, help="how many (3)")
     parser.add_argument("--folder", type=Path, help="where to work; about six times the data")
+    parser.add_argument(
+        "--virtnbdbackup",
+        action=argparse.BooleanOptionalAction,
+        default=VirtNbdBackup.installed(),
+        help="whether it takes part (when it is installed)",
+    )
     chosen = parser.parse_args()
     if not 1 <= chosen.data <= chosen.size or chosen.rounds < 1:
         parser.error("--data must be between 1 and --size, --rounds at least 1")
     with tempfile.TemporaryDirectory(prefix="hf-", dir=chosen.folder) as scratch:
-        print(run(Path(scratch), chosen.size * MIB, chosen.data * MIB, chosen.rounds))
+        sizes = chosen.size * MIB, chosen.data * MIB
+        print(run(Path(scratch), *sizes, chosen.rounds, chosen.virtnbdbackup))
 
 
-def run(folder: Path, size: int, data: int, rounds: int) -> str:
+def run(folder: Path, size: int, data: int, rounds: int, with_peer: bool) -> str:
     """Return what to print after so many rounds; sizes in bytes."""
     with libvirt_daemon() as host:
         # Its errors come as exceptions; without this they are printed as well.
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
         base = folder / "base.qcow2"
         write_disk(base, size, data)
-        benchmark = Benchmark(host, base, data)
+        benchmark = Benchmark(host, base, data, with_peer)
         for number in range(rounds):
             benchmark.round(folder / f"round-{number}")
     lines = [f"{size // MIB} MiB disk, {data // MIB} MiB of data, {os.cpu_count()} processors;"]
     lines += ["seconds, and in brackets how many times as fast as the bare engine.", ""]
     lines += [benchmark.table(benchmark.times), "", "The time that processors worked:", ""]
     lines += [benchmark.table(benchmark.work), "", *dict.fromkeys(benchmark.notes)]
-    if not VirtNbdBackup.installed():
-        lines.append("virtnbdbackup is not installed, so it was left out.")
+    if not with_peer:
+        lines.append("virtnbdbackup did not take part.")
     return "\n".join(lines)
 
 

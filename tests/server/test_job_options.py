@@ -142,8 +142,10 @@ async def test_restic_compresses_as_the_job_says(lab: Lab) -> None:
 
 @pytest.mark.parametrize("kind", ["image", "difference", "directory"])
 async def test_a_limited_job_takes_its_time(lab: Lab, kind: str) -> None:
-    # Ratios hold on any machine: a slow one only takes longer than the limit makes it.
-    size, limit = 8 * MIB, 8 * MIB
+    # A slow machine only takes longer than the limit makes it. The last 2 MiB, what QEMU copies at
+    # once, are let go before they are counted, and the first tenth of a second is free.
+    size, limit = 8 * MIB, 4 * MIB
+    least = (size - 2 * MIB) / limit - 0.1
     draw = random.Random(3)
     directory = kind == "directory"
     source = lab.source("tree" if directory else "a.raw")
@@ -163,7 +165,7 @@ async def test_a_limited_job_takes_its_time(lab: Lab, kind: str) -> None:
     assert (await lab.run(job)).values["Result"] == "Success"
     took = time.monotonic() - started
 
-    assert took > 0.8 * size / limit
+    assert took > least
     if kind == "difference":
         files = await lab.rows(tables.backup_file)
         assert files[-1].parent_uid == files[0].uid
