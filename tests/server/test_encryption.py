@@ -21,9 +21,7 @@ from holdfast.engine.errors import KeyRefused, NoSpace
 from holdfast.engine.image_rebuild import take_place
 from holdfast.engine.key_file import SUFFIX, Wrapping, key_path, read_key_file, unwrap
 from holdfast.server import settlement, tables
-from holdfast.server.keys import Keys
 from holdfast.server.manifest import read_manifest
-from holdfast.server.repository_scan import Scanned, scan
 from support.disks import ext_image
 
 from .lab import Lab, write_image
@@ -298,17 +296,6 @@ async def test_files_are_read_inside_an_encrypted_point(lab: Lab, tmp_path: Path
         path = (roots.entries[0].name, "letter.txt")
         assert b"".join([piece async for piece in mount.browser.content(path)]) == b"dear reader"
     await mounts.release(made.made.uid)
-
-
-async def test_an_import_leaves_encrypted_points_out_and_says_so(lab: Lab) -> None:
-    wanted = await password(lab)
-    job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
-    await run(lab, job, 1)
-    of = Scanned(lab.repository_path, lab.repository, uuid4())
-    keys = Keys(lab.folder / "server" / "keys")
-    [found] = [each async for each in scan(of, keys)]
-    assert (found.points, found.files) == ([], {})
-    assert "encrypted backups cannot be imported" in " ".join(found.problems)
 
 
 async def test_what_cannot_be_encrypted_is_refused_with_the_field(lab: Lab) -> None:

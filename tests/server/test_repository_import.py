@@ -18,6 +18,7 @@ from holdfast.engine.image import merge_into_parent
 from holdfast.engine.image_restore import restore_image
 from holdfast.engine.qemu_image import commit_arguments
 from holdfast.server import points, repository_import, tables
+from holdfast.server.data_keys import DataKeys
 from holdfast.server.keys import Keys
 from holdfast.server.repository_scan import FoundBackup, Scanned, is_plain_name
 
@@ -279,8 +280,10 @@ async def test_a_backup_that_changes_or_is_to_go_gets_no_more_points(
         [point] = await lab.rows(tables.machine_point)
         real = repository_import.scan
 
-        async def withdrawing(of: Scanned, keys: Keys) -> AsyncIterator[FoundBackup]:
-            async for found in real(of, keys):
+        async def withdrawing(
+            of: Scanned, keys: Keys, data_keys: DataKeys
+        ) -> AsyncIterator[FoundBackup]:
+            async for found in real(of, keys, data_keys):
                 yield found
             await lab.write(lambda c: points.withdraw_point(c, point.uid))
 

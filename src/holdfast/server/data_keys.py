@@ -28,6 +28,7 @@ from holdfast.engine.key_file import (
     Wrapping,
     key_path,
     read_key_file,
+    unwrap,
     write_key_file,
 )
 from holdfast.sealing import Seal, SealBroken
@@ -81,6 +82,66 @@ class DataKeys:
             return KnownKey(row.uid, self._opened(row))
 
         return await self._store.write(find)
+
+    async def adopt(self, folder: Path, uid: UUID, backup: UUID, created: int) -> DataKey:
+        """Return the key of a backup that another server has made, and keep it from now on.
+
+        A password that is known here must open the file beside the backup, unless the key is known
+        itself. `created` is when it was first used, in ms. Raise KeyRefused, or EngineError.
+        """
+        known = await self._store.read(lambda connection: self._known(connection, uid))
+        if known is not None:
+            return known
+        path, table = key_path(folder, uid), tables.password_key
+        file = await asyncio.to_thread(read_key_file, path)
+        if file.key != uid:
+            raise EngineError(f"{path} holds another key, [{file.key}].")
+        rows = await self._store.read(lambda connection: connection.execute(select(table)).all())
+        # Each guess takes half a second.
+        for row in sorted(rows, key=lambda row: row.hint != file.hint):
+            try:
+                secret = self._seal.open(row.secret, str(row.uid))
+                key = await asyncio.to_thread(unwrap, file, secret)
+            except (SealBroken, KeyRefused):
+                continue
+            keep = partial(self._keep, password=row, backup=backup, file=file, key=key)
+            await self._store.write(partial(keep, created=created))
+            return key
+        hint = f', whose hint is "{file.hint}"' if file.hint else ""
+        raise KeyRefused(f"No password that is known here opens {path}{hint}.")
+
+    def _known(self, connection: Connection, uid: UUID) -> DataKey | None:
+        table = tables.data_key
+        row = connection.execute(select(table).where(table.c.uid == uid)).first()
+        return None if row is None else self._opened(row)
+
+    def _keep(
+        self,
+        connection: Connection,
+        *,
+        password: Row[Any],
+        backup: UUID,
+        file: KeyFile,
+        key: DataKey,
+        created: int,
+    ) -> None:
+        """Record a key that a password has opened; somebody else may have done so meanwhile."""
+        if self._known(connection, file.key) is not None:
+            return
+        table = tables.password_key
+        now = connection.execute(select(table).where(table.c.uid == password.uid)).first()
+        if now is None or now.secret != password.secret:
+            raise KeyRefused(f'The password "{password.hint}" was changed meanwhile.')
+        connection.execute(
+            insert(tables.data_key).values(
+                uid=file.key,
+                backup_uid=backup,
+                password_uid=password.uid,
+                secret=self._seal.close(key.secret, _purpose(file.key)),
+                wrapped=_encoded(file),
+                created=created,
+            )
+        )
 
     async def put_beside(self, folder: Path, uids: Iterable[UUID]) -> None:
         """Write the files of keys into the folder of a backup, as they are now. EngineError."""

@@ -103,7 +103,7 @@ class RepositoryImports:
         wanted = read_arguments(command, RepositoryImport)
         of = await self._looked_at(wanted.folder)
         uid = await self._repository(of, wanted.name.strip() or of.path.name)
-        found = [backup async for backup in scan(of, self._keys)]
+        found = [backup async for backup in scan(of, self._keys, self._repositories.data_keys)]
         return partial(_imported, uid, found, of.known)
 
     async def _prepare_password(self, command: Command) -> Operation:
@@ -208,6 +208,11 @@ def _import_backup(
             f"{found.folder}: restore points of it were removed meanwhile. Import it again."
         )
         return
+    if not _keys_of(found) <= set(connection.scalars(select(tables.data_key.c.uid))):
+        report.problems.append(
+            f"{found.folder}: a password of it was deleted meanwhile. Import it again."
+        )
+        return
     elsewhere = select(table.c.uid).where(table.c.uid.in_([each.about.point for each in new]))
     if connection.execute(elsewhere).first() is not None:
         report.problems.append(
@@ -221,6 +226,10 @@ def _import_backup(
         _record_point(connection, found, session, point, files)
     report.backups += 1
     report.added += len(new)
+
+
+def _keys_of(found: FoundBackup) -> set[UUID]:
+    return {each.key for each in found.files.values() if each.key is not None}
 
 
 def _gone(connection: Connection, new: list[FoundPoint]) -> set[UUID]:
@@ -339,6 +348,7 @@ def _record_files(
                 data_size=manifest.data_size,
                 virtual_size=manifest.virtual_size,
                 sha256=manifest.sha256,
+                key_uid=manifest.key,
             )
         )
         publish_backup_file(connection, recorded[name])

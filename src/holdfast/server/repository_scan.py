@@ -1,7 +1,8 @@
 """What a repository holds, by the manifests in it and by its files: read, proved, never changed.
 
 Whatever cannot be restored is a problem, in words; the rest goes on. All files of a point are there
-with the size and the SHA-256 of their manifests, each on the file that it is built on.
+with the size and the SHA-256 of their manifests, each on the file that it is built on. What is
+encrypted, a password that is known here opens.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import logging
 import stat
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,14 +20,23 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from holdfast.engine.data_key import DataKey
 from holdfast.engine.durability import sha256_of
-from holdfast.engine.errors import ChainBroken, EngineError, RepositoryUnavailable
+from holdfast.engine.errors import (
+    ChainBroken,
+    EngineError,
+    KeyRefused,
+    RepositoryUnavailable,
+    ToolFailed,
+)
 from holdfast.engine.files import ResticRepository
 from holdfast.engine.image_chain import read_backup_header
+from holdfast.engine.image_check import ensure_sound
 from holdfast.engine.image_rebuild import is_built_on
 from holdfast.engine.libvirt_restore import stored_content
 from holdfast.engine.restic import Snapshot
 from holdfast.server.clock import milliseconds
+from holdfast.server.data_keys import DataKeys
 from holdfast.server.keys import Keys
 from holdfast.server.manifest import (
     FORMAT_VERSION,
@@ -41,6 +51,10 @@ from holdfast.server.repositories import FILES_FOLDER
 
 _LOGGER = logging.getLogger(__name__)
 _IMAGE_MANIFEST = ".qcow2.json"
+_HOW_TO_OPEN = (
+    "Add its password to those of this backup server and import again, or open it with "
+    '"holdfast unlock".'
+)
 
 
 @dataclass(frozen=True)
@@ -87,12 +101,15 @@ class Scanned:
     known: frozenset[UUID] = frozenset()
 
 
-async def scan(of: Scanned, keys: Keys) -> AsyncIterator[FoundBackup]:
-    """Look at all folders of a repository, one after the other. Raise RepositoryUnavailable."""
+async def scan(of: Scanned, keys: Keys, data_keys: DataKeys) -> AsyncIterator[FoundBackup]:
+    """Look at all folders of a repository, one after the other. Raise RepositoryUnavailable.
+
+    The keys of what is encrypted are in `data_keys` afterwards.
+    """
     for folder in await asyncio.to_thread(_folders_in, of.path):
         backups, problems = await asyncio.to_thread(_described, folder)
         for found in backups.values():
-            await _prove_images(of, folder, found)
+            await _prove_images(of, folder, found, data_keys)
         if await asyncio.to_thread((folder / FILES_FOLDER / "config").is_file):
             found = await _with_snapshots(of, folder, backups, keys)
             backups[found.uid] = found
@@ -161,25 +178,25 @@ def _described(folder: Path) -> tuple[dict[UUID, FoundBackup], list[str]]:
     return backups, problems
 
 
-async def _prove_images(of: Scanned, folder: Path, found: FoundBackup) -> None:
+async def _prove_images(of: Scanned, folder: Path, found: FoundBackup, data_keys: DataKeys) -> None:
     """Keep those files of a backup that can be read, and make points of them."""
     described, good = found.files, dict[str, Manifest]()
     bad: dict[str, str] = {}
     # Where all points are known already, the checksums are left to the health check.
     reading = any(manifest.point not in of.known for manifest in described.values())
+    opened = await _opened_keys(folder, described.values(), data_keys)
 
     async def prove(name: str) -> None:
         manifest = described[name]
-        parent = manifest.parent
+        parent, key = manifest.parent, opened.get(manifest.key)
         if parent is not None and parent not in good:
             reason = bad.get(parent) or f"{folder / parent}, which it is built on, has no manifest."
             bad[name] = reason
-        elif manifest.key is not None and manifest.point not in of.known:
-            bad[name] = (
-                f"{folder / name} is encrypted, and encrypted backups cannot be imported: "
-                '"holdfast unlock" opens it with its password.'
-            )
-        elif (problem := await _problem_of(folder, name, manifest, reading)) is not None:
+        elif parent is not None and good[parent].key != manifest.key:
+            bad[name] = f"{folder / name} has not the key of {parent}, which it is built on."
+        elif isinstance(key, str):
+            bad[name] = f"{folder / name} is encrypted. {key}"
+        elif (problem := await _problem_of(folder, name, manifest, reading, key)) is not None:
             bad[name] = problem
         else:
             good[name] = manifest
@@ -190,11 +207,28 @@ async def _prove_images(of: Scanned, folder: Path, found: FoundBackup) -> None:
         bad[name] = f"{folder / name} is built on itself."
     found.files = good
     for manifests in _by_point(described).values():
-        await _add_point(folder, found, manifests, bad)
+        await _add_point(folder, found, manifests, bad, opened)
     found.problems += await asyncio.to_thread(_cut_off_merges, folder, described, bad)
 
 
-async def _problem_of(folder: Path, name: str, manifest: Manifest, reading: bool) -> str | None:
+async def _opened_keys(
+    folder: Path, manifests: Iterable[Manifest], data_keys: DataKeys
+) -> dict[UUID | None, DataKey | str]:
+    """Return each key that files are encrypted with, or why it is not to be had."""
+    opened: dict[UUID | None, DataKey | str] = {}
+    for each in sorted(manifests, key=lambda manifest: manifest.created):
+        if each.key is None or each.key in opened:
+            continue
+        try:
+            opened[each.key] = await data_keys.adopt(folder, each.key, each.backup, each.created)
+        except EngineError as error:
+            opened[each.key] = f"{error} {_HOW_TO_OPEN}"
+    return opened
+
+
+async def _problem_of(
+    folder: Path, name: str, manifest: Manifest, reading: bool, key: DataKey | None
+) -> str | None:
     """Return what is wrong with a file whose parent is good, all of it being read or not; None for
     nothing."""
     path = folder / name
@@ -209,9 +243,15 @@ async def _problem_of(folder: Path, name: str, manifest: Manifest, reading: bool
         onto = None if manifest.parent is None else folder / manifest.parent
         if not await is_built_on(path, onto):
             return f"{path} is not built on what its manifest says: {manifest.parent or 'nothing'}."
+        if (await asyncio.to_thread(read_backup_header, path)).encrypted != (key is not None):
+            return (
+                f"{path} is not encrypted with what its manifest says: {manifest.key or 'nothing'}."
+            )
+        if reading and key is not None:
+            await ensure_sound([path], key)
     except OSError as error:
         return f"{path} cannot be read: {error.strerror or error}."
-    except ChainBroken as error:
+    except (ChainBroken, KeyRefused, ToolFailed) as error:
         return str(error)
     return None
 
@@ -265,10 +305,15 @@ def _by_point(described: dict[str, Manifest]) -> dict[UUID, dict[str, Manifest]]
 
 
 async def _add_point(
-    folder: Path, found: FoundBackup, manifests: dict[str, Manifest], bad: dict[str, str]
+    folder: Path,
+    found: FoundBackup,
+    manifests: dict[str, Manifest],
+    bad: dict[str, str],
+    opened: Mapping[UUID | None, DataKey | str],
 ) -> None:
     """Add a point with all its files, or say why it cannot be restored."""
     about = next(iter(manifests.values()))
+    key = opened.get(about.key)
     problem = next((bad[name] for name in manifests if name in bad), None)
     ordered = list(manifests)
     if about.detail is not None:
@@ -276,14 +321,16 @@ async def _add_point(
         missing = [name for name in ordered if name not in manifests]
         if missing and problem is None:
             problem = f"{folder / missing[0]} has no manifest."
+        if problem is None and len({manifest.key for manifest in manifests.values()}) > 1:
+            problem = "its disks are not encrypted with one key."
         for small in (about.detail.definition, about.detail.nvram):
             if small is not None and problem is None:
                 if not is_plain_name(small.name):
                     problem = f'its manifest names "{small.name}", which is no file of its folder.'
                     continue
                 try:
-                    await stored_content(folder, small)
-                except ChainBroken as error:
+                    await stored_content(folder, small, key if isinstance(key, DataKey) else None)
+                except (ChainBroken, KeyRefused) as error:
                     problem = str(error)
     if problem is None:
         files = tuple(manifests[name] for name in ordered)
