@@ -198,6 +198,8 @@ def main() -> None:
     chosen = parser.parse_args()
     if not 1 <= chosen.data <= chosen.size or chosen.rounds < 1:
         parser.error("--data must be between 1 and --size, --rounds at least 1")
+    if chosen.virtnbdbackup and not VirtNbdBackup.installed():
+        parser.error("--virtnbdbackup: it is not installed")
     with tempfile.TemporaryDirectory(prefix="hf-", dir=chosen.folder) as scratch:
         sizes = chosen.size * MIB, chosen.data * MIB
         print(run(Path(scratch), *sizes, chosen.rounds, chosen.virtnbdbackup))

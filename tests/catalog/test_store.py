@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
@@ -26,25 +26,23 @@ async def store(tmp_path: Path) -> AsyncIterator[CatalogStore]:
     await store.close()
 
 
-def sleep(seconds: float) -> int:
-    time.sleep(seconds)
-    return 1
-
-
 async def test_quick_reads_go_on_while_slow_ones_take_every_thread_of_theirs(
     store: CatalogStore,
 ) -> None:
+    over = threading.Event()
     slow = [
-        asyncio.create_task(store.read_slowly(lambda _: sleep(1.0))) for _ in range(LONGEST_QUEUE)
+        asyncio.create_task(store.read_slowly(lambda _: over.wait(60)))
+        for _ in range(LONGEST_QUEUE)
     ]
     await asyncio.sleep(0.1)
 
     assert await store.read(lambda c: c.execute("SELECT 1").fetchone()) == (1,)
-    assert not any(task.done() for task in slow)
     with pytest.raises(TooManyReads):
         await store.read_slowly(lambda _: 1)
+    assert not any(task.done() for task in slow)
     for task in slow:
         task.cancel()
+    over.set()
 
 
 async def test_a_read_under_way_does_not_hold_up_closing(tmp_path: Path) -> None:

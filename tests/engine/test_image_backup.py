@@ -5,6 +5,7 @@
 import asyncio
 import hashlib
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from functools import partial
@@ -28,6 +29,7 @@ from holdfast.engine.image import (
     remove_image,
     restore_image,
 )
+from holdfast.engine.image_backup import finish_image
 from holdfast.engine.progress import Progress
 
 from .lab import MIB, Disk, serves, wait_until
@@ -194,6 +196,31 @@ async def test_progress_never_goes_back_and_ends_at_one(make_disk: MakeDisk, fol
         assert len(fractions) > 3
         assert fractions == sorted(fractions)
         assert seen[-1] == Progress(1.0, disk.size, disk.size)
+
+
+async def test_a_source_that_is_spent_goes_and_one_that_cannot_go_harms_nothing(
+    make_disk: MakeDisk, folder: Path, tmp_path: Path
+) -> None:
+    disk = make_disk("qcow2")
+    pushed, target = folder / "pushed.qcow2", folder / "p0.qcow2"
+    shutil.copy(disk.path, pushed)
+    await back_up_image(ImagePlan(pushed, target, None, "qcow2", spent=True))
+    assert not pushed.exists()
+    content = await restored(target, tmp_path / "out")
+    assert content == disk.content
+    # No file, and so nothing that can be removed like one.
+    pushed.mkdir()
+    kept = folder / "p1.qcow2"
+    await finish_image(
+        target,
+        kept,
+        lambda _fraction: None,
+        virtual_size=len(content),
+        incremental=False,
+        note=None,
+        spent=pushed,
+    )
+    assert await restored(kept, tmp_path / "out") == content
 
 
 async def test_a_backup_file_is_never_overwritten(make_disk: MakeDisk, folder: Path) -> None:

@@ -75,7 +75,14 @@ async def test_disk_that_shrank_counts_only_what_it_has(tmp_path: Path) -> None:
     assert await stored_data_size(path) == told_by_qemu(path) == MIB
 
 
-@pytest.mark.parametrize("entry", [b"\x80\0\0\0\x7f\xff\0\0", b"\x80\0\0\0\0\x7f\0\0"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        b"\x80\0\0\0\x7f\xff\0\0",
+        b"\x80\0\0\0\0\x7f\0\0",
+        b"\x80\xff\xff\xff\xff\xff\0\0",
+    ],
+)
 async def test_table_beyond_the_end_is_damage(tmp_path: Path, entry: bytes) -> None:
     path = made(tmp_path / "disk.qcow2", 4 * MIB)
     work_on(path, f"write -q 0 {MIB}")
@@ -95,6 +102,25 @@ async def test_header_that_promises_millions_of_tables_is_not_believed(tmp_path:
         file.seek(36)
         file.write(b"\xff\xff\xff\xff")
     assert await stored_data_size(path) == MIB
+    with path.open("r+b") as file:
+        file.seek(24)
+        file.write(b"\x7f" + 7 * b"\xff")
+    with pytest.raises(ChainBroken, match="beyond its end"):
+        await stored_data_size(path)
+    with path.open("r+b") as file:
+        file.seek(40)
+        file.write(8 * b"\xff")
+    with pytest.raises(ChainBroken, match="beyond its end"):
+        await stored_data_size(path)
     path.write_bytes(b"no image at all")
     with pytest.raises(ChainBroken, match="magic"):
         await stored_data_size(path)
+
+
+async def test_tables_that_no_backup_file_has_are_not_counted(tmp_path: Path) -> None:
+    extended = made(tmp_path / "extended.qcow2", 4 * MIB, "-o", "extended_l2=on")
+    elsewhere = f"data_file={tmp_path / 'data'}"
+    apart = made(tmp_path / "apart.qcow2", 4 * MIB, "-o", elsewhere)
+    for path in (extended, apart):
+        with pytest.raises(ChainBroken, match="tables that no backup file has"):
+            await stored_data_size(path)

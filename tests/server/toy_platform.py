@@ -121,9 +121,6 @@ class ToyPlatform:
         await self._reached(access)
         raise HypervisorFailed(f"The machine {uuid} is a toy.")
 
-    async def take_key_back(self, access: HostAccess, _uuid: str) -> None:
-        await self._reached(access)
-
     async def _reached(self, access: HostAccess) -> ToyHost:
         self.asked.append(access)
         host = self.hosts.get(access.uri)

@@ -101,16 +101,17 @@ async def discarded_on_exit(*temporaries: Path) -> AsyncIterator[list[Path]]:
 
     The list yielded is of those that are removed after: what is taken out of it stays.
     """
-    await asyncio.to_thread(_remove, temporaries)
+    await asyncio.to_thread(remove_if_possible, *temporaries)
     discarded = list(temporaries)
     try:
         yield discarded
     finally:
-        await asyncio.to_thread(_remove, tuple(discarded))
+        await asyncio.to_thread(remove_if_possible, *discarded)
 
 
-def _remove(paths: tuple[Path, ...]) -> None:
-    for path in paths:
+def remove_if_possible(*temporaries: Path) -> None:
+    """Remove temporaries, as far as they can be. Blocking."""
+    for path in temporaries:
         # A folder that is gone, or a disk that is, holds no temporary worth an error here: the
         # error that made the work end is the one to be told.
         with contextlib.suppress(OSError):
@@ -185,4 +186,4 @@ def write_json(path: Path, value: object) -> None:
         partial.write_bytes(msgspec.json.format(msgspec.json.encode(value)) + b"\n")
         _publish(partial, path, True)
     finally:
-        _remove((partial,))
+        remove_if_possible(partial)

@@ -17,6 +17,7 @@ from holdfast.engine.durability import (
     partial_name,
     publish,
     remove_durably,
+    remove_if_possible,
     sha256_of,
     synchronise,
     synchronised_meanwhile,
@@ -415,8 +416,8 @@ async def finish_image(
 ) -> ImageResult:
     """Hash, synchronise and name a finished file; return what it is.
 
-    ``spent`` is a temporary that nobody needs any more, removed meanwhile: of a large file that
-    takes its time.
+    ``spent`` is a temporary that nobody needs any more, removed meanwhile if it can be: of a large
+    file that takes its time.
     """
     try:
         file_size = (await asyncio.to_thread(partial.stat)).st_size
@@ -427,7 +428,7 @@ async def finish_image(
             )
             group.create_task(asyncio.to_thread(synchronise, partial))
             if spent is not None:
-                group.create_task(remove_durably(spent))
+                group.create_task(asyncio.to_thread(remove_if_possible, spent))
         await publish(partial, target)
     except FileExistsError as error:
         raise _already_there(target) from error

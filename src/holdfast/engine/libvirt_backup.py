@@ -88,9 +88,10 @@ async def back_up_machine(
     checkpoint = f"{checkpoint_prefix(plan.chain)}{plan.point}"
     with _alone(plan.uuid):
         machine = LibvirtMachine(connection, plan.uuid)
+        # Before anything that can fail: the guest may be frozen.
+        done = await end_interrupted_backup(connection, plan.uuid, plan.folders, plan.chain)
         async with together() as group:
             problems = group.create_task(_parent_problems(plan))
-            done = await end_interrupted_backup(connection, plan.uuid, plan.folders, plan.chain)
             work = await _prepared(machine, plan, checkpoint, on_progress)
         work.parent_problems = problems.result()
         work.warnings += done
@@ -116,7 +117,10 @@ def _alone(uuid: str) -> Iterator[None]:
 
 
 async def _parent_problems(plan: MachinePlan) -> dict[str, str]:
-    """Return, by disk, why the parent point's file cannot be built on."""
+    """Return, by disk, why the parent point's file cannot be built on.
+
+    Of all disks that the point has: which ones the machine has now is not known yet.
+    """
     if plan.parent is None:
         return {}
     problems = {}

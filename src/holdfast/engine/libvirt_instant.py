@@ -42,8 +42,8 @@ from holdfast.engine.libvirt_labels import owner_of
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_restore import LAYER_SUFFIX
 from holdfast.engine.libvirt_secret import (
-    ensure_lent,
     layer_secret,
+    lend_secret,
     take_secret_back_if_possible,
 )
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
@@ -124,7 +124,7 @@ async def lend_key(connection: LibvirtConnection, uuid: str, key: DataKey) -> No
     Raise MachineMissing, HypervisorUnavailable or HypervisorFailed.
     """
     await LibvirtMachine(connection, uuid).state()
-    await ensure_lent(connection, layer_secret(uuid), key)
+    await lend_secret(connection, layer_secret(uuid), key)
 
 
 async def take_key_back(connection: LibvirtConnection, uuid: str) -> None:

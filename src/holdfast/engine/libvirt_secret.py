@@ -37,22 +37,6 @@ async def lend_secret(connection: LibvirtConnection, uuid: str, key: DataKey) ->
     await connection.call(define, doing="lending the key of a backup to the host")
 
 
-async def ensure_lent(connection: LibvirtConnection, uuid: str, key: DataKey) -> None:
-    """Make a key known to a host that knows no such secret: its daemon forgets it when it ends."""
-
-    def known(library: Any, connect: Any) -> bool:
-        try:
-            connect.secretLookupByUUIDString(uuid)
-        except library.libvirtError as error:
-            if error.get_error_code() != library.VIR_ERR_NO_SECRET:
-                raise
-            return False
-        return True
-
-    if not await connection.call(known, doing="looking for the key of a backup"):
-        await lend_secret(connection, uuid, key)
-
-
 async def take_secret_back(connection: LibvirtConnection, uuid: str) -> None:
     """Make a host forget a secret; one that it does not know is fine."""
 

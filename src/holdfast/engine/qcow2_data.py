@@ -8,8 +8,10 @@ docs/interop/qcow2.txt.
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 import sys
+import threading
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,27 +33,37 @@ async def stored_data_size(path: Path) -> int:
     """Given a qcow2 file, return the bytes of disk data in the file itself, before compression.
 
     Counted in its clusters. Zeroed areas and what the files below hold do not count. Raise
-    ChainBroken when its tables do not lie within it, and OSError.
+    ChainBroken when its tables do not lie within it or are of another kind than backup files have,
+    and OSError.
     """
-    return await asyncio.to_thread(_stored_data_size, path)
+    stopped = threading.Event()
+    try:
+        return await asyncio.to_thread(_stored_data_size, path, stopped)
+    finally:
+        stopped.set()  # a cancelled await does not end its thread by itself
 
 
-def _stored_data_size(path: Path) -> int:
+def _stored_data_size(path: Path, stopped: threading.Event) -> int:
     with path.open("rb") as file:
         start = file.read(_START)
         try:
-            virtual_size = parse_header(start).virtual_size
+            header = parse_header(start)
         except NotQcow2Error as error:
             raise ChainBroken(f"The backup file {path} is damaged: {error}.") from error
+        if header.external_data_file or header.extended_tables:
+            raise ChainBroken(f"The backup file {path} has tables that no backup file has.")
+        virtual_size = header.virtual_size
         bits: int = _CLUSTER_BITS.unpack_from(start, 20)[0]
         cluster = 1 << bits
         clusters = -(-virtual_size // cluster)
         counted, last = 0, False
         try:
             for first, entries in _tables(file, start, cluster, clusters):
-                del entries[max(clusters - first, 0) :]
+                if stopped.is_set():
+                    break
+                del entries[clusters - first :]
                 counted += sum(map(_is_data, entries))
-                if entries and first + len(entries) == clusters:
+                if first + len(entries) == clusters:
                     last = _is_data(entries[-1])
         except EOFError as error:
             raise ChainBroken(
@@ -73,11 +85,11 @@ def _tables(
 
 
 def _numbers(file: BinaryIO, place: int, count: int) -> array[int]:
-    file.seek(place)
-    content = file.read(count * _ENTRY)
-    if len(content) < count * _ENTRY:
+    # Looked at first: what is damaged may name any place, and any number of them.
+    if place + count * _ENTRY > os.fstat(file.fileno()).st_size:
         raise EOFError
-    numbers = array("Q", content)
+    file.seek(place)
+    numbers = array("Q", file.read(count * _ENTRY))
     if sys.byteorder == "little":
         numbers.byteswap()
     return numbers

@@ -17,6 +17,7 @@ _VERSION_2_LENGTH = 72
 _VERSION_3_LENGTH = 104
 _HEADER_LENGTH_AT = 100
 _EXTERNAL_DATA_FILE = 1 << 2
+_EXTENDED_TABLES = 1 << 4
 _LUKS = 2
 _EXTENSION = struct.Struct(">II")
 _BACKING_FORMAT = 0xE2792ACA
@@ -32,7 +33,8 @@ class NotQcow2Error(ValueError):
 class Qcow2Header:
     """``virtual_size`` in bytes; the names and formats as they are written in the file.
 
-    ``luks`` says whether it is LUKS that it is ``encrypted`` with.
+    ``luks`` says whether it is LUKS that it is ``encrypted`` with, ``extended_tables`` whether the
+    entries of its L2 tables are of 16 bytes.
     """
 
     virtual_size: int
@@ -41,6 +43,7 @@ class Qcow2Header:
     encrypted: bool
     external_data_file: bool
     luks: bool = False
+    extended_tables: bool = False
 
 
 def has_magic(start: bytes) -> bool:
@@ -81,6 +84,7 @@ def parse_header(start: bytes) -> Qcow2Header:
         encrypted=crypt_method != 0,
         external_data_file=bool(features & _EXTERNAL_DATA_FILE),
         luks=crypt_method == _LUKS,
+        extended_tables=bool(features & _EXTENDED_TABLES),
     )
 
 

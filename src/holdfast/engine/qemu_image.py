@@ -33,8 +33,8 @@ _INPUT_AT_FAULT = re.compile(r"error while reading|Could not open|Could not read
 _KEY_AT_FAULT = re.compile(
     r"Invalid password|'encrypt\.key-secret' is required|No secret with id|not be a valid secret"
 )
-# The most there can be. They read, compress and write at the same time, so that no processor is
-# without work, be there one or many.
+# The most there can be. They read, compress and write at the same time: of four threads that
+# compress, the most that QEMU has for a qcow2 file, none waits for what is read or written.
 _COROUTINES = "16"
 # zlib takes five times the processor time of zstd for the same size (data-plane.md).
 _COMPRESSED = ("-c", "-o", "compression_type=zstd")

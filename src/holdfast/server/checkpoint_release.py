@@ -35,16 +35,18 @@ class _Ended:
 
 
 class CheckpointRelease:
-    """Looks for ended chains whenever the hosts were looked at."""
+    """Looks for ended chains whenever a host has answered."""
 
     def __init__(self, store: Store, hosts: Hosts) -> None:
         self._store = store
         self._hosts = hosts
         hosts.when_looked_at(self.run)
 
-    async def run(self) -> None:
-        """Release the checkpoints of all chains that have ended, where their hosts answer."""
+    async def run(self, host: UUID) -> None:
+        """Release the checkpoints of the chains on a host that have ended."""
         for chain in await self._store.read(_ended):
+            if chain.host not in (host, None):
+                continue
             try:
                 # Of a machine that is nowhere any more, nothing is left.
                 if chain.host is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,7 +51,7 @@ class Hosts:
         self._secrets = secrets
         self._asking: set[asyncio.Task[Any]] = set()
         self._stopped = False
-        self._when_looked_at: list[Callable[[], Awaitable[None]]] = []
+        self._when_looked_at: list[Callable[[UUID], Awaitable[None]]] = []
         # Two looks at one host, one after the other: the later one is what counts.
         self._turns: defaultdict[UUID, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -77,14 +77,13 @@ class Hosts:
             try:
                 await self._scan_all(thorough=thorough)
                 thorough = False
-                await self._tell()
             except Exception:
                 # One look that fails, for whatever reason, must not be the last.
                 _LOGGER.exception("The hosts cannot be looked at at the moment")
             await self._clock.sleep_until(again)
 
-    def when_looked_at(self, call: Callable[[], Awaitable[None]]) -> None:
-        """Have something called whenever all hosts were looked at."""
+    def when_looked_at(self, call: Callable[[UUID], Awaitable[None]]) -> None:
+        """Have something called with each host that has answered when all were looked at, or it."""
         self._when_looked_at.append(call)
 
     def stop(self) -> None:
@@ -192,12 +191,7 @@ class Hosts:
         else:
             uid = command.target
             await self._store.read(lambda c: host_records.host_in_use(c, uid))
-            problems = [await self._scan(uid, thorough=True)]
-        try:
-            await self._ask(self._tell())
-        except Exception:
-            # It is done again when the hosts are looked at next.
-            _LOGGER.exception("What depends on the hosts cannot be put right at the moment")
+            problems = await self._look([uid], thorough=True)
         reasons = [problem for problem in problems if problem is not None]
 
         def tell(_connection: Connection, _command: Command, _now: datetime) -> Done:
@@ -213,11 +207,22 @@ class Hosts:
 
     async def _scan_all(self, *, thorough: bool) -> list[str | None]:
         uids = await self._store.read(host_records.host_uids)
-        return await asyncio.gather(*(self._scan(uid, thorough=thorough) for uid in uids))
+        return await self._look(uids, thorough=thorough)
 
-    async def _tell(self) -> None:
+    async def _look(self, uids: Sequence[UUID], *, thorough: bool) -> list[str | None]:
+        """Look at hosts, and see to what those need that have answered."""
+        problems = await asyncio.gather(*(self._scan(uid, thorough=thorough) for uid in uids))
+        answered = [uid for uid, problem in zip(uids, problems, strict=True) if problem is None]
+        await asyncio.gather(*(self._tell(uid) for uid in answered))
+        return problems
+
+    async def _tell(self, uid: UUID) -> None:
+        """Say that a host has answered; what comes of it is tried again at the next look."""
         for call in self._when_looked_at:
-            await call()
+            try:
+                await self._ask(call(uid))
+            except (EngineError, RefusedError) as error:
+                _LOGGER.warning("What a host needs could not be seen to: %s", error)
 
     async def _scan(self, uid: UUID, *, thorough: bool) -> str | None:
         """Look at a host and write down what is found; return why it cannot be, if so.

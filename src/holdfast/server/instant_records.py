@@ -69,15 +69,11 @@ def row_in_use(connection: Connection, uid: UUID | None) -> Row[Any]:
     return row
 
 
-def running(connection: Connection) -> Sequence[Row[Any]]:
-    """Return the rows of those that run and neither move nor are being discarded."""
+def running(connection: Connection, host: UUID) -> Sequence[Row[Any]]:
+    """Return the rows of those on a host that run and neither move nor are being discarded."""
     table = tables.instant_recovery
-    return connection.execute(select(table).where(table.c.state == InstantState.RUNNING)).all()
-
-
-def runs(connection: Connection, uid: UUID) -> bool:
-    """Say whether one is among `running`."""
-    return any(row.uid == uid for row in running(connection))
+    of_host = select(table).where(table.c.host_uid == host)
+    return connection.execute(of_host.where(table.c.state == InstantState.RUNNING)).all()
 
 
 def take(connection: Connection, uid: UUID | None, state: InstantState) -> Row[Any]:

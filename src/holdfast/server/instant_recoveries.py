@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import defaultdict
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Row
 
@@ -35,24 +37,34 @@ class InstantRecoveries:
         self._hosts = hosts
         self._data_keys = data_keys
         self._closing = False
+        # A key is never lent to a machine while that moves or is being discarded.
+        self._turns: defaultdict[UUID, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def lend_keys(self) -> None:
-        """Let the machines that run from encrypted points be powered on, on hosts that forgot how.
+    async def lend_keys(self, host: UUID) -> None:
+        """Let the machines on a host that run from encrypted points be powered on.
 
-        A host knows a key only until its daemon ends. One that is away is asked again later.
+        The host knows their keys only until its daemon ends: they are lent again at each look.
         """
-        for row in await self._store.read(instant_records.running):
-            key = await self._key_of(row)
-            if key is None:
-                continue
-            try:
-                access = await self._hosts.access(row.host_uid)
-                await self._hosts.platform.lend_key(access, row.uuid, key)
-                # By who took it away meanwhile it was taken back perhaps before it was lent.
-                if not await self._store.read(partial(instant_records.runs, uid=row.uid)):
-                    await self._hosts.platform.take_key_back(access, row.uuid)
-            except (EngineError, RefusedError) as error:
-                _LOGGER.warning("The machine %s cannot be powered on: %s", row.name, error)
+        running = partial(instant_records.running, host=host)
+        for uid in [row.uid for row in await self._store.read(running)]:
+            if self._turns[uid].locked():
+                continue  # it moves or is being discarded by now, and its key is then taken back
+            async with self._turns[uid]:
+                rows = await self._store.read(running)
+                for row in (row for row in rows if row.uid == uid):
+                    await self._lend_key(row)
+
+    async def _lend_key(self, row: Row[Any]) -> None:
+        key = await self._key_of(row)
+        if key is None:
+            return
+        try:
+            access = await self._hosts.access(row.host_uid)
+            await self._hosts.platform.lend_key(access, row.uuid, key)
+        except (EngineError, RefusedError) as error:
+            _LOGGER.warning(
+                "It could not be seen to that %s can be powered on: %s", row.name, error
+            )
 
     def leave_going(self) -> None:
         """Let what is being copied go on without us, as the server ends: the next start follows."""
@@ -60,6 +72,10 @@ class InstantRecoveries:
 
     async def run(self, plan: Instant, on_progress: ProgressCallback) -> str:
         """Carry a plan out. Raise EngineError or RefusedError with the reason for a failure."""
+        async with self._turns[plan.recovery]:
+            return await self._run(plan, on_progress)
+
+    async def _run(self, plan: Instant, on_progress: ProgressCallback) -> str:
         row = await self._store.read(lambda c: instant_records.row_in_use(c, plan.recovery))
         access = await self._hosts.access(row.host_uid)
         files = instant_records.files_of(row)

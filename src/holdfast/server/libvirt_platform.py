@@ -17,7 +17,6 @@ from holdfast.engine.libvirt_instant import (
     lend_key,
     move_to_own_storage,
     stop_moving,
-    take_key_back,
 )
 from holdfast.engine.libvirt_replica import (
     Standby,
@@ -162,11 +161,6 @@ class LibvirtPlatform:
         """Let a machine that runs from an encrypted point be powered on."""
         async with connected(access.uri, account=_account(access)) as connection:
             await lend_key(connection, uuid, key)
-
-    async def take_key_back(self, access: HostAccess, uuid: str) -> None:
-        """Make a host forget the key of a point that a machine ran from."""
-        async with connected(access.uri, account=_account(access)) as connection:
-            await take_key_back(connection, uuid)
 
     def connected(self, access: HostAccess) -> AbstractAsyncContextManager[LibvirtConnection]:
         """Open a connection to a host for the time of a block."""

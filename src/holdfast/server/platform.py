@@ -138,8 +138,5 @@ class Platform(Protocol):
     async def lend_key(self, access: HostAccess, uuid: str, key: DataKey) -> None:
         """Let a machine that runs from a point be powered on; see `libvirt_instant.lend_key`."""
 
-    async def take_key_back(self, access: HostAccess, uuid: str) -> None:
-        """Undo `lend_key`."""
-
     def connected(self, access: HostAccess) -> AbstractAsyncContextManager[LibvirtConnection]:
         """Open a connection to a host for the time of a block; see `libvirt_connection`."""

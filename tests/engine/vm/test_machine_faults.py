@@ -15,6 +15,7 @@ import libvirt
 import pytest
 
 from engine.lab import MIB, SOURCE
+from holdfast.engine import libvirt_backup
 from holdfast.engine.errors import (
     HypervisorFailed,
     HypervisorUnavailable,
@@ -23,6 +24,7 @@ from holdfast.engine.errors import (
     NoSpace,
     RepositoryUnavailable,
     ScriptFailed,
+    ToolMissing,
 )
 from holdfast.engine.libvirt_backup import back_up_machine
 from holdfast.engine.libvirt_connection import LibvirtConnection, connected
@@ -174,6 +176,28 @@ async def test_killed_holdfast_leaves_what_the_next_backup_takes_away(
     await back_up(connection, guest, folder, "p2", result)
     assert guest.checkpoints() == guest.bitmaps("vda") == ["holdfast.c1.p1", "holdfast.c1.p2"]
     guest.ensure_untouched()
+
+
+async def test_what_was_left_is_taken_away_also_where_the_parent_cannot_be_checked(
+    connection: LibvirtConnection,
+    large_guest: Guest,
+    folder: Path,
+    run_script: Callable[..., object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guest = large_guest
+    result = await back_up(connection, guest, folder, "a0")
+    guest.power_off()
+    run_script(KILLED, guest.host.uri, guest.uuid, folder)
+    assert guest.domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED
+
+    async def unchecked(*_: object) -> None:
+        raise ToolMissing("There is no qemu-img.")
+
+    monkeypatch.setattr(libvirt_backup, "usable_parent", unchecked)
+    with pytest.raises(ToolMissing):
+        await back_up(connection, guest, folder, "p1", result)
+    assert not guest.domain.isActive()
 
 
 async def test_machine_resumed_by_somebody_during_its_backup_goes_on_running(

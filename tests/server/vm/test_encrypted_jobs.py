@@ -90,6 +90,7 @@ async def test_a_machine_is_unreadable_in_the_repository_and_comes_back_from_it(
     await lab.done("migrate-instant-recovery", recovery.uid)
     found = {target: bytes_of(path) for target, path in disks_of(running).items()}
     assert found == contents[1]
+    assert (await lab.command("rescan-host", recovery.host_uid)).success
     assert guest.connection.listAllSecrets() == []
     # The directory of a restore by the command line.
     await lab.server.restore.point(points[1].uid, tmp_path / "files")
