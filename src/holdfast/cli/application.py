@@ -6,28 +6,16 @@ import asyncio
 import logging
 import os
 import sys
+from collections import UserDict
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+import typer.main
+from typer.core import TyperGroup
 from typer.exceptions import Abort, TyperException
 
 from holdfast import __version__
-from holdfast.cli.commands import (
-    check,
-    host,
-    instant,
-    job,
-    manager,
-    password,
-    points,
-    replica,
-    repository,
-    restore,
-    server,
-    settings,
-    unlock,
-    up,
-)
 from holdfast.cli.errors import CommandError
 from holdfast.engine.errors import EngineError
 from holdfast.manager.connection import BackupServerUnavailable
@@ -37,28 +25,53 @@ INTERRUPTED = 130
 
 _logger = logging.getLogger(__name__)
 
+# Where they are: functions, or applications with commands of their own.
+_COMMANDS = {
+    "up": "up.up",
+    "manager": "manager.manager",
+    "server": "server.application",
+    "password": "password.password",
+    "points": "points.points",
+    "restore": "restore.restore",
+    "unlock": "unlock.unlock",
+    "check": "check.check",
+    "job": "job.application",
+    "host": "host.application",
+    "replica": "replica.application",
+    "instant": "instant.application",
+    "repository": "repository.application",
+    "settings": "settings.settings",
+}
+
+
+class _ImportedWhenNamed(UserDict[str, Any]):
+    """The commands, each imported when it is asked for: all together need the whole product."""
+
+    def __getitem__(self, name: str) -> Any:
+        module, _, attribute = self.data[name].partition(".")
+        part = getattr(import_module(f"holdfast.cli.commands.{module}"), attribute)
+        if isinstance(part, typer.Typer):
+            return typer.main.get_group(part)
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(name)(part)
+        return typer.main.get_command(alone)
+
+
+class _Commands(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _ImportedWhenNamed(_COMMANDS)
+
+
 application = typer.Typer(
     name="holdfast",
+    cls=_Commands,
     help="Run, watch, query and restore backups.",
     add_completion=False,
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-application.command("up")(up.up)
-application.command("manager")(manager.manager)
-application.add_typer(server.application, name="server")
-application.command("password")(password.password)
-application.command("points")(points.points)
-application.command("restore")(restore.restore)
-application.command("unlock")(unlock.unlock)
-application.command("check")(check.check)
-application.add_typer(job.application, name="job")
-application.add_typer(host.application, name="host")
-application.add_typer(replica.application, name="replica")
-application.add_typer(instant.application, name="instant")
-application.add_typer(repository.application, name="repository")
-application.command("settings")(settings.settings)
 
 
 @application.callback()
@@ -81,9 +94,13 @@ def run(arguments: list[str] | None = None) -> int:
     cases one line on standard error says why.
     """
     try:
-        return _exit_code(application(args=arguments, standalone_mode=False))
+        return _exit_code(application(args=arguments, prog_name="holdfast", standalone_mode=False))
     except TyperException as error:
-        return _ended(error.format_message(), error.exit_code)
+        message = error.format_message()
+        if message.startswith("Usage: "):  # `holdfast job` alone: its help, as of `holdfast` alone
+            typer.echo(message)
+            return 0
+        return _ended(message, error.exit_code)
     except CommandError as error:
         return _ended(str(error), error.exit_code)
     except (EngineError, RefusedError, BackupServerUnavailable) as error:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 import typer
@@ -29,7 +29,9 @@ from holdfast.cli.passwords import ADMINISTRATOR
 from holdfast.cli.settings_loading import load
 from holdfast.engine import progress
 from holdfast.schema.naming import guid_of
-from holdfast.server.restore import Restored, restore_point
+
+if TYPE_CHECKING:
+    from holdfast.server.restore import Restored
 
 
 def restore(
@@ -158,6 +160,9 @@ async def _restore(
     disks: list[str],
     force: bool,
 ) -> list[Restored]:
+    # With it comes most of a backup server, which no command needs that asks the API.
+    from holdfast.server.restore import restore_point
+
     with shown_progress("Restoring") as show:
 
         def advance(done: progress.Progress) -> None:
