@@ -205,6 +205,27 @@ def rewritten(
     return unparse(root)
 
 
+def replaced(
+    xml: str | bytes, name: str, disks: Mapping[str, tuple[Path, str]], nvram: Path | None
+) -> str:
+    """Given a domain XML, return it for the same machine, which has another name or place now.
+
+    ``disks`` gives the file and its format for targets; all others stay as they are.
+    """
+    root = _domain(xml)
+    for element in root.findall("devices/disk"):
+        disk = _disk(element)
+        place = None if disk is None else disks.get(disk.target)
+        if disk is not None and place is not None and place != (Path(disk.path or ""), disk.format):
+            _rewrite_disk(element, disks)
+    if nvram is not None:
+        for element in root.findall("os/nvram"):
+            _rewrite_nvram(element, nvram)
+    for element in root.findall("name"):
+        element.text = name
+    return unparse(root)
+
+
 def _rewrite_disk(element: etree._Element, disks: Mapping[str, tuple[Path, str]]) -> None:
     target = element.find("target")
     name = "" if target is None else target.get("dev", "")

@@ -1,11 +1,11 @@
-"""Restores a machine to a host, as a new machine or over the one that is there, or to files."""
+"""Restores a machine to a host as a new machine, or its disks to files."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from holdfast.engine.data_key import SEALED_SUFFIX, DataKey, unseal
 from holdfast.engine.errors import (
     ChainBroken,
     EngineError,
-    HypervisorFailed,
     HypervisorUnavailable,
     LeftUnfinished,
     MachineBusy,
@@ -47,9 +46,7 @@ from holdfast.engine.restored_files import (
     Ledger,
     NoLedger,
     Overlay,
-    WholeFile,
     carried_out,
-    finish_naming,
     written,
 )
 
@@ -121,7 +118,7 @@ async def restore_machine(
     folder = plan.target_folder.absolute()
     if not await asyncio.to_thread(folder.is_dir):
         raise folder_gone(folder)
-    chosen = _chosen(plan.point, plan.disks)
+    chosen = chosen_disks(plan.point, plan.disks)
     layers, labels = {}, Labels()
     if plan.instant:
         files = [_layer_on(folder, name, disk) for disk in chosen]
@@ -174,74 +171,6 @@ async def restore_machine(
     return RestoredMachine(identity.uuid, name, {key: path for key, (path, _) in places.items()})
 
 
-async def restore_in_place(
-    connection: LibvirtConnection,
-    plan: RestorePlan,
-    on_progress: ProgressCallback = ignore_progress,
-    ledger: Ledger | None = None,
-) -> RestoredMachine:
-    """Bring the machine that a point was made of back to it; it must be off.
-
-    Disks are replaced where the point found them; ``target_folder``, ``name`` and
-    ``new_identifiers`` of the plan are not looked at. Without ``disks`` the definition and the
-    NVRAM are restored, too. No disk is replaced before all of them are whole. Raise MachineMissing,
-    MachineBusy while it runs, and as `restore_machine` does. Raise LeftUnfinished when only some of
-    it could be done; then `finish_in_place` does the rest, later.
-    """
-    machine = LibvirtMachine(connection, plan.point.uuid)
-    if await machine.state() is not State.OFF:
-        raise MachineBusy(f"The machine {plan.point.name} runs; power it off first.")
-    xml = await stored_content(plan.folder, plan.point.definition, plan.key)
-    definition = read_definition(xml)
-    files = [_same_file(disk) for disk in _chosen(plan.point, plan.disks)]
-    places = {file.target: file.path for file in files}
-    if plan.disks is None and plan.point.nvram is not None and definition.nvram is not None:
-        content = await stored_content(plan.folder, plan.point.nvram, plan.key)
-        files.append(FileToBe(Path(definition.nvram), "raw", content))
-    async with written(
-        plan.folder, files, on_progress, ledger or NoLedger(), overwrite=True, key=plan.key
-    ):
-        warning = await carried_out(_use(machine, plan, xml))
-    return RestoredMachine(plan.point.uuid, definition.name, places, warning)
-
-
-async def _use(machine: LibvirtMachine, plan: RestorePlan, xml: bytes) -> str:
-    """Define a machine whose disks are restored, and power it on; return what is to be noted."""
-    try:
-        if plan.disks is None:
-            await _redefine(machine, xml)
-    except HypervisorUnavailable as error:
-        raise LeftUnfinished(
-            f"The disks are restored, but the definition is not: {error}"
-        ) from error
-    except EngineError as error:
-        raise HypervisorFailed(
-            f"The disks are restored, but the definition is not: {error}"
-        ) from error
-    try:
-        if plan.power_on:
-            await machine.start()
-    except HypervisorUnavailable as error:
-        return f"The machine is restored. Whether it was powered on is not known: {error}"
-    except EngineError as error:
-        return f"The machine is restored, but was not powered on: {error}"
-    return ""
-
-
-async def finish_in_place(
-    connection: LibvirtConnection, plan: RestorePlan, files: Sequence[WholeFile]
-) -> None:
-    """Go on where a restore in place was cut off after it had begun to name ``files``.
-
-    It may have been done already. The machine is left off. Raise as `restore_in_place` and
-    `finish_naming` do.
-    """
-    machine = LibvirtMachine(connection, plan.point.uuid)
-    await finish_naming(files)
-    if plan.disks is None and await machine.state() is State.OFF:
-        await _redefine(machine, await stored_content(plan.folder, plan.point.definition, plan.key))
-
-
 async def restore_disks(
     plan: RestorePlan,
     format: str,
@@ -259,7 +188,7 @@ async def restore_disks(
     name = folder_name(plan.name or plan.point.name)
     files = [
         FileToBe(folder / f"{name}-{disk.state.target}.{format}", format, disk)
-        for disk in _chosen(plan.point, plan.disks)
+        for disk in chosen_disks(plan.point, plan.disks)
     ]
     async with written(
         plan.folder, files, on_progress, ledger or NoLedger(), overwrite=False, key=plan.key
@@ -274,16 +203,6 @@ async def machine_disks(connection: LibvirtConnection, uuid: str) -> Mapping[str
     except MachineMissing:
         return None
     return {disk.target: disk.path for disk in read_definition(xml).disks if disk.path is not None}
-
-
-async def _redefine(machine: LibvirtMachine, xml: bytes) -> None:
-    # The restored images have no bitmaps, so there is nothing that these records stand for.
-    for checkpoint in await machine.checkpoints():
-        await machine.delete_checkpoint(checkpoint)
-    text = xml.decode()
-    await machine.connection.call(
-        lambda _library, connect: connect.defineXML(text), doing=f"defining {machine.uuid}"
-    )
 
 
 async def stored_content(folder: Path, file: StoredFile, key: DataKey | None = None) -> bytes:
@@ -305,7 +224,8 @@ async def stored_content(folder: Path, file: StoredFile, key: DataKey | None = N
     return unseal(content, key, file.name)
 
 
-def _chosen(point: MachinePoint, wanted: frozenset[str] | None) -> list[DiskPoint]:
+def chosen_disks(point: MachinePoint, wanted: frozenset[str] | None) -> list[DiskPoint]:
+    """Return the disks of a point that are to be restored, all for None. Raise EngineError."""
     if wanted is None:
         return list(point.disks)
     missing = wanted - {disk.state.target for disk in point.disks}
@@ -324,12 +244,6 @@ def _new_file(folder: Path, name: str, disk: DiskPoint) -> FileToBe:
 def _layer_on(folder: Path, name: str, disk: DiskPoint) -> FileToBe:
     path = folder / f"{folder_name(name)}-{disk.state.target}{LAYER_SUFFIX}"
     return FileToBe(path, "qcow2", Overlay(disk))
-
-
-def _same_file(disk: DiskPoint) -> FileToBe:
-    if disk.state.path is None:
-        raise EngineError(f"The disk {disk.state.target} was no file, so it cannot be replaced.")
-    return FileToBe(Path(disk.state.path), disk.state.format, disk)
 
 
 async def _ensure_new(connection: LibvirtConnection, identity: Identity) -> None:

@@ -35,7 +35,7 @@ from holdfast.engine.durability import (
 from holdfast.engine.errors import CannotFinish, EngineError, LeftUnfinished
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_lock import unchanged_while_read
-from holdfast.engine.image_restore import adopt_permissions, restore_image
+from holdfast.engine.image_restore import adopt_permissions, make_private, restore_image
 from holdfast.engine.libvirt_point import DiskPoint
 from holdfast.engine.process import finished
 from holdfast.engine.progress import Phases, Progress, ProgressCallback
@@ -312,6 +312,7 @@ async def _write(
         if isinstance(file.source, Overlay):
             backing = absolute(folder / file.source.disk.file.name)
             size = file.source.disk.state.virtual_size if key is not None else None
+            await asyncio.to_thread(make_private, file.partial)
             await run_qemu_image(
                 create_overlay_arguments(absolute(file.partial), backing, "qcow2", size),
                 doing=f"Making {file.path}",

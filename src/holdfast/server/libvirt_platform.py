@@ -12,6 +12,7 @@ from holdfast.engine.data_key import DataKey
 from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
 from holdfast.engine.libvirt_connection import Account, LibvirtConnection, connected
 from holdfast.engine.libvirt_host import list_machines, probe_host
+from holdfast.engine.libvirt_in_place import finish_in_place, restore_in_place
 from holdfast.engine.libvirt_instant import (
     discard_machine,
     lend_key,
@@ -26,9 +27,7 @@ from holdfast.engine.libvirt_replica import (
 )
 from holdfast.engine.libvirt_restore import (
     RestorePlan,
-    finish_in_place,
     machine_disks,
-    restore_in_place,
     restore_machine,
 )
 from holdfast.engine.libvirt_tidy import release_checkpoints

@@ -100,7 +100,7 @@ class Platform(Protocol):
         on_progress: ProgressCallback,
         ledger: Ledger,
     ) -> str:
-        """Bring a machine back over itself; see `libvirt_restore.restore_in_place`.
+        """Bring a machine back over itself; see `libvirt_in_place.restore_in_place`.
 
         Return what could not be done of what was asked for; empty for nothing.
         """
@@ -108,7 +108,7 @@ class Platform(Protocol):
     async def finish_in_place(
         self, access: HostAccess, plan: RestorePlan, files: Sequence[WholeFile]
     ) -> None:
-        """Finish what a crash interrupted; see `libvirt_restore.finish_in_place`."""
+        """Finish what a crash interrupted; see `libvirt_in_place.finish_in_place`."""
 
     async def machine_disks(self, access: HostAccess, uuid: str) -> Mapping[str, str] | None:
         """Return the file of each disk of a machine by target, or None when there is no machine."""

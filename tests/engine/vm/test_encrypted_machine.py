@@ -18,6 +18,7 @@ from holdfast.engine.image import merge_into_parent, restore_image
 from holdfast.engine.image_rebuild import measured, rebuild_image, take_place
 from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_connection import LibvirtConnection
+from holdfast.engine.libvirt_in_place import restore_in_place
 from holdfast.engine.libvirt_instant import discard_machine, move_to_own_storage
 from holdfast.engine.libvirt_ladder import Rung
 from holdfast.engine.libvirt_machine import LibvirtMachine
@@ -25,7 +26,6 @@ from holdfast.engine.libvirt_restore import (
     LAYER_SUFFIX,
     RestorePlan,
     restore_disks,
-    restore_in_place,
     restore_machine,
 )
 from holdfast.engine.libvirt_secret import layer_secret, take_secret_back

@@ -78,6 +78,10 @@ def own_disks(copy: Guest, targets: Path) -> dict[str, Path]:
     return found
 
 
+def readable_by_others(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.stat().st_mode & 0o077]
+
+
 async def test_it_writes_moves_while_it_writes_and_needs_the_point_no_more(
     connection: LibvirtConnection, guest: Guest, folder: Path, targets: Path, tmp_path: Path
 ) -> None:
@@ -186,12 +190,14 @@ async def test_a_machine_that_is_off_moves_and_cannot_be_started_meanwhile(
             with pytest.raises(EngineError, match="No"):
                 await move_to_own_storage(connection, restored.uuid, files, "t1")
         assert sorted(targets.iterdir()) == files
+        assert not readable_by_others(targets)
         monkeypatch.setattr(libvirt_instant, "run_qemu_image", started_meanwhile)
         await move_to_own_storage(connection, restored.uuid, files, "t1")
         assert len(refused) == len(files)
         assert all("lock" in reason for reason in refused)
         moved = own_disks(copy, targets)
         assert sorted(targets.iterdir()) == sorted(moved.values())
+        assert not readable_by_others(targets)
         assert state_of(folder) == before
         for point in folder.iterdir():
             point.rename(point.with_suffix(".away"))

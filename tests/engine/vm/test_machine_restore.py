@@ -28,9 +28,10 @@ from holdfast.engine.image import restore_image
 from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_connection import LibvirtConnection, connected
 from holdfast.engine.libvirt_domain import read_definition
+from holdfast.engine.libvirt_in_place import restore_in_place
 from holdfast.engine.libvirt_ladder import Rung
 from holdfast.engine.libvirt_machine import LibvirtMachine
-from holdfast.engine.libvirt_restore import RestorePlan, restore_in_place, restore_machine
+from holdfast.engine.libvirt_restore import RestorePlan, restore_machine
 from holdfast.engine.restored_files import NoLedger, WholeFile
 
 from .lab import Guest, Host, back_up, restored_disks
@@ -191,6 +192,71 @@ async def test_one_disk_in_place_and_the_chain_goes_on(
     rungs = {disk.state.target: disk.rung for disk in result.point.disks}
     assert rungs == {"vda": Rung.CHANGED_BLOCKS, "vdb": Rung.DIFFERENCE}
     assert await restored_disks(result, folder, tmp_path / "out") == guest.contents()
+
+
+async def test_in_place_is_where_the_disks_are_now_and_nothing_else_is_overwritten(
+    connection: LibvirtConnection,
+    guest: Guest,
+    make_guest: Callable[..., Guest],
+    folder: Path,
+    tmp_path: Path,
+) -> None:
+    older, before, _newer, content = await two_points(connection, guest, folder)
+    whole = RestorePlan(older.point, folder, folder)
+    one = replace(whole, disks=frozenset({"vda"}))
+    other = make_guest(targets=("vda",), started=False)
+    guest.power_off()
+    # The disk was moved, and where it was is another machine's.
+    vda = guest.disks["vda"]
+    before_it = vda.path
+    vda.path = vda.path.with_name("moved.qcow2")
+    before_it.rename(vda.path)
+    guest.define()
+    other.disks["vda"].path.rename(before_it)
+    other.disks["vda"].path = before_it
+    other.define()
+    theirs = before_it.read_bytes()
+
+    def held() -> dict[str, bytes]:
+        return {
+            t: bytes_of(disk.path, "qcow2", tmp_path / "out") for t, disk in guest.disks.items()
+        }
+
+    await restore_in_place(connection, one)
+    assert held() == {"vda": before["vda"], "vdb": content["vdb"]}
+    restored = await restore_in_place(connection, whole)
+    assert held() == before
+    assert restored.disks == {target: disk.path for target, disk in guest.disks.items()}
+    assert before_it.read_bytes() == theirs
+    disks = read_definition(guest.domain.XMLDesc(0)).disks
+    assert {disk.path for disk in disks} == {str(disk.path) for disk in guest.disks.values()}
+    # A machine keeps the name that it has now.
+    name = guest.name
+    guest.domain.rename("renamed")
+    guest.name = "renamed"
+    await restore_in_place(connection, whole)
+    assert guest.domain.name() == "renamed"
+    guest.domain.rename(name)
+    guest.name = name
+    # What is no disk of it any more is left alone, but made anew where nothing is.
+    vdb = guest.disks.pop("vdb")
+    guest.define()
+    kept = vdb.path.read_bytes()
+    with pytest.raises(EngineError, match=r"is no disk of the machine \S+ any more"):
+        await restore_in_place(connection, whole)
+    with pytest.raises(EngineError, match="has no disk vdb any more"):
+        await restore_in_place(connection, replace(whole, disks=frozenset({"vdb"})))
+    assert vdb.path.read_bytes() == kept
+    vdb.path.unlink()
+    guest.disks["vdb"] = vdb
+    await restore_in_place(connection, whole)
+    assert held() == before
+    # Two machines have one disk.
+    other.disks["vda"].path = vda.path
+    other.define()
+    with pytest.raises(EngineError, match=f"is a disk of the machine {other.name}, too"):
+        await restore_in_place(connection, whole)
+    assert held() == before
 
 
 @pytest.mark.parametrize("format", ["raw", "qcow2", "vmdk"])
