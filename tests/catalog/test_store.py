@@ -31,18 +31,17 @@ async def test_quick_reads_go_on_while_slow_ones_take_every_thread_of_theirs(
 ) -> None:
     over = threading.Event()
     slow = [
-        asyncio.create_task(store.read_slowly(lambda _: over.wait(60)))
-        for _ in range(LONGEST_QUEUE)
+        asyncio.create_task(store.read_slowly(lambda _: over.wait())) for _ in range(LONGEST_QUEUE)
     ]
-    await asyncio.sleep(0.1)
-
-    assert await store.read(lambda c: c.execute("SELECT 1").fetchone()) == (1,)
-    with pytest.raises(TooManyReads):
-        await store.read_slowly(lambda _: 1)
-    assert not any(task.done() for task in slow)
-    for task in slow:
-        task.cancel()
-    over.set()
+    try:
+        await asyncio.sleep(0.1)
+        assert await store.read(lambda c: c.execute("SELECT 1").fetchone()) == (1,)
+        assert [task for task in slow if task.done()] == []
+        with pytest.raises(TooManyReads):
+            await store.read_slowly(lambda _: 1)
+    finally:
+        over.set()
+    assert await asyncio.gather(*slow) == [True] * LONGEST_QUEUE
 
 
 async def test_a_read_under_way_does_not_hold_up_closing(tmp_path: Path) -> None:
