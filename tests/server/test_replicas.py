@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, select, update
 
-from holdfast.server import replicas, tables
+from holdfast.server import failover_plans, replicas, tables
 from holdfast.server.libvirt_references import machine_reference
-from holdfast.server.messages import Command
-from holdfast.server.replicas import Counterpart
+from holdfast.server.messages import Command, Outcome
+from holdfast.server.replicas import Counterpart, ReplicaState
 
 from .lab import HandClock, Lab, running_lab
 from .test_hosted_objects import HERE, THERE, add_host
@@ -118,3 +118,76 @@ async def test_replicas_that_never_had_a_point_go_with_their_job(
     # The machine of the first may stand on its host; it can be removed by whoever looks after it.
     assert await shown(lab) == ["lost_replica", "planned_replica"]
     assert {row.uid for row in await lab.rows(tables.replica)} == {lost, planned}
+
+
+async def test_start_of_a_plan_is_answered_when_it_has_ended(
+    lab: Lab, platform: ToyPlatform
+) -> None:
+    machines = [platform.hosts[HERE].add(name) for name in ("web", "db")]
+    here, there = await add_host(lab), await add_host(lab, THERE)
+    references = [machine_reference(here, each) for each in machines]
+    job = await replica_job(lab, there, *references)
+    await lab.begin(job)
+    await lab.server.wait_until_idle()
+    uids = [await give_replica(lab, job, each) for each in references]
+    plan = {"name": "All", "machines": [{"replica": str(uid)} for uid in uids]}
+    wanted = Command(request_id=uuid4(), operation="create-failover-plan", arguments=plan)
+    made = (await lab.server.execute(wanted)).made
+    assert made is not None
+
+    async def outcome_of_start() -> Outcome:
+        start = Command(request_id=uuid4(), operation="start-failover-plan", target=made.uid)
+        begun = await lab.server.execute(start)
+        assert (begun.success, begun.awaits) == (True, made.uid)
+        await lab.server.wait_until_idle()
+        ended = await lab.server._commands.outcome(start.request_id)
+        assert ended is not None
+        # Whoever asks again with the same request is told that, too.
+        assert await lab.server.execute(start) == ended
+        assert ended.awaits is None
+        assert ended.cursor > begun.cursor
+        return ended
+
+    ended = await outcome_of_start()
+    assert not ended.success
+    assert ended.message == (
+        '0 of 2 machines have taken over. Replica "web_replica" has no good restore point. '
+        'Replica "db_replica" has no good restore point.'
+    )
+
+    def taken_over(connection: Connection) -> None:
+        of_plan = tables.failover_plan_machine.c.replica_uid == uids[0]
+        connection.execute(update(tables.failover_plan_machine).where(of_plan).values(started=True))
+        ready = {ReplicaState.READY}
+        replicas.change_state(connection, uids[0], ReplicaState.FAILOVER, before=ready)
+
+    # By an earlier start.
+    await lab.write(taken_over)
+    ended = await outcome_of_start()
+    assert ended.success
+    assert ended.message == (
+        '1 of 2 machines have taken over. Replica "db_replica" has no good restore point.'
+    )
+
+
+async def test_plan_that_a_crash_interrupts_is_answered_by_the_next_start(
+    lab: Lab, platform: ToyPlatform
+) -> None:
+    web = platform.hosts[HERE].add("web")
+    here, there = await add_host(lab), await add_host(lab, THERE)
+    reference = machine_reference(here, web)
+    job = await replica_job(lab, there, reference)
+    await lab.begin(job)
+    await lab.server.wait_until_idle()
+    plan = {"name": "All", "machines": [{"replica": str(await give_replica(lab, job, reference))}]}
+    wanted = Command(request_id=uuid4(), operation="create-failover-plan", arguments=plan)
+    made = (await lab.server.execute(wanted)).made
+    assert made is not None
+    lab.server._plans.launch = lambda *_: None  # type: ignore[method-assign]
+    start = Command(request_id=uuid4(), operation="start-failover-plan", target=made.uid)
+    assert (await lab.server.execute(start)).awaits == made.uid
+    await lab.write(failover_plans.end_interrupted)
+    ended = await lab.server._commands.outcome(start.request_id)
+    assert ended is not None
+    assert (ended.success, ended.awaits) == (False, None)
+    assert "stopped unexpectedly" in ended.message
