@@ -102,6 +102,8 @@ async def test_replica_takes_over_gives_back_and_is_replicated_again(replica: Re
     session = await replica.do("undo-failback")
     assert session.values["Result"] == "Success", session.values
     assert await replica.state() == "Failover"
+    # What the failback moved is told of it alone.
+    assert (await replica.lab.resource("Replica", replica.uid)).values["Failback"] == ""
     assert not replica.guest.domain.isActive()
     replica.write(5 * MIB, 65536, 78)
     expected = patched(patched(content, 3 * MIB, 65536, 77), 5 * MIB, 65536, 78)

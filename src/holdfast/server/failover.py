@@ -519,7 +519,9 @@ class Failovers:
             note = f"{_left(record.place)} {error}"
         async with self._ground.target(row) as target:
             await start(target, row.machine_uuid)
-        await self._ground.settled(row.uid, ReplicaState.FAILOVER, record, place=None)
+        # What that failback brought is gone; it is not told as if it were news of this.
+        gone = {"place": None, "brought": ""}
+        await self._ground.settled(row.uid, ReplicaState.FAILOVER, record, **gone)
         return note
 
 
