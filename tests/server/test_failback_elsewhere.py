@@ -80,6 +80,10 @@ async def test_new_machine_takes_the_source_s_place_and_is_replicated_on(
         assert why in refused.message
     refused = await replica.lab.command("undo-failover", replica.uid, **elsewhere)
     assert "for a failback to another place alone" in refused.message
+    session = await replica.do("failback", **elsewhere | {"networks": {"office": "lab"}})
+    assert session.values["FailureMessage"] == (
+        "networks: the machine has no network office; it has none."
+    )
     session = await replica.do("failback", folder=str(place))
     assert "say another name" in session.values["FailureMessage"]
     (place / "moved-vda.qcow2").write_bytes(b"somebody else's")

@@ -124,13 +124,14 @@ class Elsewhere:
     ) -> Place:
         """Return the place on a host; raise why it is none, or why the replica has nothing."""
         await ensure_stands_in(target, plan)
-        found = await identity_for(there, plan, Path(options.folder), options.name)
+        folder = Path(options.folder)
+        found = await identity_for(there, plan, folder, options.name, options.networks)
         return Place(
             host=host,
             folder=str(found.folder),
             name=found.name,
             uuid=found.uuid,
-            networks=options.networks,
+            networks=found.networks,
         )
 
     async def copy(
