@@ -79,3 +79,26 @@ def test_operation_is_asked_for_and_its_end_awaited(monkeypatch: pytest.MonkeyPa
     }
     ended = CliRunner().invoke(commands.application, ["failback", "web", "--network", "office"])
     assert "--network: expected OLD=NEW, not 'office'" in str(ended.exception)
+
+
+def test_name_that_two_replicas_have_is_told_with_their_uids(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = [
+        {"uid": uid, "name": "web_replica", "source": source, "state": "Ready", "doing": ""}
+        for uid, source in (("urn:veeam:Replica:1", "web"), ("urn:veeam:Replica:2", "WEB"))
+    ]
+
+    @contextmanager
+    def logged_on(_settings: Any, _user: str) -> Iterator[ApiClient]:
+        answers = httpx.MockTransport(lambda _asked: httpx.Response(200, json={"replicas": found}))
+        with httpx.Client(base_url="http://x/api", transport=answers) as client:
+            yield ApiClient(client)
+
+    monkeypatch.setattr(api_command, "logged_on", logged_on)
+    for name in ("web", "Web_Replica"):
+        ended = CliRunner().invoke(commands.application, ["failover", name])
+        assert str(ended.exception) == (
+            f"REPLICA: expected the name or UID of one replica: {name!r} is the name of 2, "
+            "give the UID: urn:veeam:Replica:1, urn:veeam:Replica:2"
+        )

@@ -64,6 +64,9 @@ BODIES = {
         "<BackupRetention>Never</BackupRetention></VeeamZipStartupSpec>"
     ),
     "PUT /jobs/{id}?action=edit": "<Job Name='Another name'/>",
+    "POST /failoverPlans/{id}?action=start": (
+        "<FailoverPlanManagementSpec><StartNow>true</StartNow></FailoverPlanManagementSpec>"
+    ),
     "PUT /failoverPlans/{id}": "<FailoverPlan><Description>New</Description></FailoverPlan>",
     "POST /jobs/{id}/includes": (
         "<CreateObjectInJobSpec><HierarchyObjRef>"

@@ -15,7 +15,7 @@ from holdfast.engine.libvirt_domain import (
     without_layers,
 )
 from holdfast.engine.libvirt_point import MachinePoint, StoredFile
-from holdfast.engine.libvirt_replica import Standby, standby_definition
+from holdfast.engine.libvirt_replica import Standby, networks_of, standby_definition
 
 DEFINITION = """
 <domain type='kvm' id='7'>
@@ -161,3 +161,19 @@ def test_a_machine_on_layers_names_its_whole_chain_and_leaves_its_owner_alone() 
     assert "seclabel" not in alone
     # A label that somebody has set since stays.
     assert "+5:+5" in without_layers(made.replace("+0:+0", "+5:+5"), {layer: moved}, "+0:+0")
+
+
+def test_networks_and_bridges_of_the_cards_are_told_by_name() -> None:
+    cards = (
+        "<interface type='network'><source network='office'/></interface>"
+        "<interface type='bridge'><source bridge='br0'/></interface>"
+        "<interface type='bridge'><source network='office' bridge='virbr1'/></interface>"
+        "<interface type='direct'><source dev='eth0' mode='bridge'/></interface>"
+        "<interface type='user'/>"
+    )
+    assert networks_of(f"<domain><devices>{cards}</devices></domain>") == [
+        "br0",
+        "office",
+        "virbr1",
+    ]
+    assert networks_of("<domain/>") == []

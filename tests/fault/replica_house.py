@@ -234,13 +234,20 @@ class House:
     def act_on_plan(self, plan: str, action: str, victim: str) -> dict[str, Any]:
         """Start or undo a plan, and kill something meanwhile; return how it stands in the end."""
         begun = time.monotonic()
-        self.holdfast.finished(self.holdfast.act(f"{plan}?action={action}"))
-        if victim:
-            self._kill_within(action, victim, self.chance.choice(self.pairs))
+        body: dict[str, object] | None = {"StartNow": True} if action == "start" else None
+        task = self.holdfast.act(f"{plan}?action={action}", body)
 
         def is_done() -> bool:
             return not self.holdfast.client.get(f"/holdfast/v1{plan}").json()["doing"]
 
+        def is_begun() -> bool:
+            asked = self.holdfast.client.get(f"/tasks/{task['TaskId']}").json()
+            return asked["State"] == "Finished" or not is_done()
+
+        # The task lasts as long as the plan.
+        wait_until(is_begun, seconds=LIMIT)
+        if victim:
+            self._kill_within(action, victim, self.chance.choice(self.pairs))
         wait_until(is_done, seconds=LIMIT)
         if not victim:
             self._usual[action] = time.monotonic() - begun

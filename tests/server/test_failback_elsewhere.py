@@ -16,6 +16,7 @@ from engine.lab import MIB
 from engine.vm.lab import Host, libvirt_daemon
 from holdfast.server import tables
 from holdfast.server.failover_record import Operation
+from holdfast.server.libvirt_references import tag_reference
 
 from .lab import HandClock
 from .replica_lab import ReplicaLab, guest_maker, killed, patched, read_disk, replica_lab
@@ -79,6 +80,10 @@ async def test_new_machine_takes_the_source_s_place_and_is_replicated_on(
         assert why in refused.message
     refused = await replica.lab.command("undo-failover", replica.uid, **elsewhere)
     assert "for a failback to another place alone" in refused.message
+    session = await replica.do("failback", **elsewhere | {"networks": {"office": "lab"}})
+    assert session.values["FailureMessage"] == (
+        "networks: the machine has no network office; it has none."
+    )
     session = await replica.do("failback", folder=str(place))
     assert "say another name" in session.values["FailureMessage"]
     (place / "moved-vda.qcow2").write_bytes(b"somebody else's")
@@ -114,8 +119,14 @@ async def test_new_machine_takes_the_source_s_place_and_is_replicated_on(
         assert moved.UUIDString() != replica.guest.uuid
         shown = await replica.lab.resource("Replica", replica.uid)
         assert shown.values["Failback"].startswith(f'To "moved" in {place}: ')
+        await back_up_by_tag(replica)
         session = await replica.do("commit-failback")
-        assert session.values["Result"] == "Success", session.values
+        # The point that it was made of is older than the tag.
+        assert session.values["Result"] == "Warning", session.values
+        assert session.values["FailureMessage"] == (
+            f'These jobs had "{replica.guest.name}" and do not have "moved" in its place: "Tagged".'
+            " To have it protected by them, add it to them."
+        )
         assert await replica.state() == "Ready"
         assert not replica.layers
         assert replica.source_disk() == content
@@ -130,6 +141,21 @@ async def test_new_machine_takes_the_source_s_place_and_is_replicated_on(
     finally:
         moved.destroy()
         moved.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA)
+
+
+async def back_up_by_tag(replica: ReplicaLab) -> None:
+    """Give the source a tag, and make a job that has it by that."""
+    kind, where = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    replica.guest.domain.setMetadata(kind, "<tag>gold</tag>", "t", "urn:test:tags", where)
+    source = UUID(await uid_of_host(replica, "source"))
+    assert (await replica.lab.command("rescan-host", source)).success
+    outcome = await replica.lab.command(
+        "create-job",
+        name="Tagged",
+        objects=[{"reference": tag_reference(source, "gold")}],
+        repository=str(replica.lab.repository),
+    )
+    assert outcome.made is not None, outcome.message
 
 
 async def test_failback_elsewhere_killed_at_any_moment_is_taken_back_or_carried_on(

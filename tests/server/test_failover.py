@@ -102,6 +102,8 @@ async def test_replica_takes_over_gives_back_and_is_replicated_again(replica: Re
     session = await replica.do("undo-failback")
     assert session.values["Result"] == "Success", session.values
     assert await replica.state() == "Failover"
+    # What the failback moved is told of it alone.
+    assert (await replica.lab.resource("Replica", replica.uid)).values["Failback"] == ""
     assert not replica.guest.domain.isActive()
     replica.write(5 * MIB, 65536, 78)
     expected = patched(patched(content, 3 * MIB, 65536, 77), 5 * MIB, 65536, 78)
@@ -226,19 +228,24 @@ async def test_failover_without_loss_and_a_plan_over_the_api(
     edited = await caller.task(path, {"Description": "In this order"}, "PUT")
     assert edited["Result"]["Success"], edited
     assert (await caller.get(f"/holdfast/v1{path}"))["description"] == "In this order"
+    for body in (None, {}, {"StartNow": False}):
+        answer = await caller.client.post(f"/api{path}?action=start", json=body, headers=JSON)
+        assert answer.status_code == 400, answer.text
+        assert "expected StartNow true, or a StartDate" in answer.text
     early = {"StartDate": "2000-01-01T00:00:00Z"}
     task = await caller.task(f"{path}?action=start", early)
-    assert task["Result"]["Success"], task
-    await replica.lab.server.wait_until_idle()
+    assert not task["Result"]["Success"], task
+    assert task["Result"]["Message"].startswith(
+        f'0 of 1 machines have taken over. Replica "{replica.guest.name}_replica" has no good'
+    )
     assert await replica.state() == "Ready"
-    outcome = (await replica.lab.resources("FailoverPlan"))[0].values["Outcome"]
-    assert outcome.startswith("0 of 1 machines have taken over.")
+    [plan] = (await caller.get("/holdfast/v1/failoverPlans"))["failover_plans"]
+    assert plan["outcome"] == task["Result"]["Message"]
     task = await caller.task(f"{path}?action=start", {"StartNow": True})
     assert (task["Operation"], task["Result"]["Success"]) == ("StartFailoverPlan", True)
-    await replica.lab.server.wait_until_idle()
+    assert task["Result"]["Message"] == "1 of 1 machines have taken over."
     assert await replica.state() == "Failover"
     assert (await caller.task(f"{path}?action=undo"))["Result"]["Success"]
-    await replica.lab.server.wait_until_idle()
     assert await replica.state() == "Ready"
     removed = await caller.task(f"/holdfast/v1{path}", method="DELETE")
     assert removed["Result"]["Success"], removed

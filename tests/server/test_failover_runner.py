@@ -137,7 +137,8 @@ class _Refusing:
 async def test_plan_ends_though_the_database_refuses_that_at_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def end(store: _Refusing, _plan: UUID, outcome: str) -> None:
+    def end(store: _Refusing, _plan: UUID, outcome: str, *, success: bool) -> None:
+        assert success
         store.ended.append(outcome)
 
     monkeypatch.setattr(failover_plans, "end", end)

@@ -283,6 +283,9 @@ async def test_what_cannot_stand_by_is_said_before_anything_is_moved(
         assert session.values["Result"] == "Failed"
         assert "another machine named" in tasks[guest.name].values["Reason"]
         assert not list(lab.folder.glob("datastore/*/*"))
+        # Nothing that seems ready is left of it.
+        assert await lab.resources("Replica") == []
+        assert await lab.rows(tables.replica) == []
         taken.undefine()
     # Tried again, it works, and what it made is found.
     session, tasks = await run(lab, job, "retry-job")
@@ -355,8 +358,7 @@ async def test_a_stopped_session_leaves_nothing(
     for left in ("datastore/*/*", "staging/*", "server/transfers/*"):
         assert not list(lab.folder.glob(left))
     assert await lab.rows(tables.intent) == []
-    [row] = await lab.rows(tables.replica)
-    assert row.state == ReplicaState.READY
+    assert await lab.rows(tables.replica) == []
     assert standing_by(hosts[1]) == []
     assert guest.checkpoints() == []
     guest.ensure_untouched()

@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import Connection
 
 from holdfast.server import stand_ins
-from holdfast.server.failover_elsewhere import rename_in_jobs
+from holdfast.server.failover_elsewhere import jobs_with_source, left_behind, rename_in_jobs
+from holdfast.server.failover_record import Place
 from holdfast.server.hosted_objects import locate
 from holdfast.server.hosted_restore_plan import _took_its_place
-from holdfast.server.libvirt_references import host_reference, machine_reference
+from holdfast.server.libvirt_references import host_reference, machine_reference, tag_reference
 
 from .lab import HandClock, Lab, running_lab
 from .test_hosted_objects import HERE, THERE, add_host, includes, machines_of, make_job
@@ -93,3 +94,44 @@ async def test_place_is_taken_again_and_given_back(lab: Lab) -> None:
         {"a": "d", "b": "d", "c": "d"},
         {"b": "a", "c": "a", "d": "a"},
     ]
+
+
+async def test_jobs_that_do_not_follow_to_the_new_machine_are_named(
+    lab: Lab, platform: ToyPlatform
+) -> None:
+    web = platform.hosts[HERE].add("web", "gold")
+    platform.hosts[THERE].add("web-new", "gold", uuid=web)
+    here, there = await add_host(lab), await add_host(lab, THERE)
+    former = machine_reference(here, web)
+    wanted: dict[str, tuple[list[str], list[str]]] = {
+        "By host": ([host_reference(here)], []),
+        "By itself": ([former], []),
+        "By tag": ([tag_reference(here, "gold")], []),
+        "Both hosts": ([host_reference(here), host_reference(there)], []),
+        "Not at all": ([host_reference(here)], [former]),
+        "Not there": ([former], [tag_reference(there, "gold")]),
+        "Tag there": ([host_reference(here), tag_reference(there, "gold")], []),
+        "Deleted": ([host_reference(here)], []),
+    }
+    for name, (objects, excludes) in wanted.items():
+        outcome = await lab.command(
+            "create-job",
+            name=name,
+            objects=[{"reference": each} for each in objects],
+            excludes=[{"reference": each} for each in excludes],
+            repository=str(lab.repository),
+        )
+        assert outcome.made is not None, outcome.message
+    assert (await lab.command("delete-job", outcome.made.uid)).success
+    row: Any = SimpleNamespace(source_host_uid=here, source_uuid=web)
+    place = Place(host=there, folder="/srv", name="web-new", uuid=web)
+
+    def take_place(connection: Connection) -> str:
+        jobs = jobs_with_source(connection, row)
+        stand_ins.record(connection, former, machine_reference(there, web))
+        return left_behind(connection, jobs, "web", place)
+
+    assert await lab.write(take_place) == (
+        'These jobs had "web" and do not have "web-new" in its place: '
+        '"By host", "By tag", "Not there". To have it protected by them, add it to them.'
+    )

@@ -25,7 +25,7 @@ from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import Identity, files_in, new_identity, rewritten
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_overlay import FailoverPlan
-from holdfast.engine.libvirt_replica import connect_cards
+from holdfast.engine.libvirt_replica import connect_cards, networks_of
 from holdfast.engine.libvirt_restore import stored_content
 from holdfast.engine.libvirt_same_folder import ensure_same_folder
 from holdfast.engine.libvirt_xml import parse, unparse
@@ -74,13 +74,22 @@ class NamedFile:
 
 
 async def identity_for(
-    connection: LibvirtConnection, plan: FailoverPlan, folder: Path, name: str
+    connection: LibvirtConnection,
+    plan: FailoverPlan,
+    folder: Path,
+    name: str,
+    networks: Mapping[str, str],
 ) -> NewPlace:
     """Return a place for the new machine on a host; raise MachineBusy or EngineError if it is none.
 
-    It keeps the UUID of the source, unless the host has a machine with that.
+    It keeps the UUID of the source, unless the host has a machine with that. ``networks`` are for
+    ones that the machine has.
     """
-
+    known_networks = networks_of(await stored_content(plan.folder, plan.point.definition))
+    for network in networks:
+        if network not in known_networks:
+            has = ", ".join(known_networks) or "none"
+            raise EngineError(f"networks: the machine has no network {network}; it has {has}.")
     named, known = await _taken(connection, name, plan.point.uuid)
     if named:
         raise MachineBusy(f"name: {connection.uri} has a machine {name} already; say another name.")
@@ -88,7 +97,7 @@ async def identity_for(
         raise folder_gone(folder)
     await ensure_same_folder(connection, folder)
     uuid = new_identity(name).uuid if known else plan.point.uuid
-    place = NewPlace(name, uuid, absolute(folder))
+    place = NewPlace(name, uuid, absolute(folder), networks)
     for path in place.files(plan):
         if await asyncio.to_thread(os.path.lexists, path):
             raise EngineError(f"folder: {path} exists already; it is not overwritten.")

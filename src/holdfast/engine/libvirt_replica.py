@@ -177,6 +177,13 @@ def standby_definition(
     return unparse(root)
 
 
+def networks_of(definition: str | bytes) -> list[str]:
+    """Given a domain XML, return the networks and bridges its cards are connected to, by name."""
+    sources = parse(definition, "The definition").findall("devices/interface/source")
+    names = (source.get(kind) for source in sources for kind in ("network", "bridge"))
+    return sorted({name for name in names if name})
+
+
 def connect_cards(root: etree._Element, networks: Mapping[str, str]) -> None:
     """Connect the network cards in a domain XML to those networks that stand for theirs."""
     for interface in root.findall("devices/interface"):

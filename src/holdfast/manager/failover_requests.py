@@ -16,11 +16,11 @@ Body = Mapping[str, Any]
 def plan_start(body: Body, _row: Body) -> dict[str, Any]:
     """Given a FailoverPlanManagementSpec, return the arguments of ``start-failover-plan``.
 
-    Machines take over from their newest points, or, with a StartDate, from the newest of then.
-    Raises RequestError.
+    Machines take over from their newest points, or, with a StartDate, from the newest of then. One
+    of both has to be said: nothing takes over by a request that says nothing. Raises RequestError.
     """
     now, date = body.get("StartNow"), body.get("StartDate")
-    if now is False and date is None:
+    if not now and date is None:
         raise RequestError(
             "Element FailoverPlanManagementSpec: expected StartNow true, or a StartDate."
         )

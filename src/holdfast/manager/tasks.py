@@ -17,7 +17,7 @@ from holdfast.catalog.store import CatalogStore
 from holdfast.catalog.values import encoder
 from holdfast.catalog.writer import RowState, put, remove
 from holdfast.manager.collection import Collector
-from holdfast.manager.connection import BackupServerUnavailable
+from holdfast.manager.connection import BackupServerNotTrusted, BackupServerUnavailable
 from holdfast.manager.errors import LogonSessionOver
 from holdfast.manager.logon_sessions import LogonSession
 from holdfast.manager.task_links import link_of
@@ -26,8 +26,11 @@ from holdfast.server.messages import Command, Made, Outcome
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 2.0
+#: How long to wait until it is asked again whether something that was begun has ended.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 _INTERRUPTED = "The manager was stopped before this was done. It was not tried again."
+_FORGOTTEN = "The backup server does not know any more how this ended."
 _COLLECTING = "Data collection started. To view results, go to Sessions."
 
 
@@ -44,7 +47,8 @@ class _Task:
 class Tasks:
     """The tasks of all logon sessions.
 
-    A task is Running while the backup server works on it, OperationFinished when that is done
+    A task is Running while the backup server works on it (and, where a command begins what lasts,
+    such as the start of a failover plan, until that has ended), OperationFinished when that is done
     but not yet collected, and Finished when the catalog shows its effect. A command is kept until
     then: a manager that starts again asks how it ended, by its request id. One that had not been
     taken up before the stop is not sent again, since nobody expects a job to start hours later.
@@ -191,6 +195,7 @@ class Tasks:
     async def _conclude(
         self, task: _Task, collector: Collector, command: Command, outcome: Outcome
     ) -> None:
+        outcome = await self._ended(collector.server_uid, command, outcome)
         if not outcome.success:
             await self._finish(task, success=False, message=outcome.message)
             return
@@ -200,6 +205,29 @@ class Tasks:
         await self._finish(
             task, success=True, message=outcome.message, made=outcome.made, link=link
         )
+
+    async def _ended(self, server: UUID, command: Command, outcome: Outcome) -> Outcome:
+        """Return the outcome of a command when what it began has ended, however long that takes.
+
+        A backup server that does not answer meanwhile is asked again: it knows when it is back.
+        """
+        pause = _FIRST_PAUSE
+        while outcome.awaits is not None:
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, _LONGEST_PAUSE)
+            connection = self._collector(server).connection
+            try:
+                latest = await connection.outcome(command.request_id)
+            except BackupServerNotTrusted:
+                raise
+            except BackupServerUnavailable:
+                continue
+            if latest is None:
+                return msgspec.structs.replace(
+                    outcome, success=False, message=_FORGOTTEN, awaits=None
+                )
+            outcome = latest
+        return outcome
 
     async def _do_here(self, task: _Task, work: Callable[[], Awaitable[str]]) -> None:
         await self._finish(task, success=True, message=await work())

@@ -123,6 +123,7 @@ class Commands:
             message=done.message,
             cursor=outbox.cursor(connection),
             made=done.made,
+            awaits=done.awaits,
         )
         connection.execute(
             insert(tables.command).values(

@@ -50,7 +50,12 @@ from holdfast.engine.libvirt_tidy import end_interrupted_backup
 from holdfast.engine.progress import Phases, ProgressCallback, fraction_of
 from holdfast.server import replicas, tables
 from holdfast.server.chain_locks import ChainLocks
-from holdfast.server.failover_elsewhere import Elsewhere, replace_source
+from holdfast.server.failover_elsewhere import (
+    Elsewhere,
+    jobs_with_source,
+    left_behind,
+    replace_source,
+)
 from holdfast.server.failover_ground import FailoverGround, done, put, source_uuid
 from holdfast.server.failover_record import Failover, Operation, Place, record_of
 from holdfast.server.failover_specification import FailoverOptions
@@ -202,7 +207,7 @@ class Failovers:
             case Operation.FAILOVER | Operation.PLANNED:
                 await self._settle_failover(row, record)
             case Operation.UNDO | Operation.COMMIT:
-                await self._settle_undo(row, record)
+                return await self._settle_undo(row, record)
             case Operation.PERMANENT:
                 await self._settle_permanent(row, record)
             case Operation.FAILBACK:
@@ -373,19 +378,27 @@ class Failovers:
         await self._ground.note(uid, asked=float(options.seconds))
         return await shut_down(connection, machine, options.seconds, force=options.force)
 
-    async def _settle_undo(self, row: Row[Any], record: Failover) -> None:
+    async def _settle_undo(self, row: Row[Any], record: Failover) -> str:
         plan, place = await self._ground.plan(row, record), record.place
         async with self._ground.target(row) as target:
             await take_back(target, plan)
 
-        def settled(connection: Connection) -> None:
+        def settled(connection: Connection) -> dict[UUID, str]:
+            jobs = {}
             if place is not None:
+                jobs = jobs_with_source(connection, row)
                 replace_source(connection, row, place)
             put(connection, row.uid, ReplicaState.READY, None)
+            return jobs
 
-        await self._store.write(settled)
-        if place is not None:
-            await self._hosts.refresh([place.host])
+        jobs = await self._store.write(settled)
+        if place is None:
+            return ""
+        await self._hosts.refresh([place.host])
+        told = await self._store.read(lambda c: left_behind(c, jobs, row.name, place))
+        if told:
+            _LOGGER.warning("Failback of %s: %s", row.machine_name, told)
+        return told
 
     async def _settle_failover(self, row: Row[Any], record: Failover) -> None:
         if not record.back:
@@ -506,7 +519,9 @@ class Failovers:
             note = f"{_left(record.place)} {error}"
         async with self._ground.target(row) as target:
             await start(target, row.machine_uuid)
-        await self._ground.settled(row.uid, ReplicaState.FAILOVER, record, place=None)
+        # What that failback brought is gone; it is not told as if it were news of this.
+        gone = {"place": None, "brought": ""}
+        await self._ground.settled(row.uid, ReplicaState.FAILOVER, record, **gone)
         return note
 
 

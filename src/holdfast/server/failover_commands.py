@@ -113,11 +113,12 @@ class FailoverCommands:
         until = read_arguments(command, _PlanStart).until
         plan = failover_plans.begin(connection, command.target, failover_plans.START)
         launch = partial(self._plans.launch, plan.uid, failover_plans.START, until)
-        return Done(then=launch)
+        return Done(then=launch, awaits=plan.uid)
 
     def _undo_plan(self, connection: Connection, command: Command, _now: datetime) -> Done:
         plan = failover_plans.begin(connection, command.target, failover_plans.UNDO)
-        return Done(then=partial(self._plans.launch, plan.uid, failover_plans.UNDO))
+        launch = partial(self._plans.launch, plan.uid, failover_plans.UNDO)
+        return Done(then=launch, awaits=plan.uid)
 
     async def _prepare_stop(self, command: Command) -> Change:
         others = await self._stop_others(command)

@@ -7,6 +7,7 @@ it under the reference that the source had.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -28,7 +29,7 @@ from holdfast.engine.libvirt_new_place import (
 )
 from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.progress import Phases, ProgressCallback, fraction_of
-from holdfast.server import stand_ins, tables
+from holdfast.server import hosted_objects, stand_ins, tables
 from holdfast.server.failover_record import Place, record_of
 from holdfast.server.failover_specification import FailoverOptions
 from holdfast.server.host_records import host_in_use, rename_in_jobs
@@ -89,6 +90,24 @@ def replace_source(connection: Connection, row: Row[Any], place: Place) -> None:
         publish_job(connection, job)
 
 
+def jobs_with_source(connection: Connection, row: Row[Any]) -> dict[UUID, str]:
+    """Given the row of a replica, return the names of the jobs that have its source, by UID."""
+    source = machine_reference(row.source_host_uid, row.source_uuid)
+    return hosted_objects.jobs_with(connection, source)
+
+
+def left_behind(connection: Connection, jobs: Mapping[UUID, str], source: str, place: Place) -> str:
+    """Tell which of the jobs that had the source do not have the machine that took its place."""
+    following = hosted_objects.jobs_with(connection, machine_reference(place.host, place.uuid))
+    names = [f'"{name}"' for uid, name in jobs.items() if uid not in following]
+    if not names:
+        return ""
+    return (
+        f'These jobs had "{source}" and do not have "{place.name}" in its place: '
+        f"{', '.join(names)}. To have it protected by them, add it to them."
+    )
+
+
 class Elsewhere:
     """The failbacks to another place. `transfers` is a folder for the keys of transfers."""
 
@@ -105,13 +124,14 @@ class Elsewhere:
     ) -> Place:
         """Return the place on a host; raise why it is none, or why the replica has nothing."""
         await ensure_stands_in(target, plan)
-        found = await identity_for(there, plan, Path(options.folder), options.name)
+        folder = Path(options.folder)
+        found = await identity_for(there, plan, folder, options.name, options.networks)
         return Place(
             host=host,
             folder=str(found.folder),
             name=found.name,
             uuid=found.uuid,
-            networks=options.networks,
+            networks=found.networks,
         )
 
     async def copy(

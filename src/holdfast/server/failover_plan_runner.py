@@ -1,7 +1,7 @@
 """Starts and undoes failover plans: one machine after the other.
 
 A machine that cannot take over does not keep those after it from doing so: in a disaster, most of
-it is better than nothing. The plan's outcome names it.
+it is better than nothing. The plan's outcome names it; the run has failed when it went so with all.
 """
 
 from __future__ import annotations
@@ -64,32 +64,34 @@ class FailoverPlanRunner:
             work.cancel()
         await self.wait_until_idle()
         for plan in plans:
-            await self._end(plan, reason)
+            await self._end(plan, reason, success=False)
 
     async def _run(self, plan: UUID, doing: str, until: int | None) -> None:
         try:
             machines = await self._store.read(lambda c: failover_plans.machines_of(c, plan))
             if doing == failover_plans.START:
-                outcome = await self._start(machines, until)
+                outcome, success = await self._start(machines, until)
             else:
-                outcome = await self._undo(machines)
+                outcome, success = await self._undo(machines)
         except Exception:  # whatever it was, no plan may seem to be going on for ever
             _LOGGER.exception("Failover plan %s ended unexpectedly", plan)
-            outcome = UNEXPECTED
-        await self._end(plan, outcome)
+            outcome, success = UNEXPECTED, False
+        await self._end(plan, outcome, success=success)
 
-    async def _end(self, plan: UUID, outcome: str) -> None:
+    async def _end(self, plan: UUID, outcome: str, *, success: bool) -> None:
         """End a plan's run; try until the database takes it, since none may seem to go on."""
         while True:
             try:
-                await self._store.write(lambda c: failover_plans.end(c, plan, outcome))
+                await self._store.write(
+                    lambda c: failover_plans.end(c, plan, outcome, success=success)
+                )
             except SQLAlchemyError:
                 _LOGGER.exception("The end of failover plan %s cannot be written yet", plan)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return
 
-    async def _start(self, machines: Sequence[Row[Any]], until: int | None) -> str:
+    async def _start(self, machines: Sequence[Row[Any]], until: int | None) -> tuple[str, bool]:
         problems = []
         for number, machine in enumerate(machines, start=1):
             problem = await self._take_over(machine, until)
@@ -121,7 +123,7 @@ class FailoverPlanRunner:
             await self._store.write(lambda c: self._forget(c, machine))
         return problem
 
-    async def _undo(self, machines: Sequence[Row[Any]]) -> str:
+    async def _undo(self, machines: Sequence[Row[Any]]) -> tuple[str, bool]:
         started = [machine for machine in reversed(machines) if machine.started]
         problems = []
         for machine in started:
@@ -185,6 +187,8 @@ def _point(connection: Connection, replica: Row[Any], until: int | None) -> UUID
     return uid
 
 
-def _outcome(done: str, machines: int, problems: Sequence[str]) -> str:
+def _outcome(done: str, machines: int, problems: Sequence[str]) -> tuple[str, bool]:
+    """Return how a run ended, in words, and whether it went well with any machine."""
     well = machines - len(problems)
-    return " ".join([f"{well} of {machines} machines {done}.", *problems])
+    told = " ".join([f"{well} of {machines} machines {done}.", *problems])
+    return told, well > 0 or not problems

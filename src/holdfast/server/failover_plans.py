@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from msgspec import UNSET
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from holdfast.server import replicas, tables
+from holdfast.server import awaited, replicas, tables
 from holdfast.server.failover_specification import (
     FailoverPlanEdit,
     FailoverPlanSpecification,
@@ -99,9 +99,10 @@ def begin(connection: Connection, uid: UUID | None, doing: str) -> Row[Any]:
     return plan
 
 
-def end(connection: Connection, uid: UUID, outcome: str) -> None:
-    """Note how the start or the undoing of a plan ended."""
+def end(connection: Connection, uid: UUID, outcome: str, *, success: bool) -> None:
+    """Note how the start or the undoing of a plan ended, and answer whoever asked for it."""
     _set(connection, uid, doing=None, outcome=outcome)
+    awaited.conclude(connection, uid, success=success, message=outcome)
 
 
 def set_started(connection: Connection, machine: UUID, *, started: bool) -> None:
@@ -115,7 +116,8 @@ def end_interrupted(connection: Connection) -> None:
     """End what a crash interrupted: no machine takes over hours later, unasked."""
     table = tables.failover_plan
     for row in connection.execute(select(table).where(table.c.doing.is_not(None))).all():
-        end(connection, row.uid, f"{STOPPED_UNEXPECTEDLY} Start the plan again, or undo it.")
+        outcome = f"{STOPPED_UNEXPECTEDLY} Start the plan again, or undo it."
+        end(connection, row.uid, outcome, success=False)
 
 
 def publish_plan(connection: Connection, uid: UUID) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from holdfast.server import stand_ins, tables
 from holdfast.server.host_records import host_in_use, source_path, tags_of
 from holdfast.server.job_roles import EXCLUDED, FOUND, INCLUDED
+from holdfast.server.job_specification import COPY_KINDS
 from holdfast.server.libvirt_references import (
     HOST,
     TAG,
@@ -87,6 +88,25 @@ def locate(connection: Connection, reference: str) -> Row[Any] | None:
         .order_by(table.c.seen.desc())
     ).all()
     return next((row for row in rows if row.host_uid == read.root), next(iter(rows), None))
+
+
+def jobs_with(connection: Connection, machine: str) -> dict[UUID, str]:
+    """Given a machine's own reference, return the names of the jobs that have it, by their UIDs.
+
+    As it was seen last, present or not. Copy jobs have no machines of their own.
+    """
+    table, job = tables.host_machine, tables.job
+    row = connection.execute(select(table).where(table.c.reference == machine)).first()
+    if row is None:
+        return {}
+    replaced, present = stand_ins.all_of(connection), list(_present(connection))
+    query = select(job.c.uid, job.c.name).where(~job.c.deleted, job.c.kind.not_in(COPY_KINDS))
+    return {
+        each.uid: each.name
+        for each in connection.execute(query.order_by(job.c.name)).all()
+        if _is_among(row, _rows(connection, each.uid, INCLUDED), present, replaced)
+        and not _is_among(row, _rows(connection, each.uid, EXCLUDED), present, replaced)
+    }
 
 
 def hosts_of(connection: Connection, job: UUID) -> set[UUID]:

@@ -143,7 +143,7 @@ def clone_job(
 
 
 def delete_job(connection: Connection, uid: UUID | None) -> str:
-    """Delete a job; return its name. Its backups and its history stay.
+    """Delete a job; return its name. Its backups, its replicas and its history stay.
 
     Refused while it runs, and while another job follows it or copies what it makes.
     """
@@ -167,6 +167,7 @@ def delete_job(connection: Connection, uid: UUID | None) -> str:
         .where(tables.job.c.uid == job.uid)
         .values(deleted=True, schedule_enabled=False, next_run=None, retry_at=None)
     )
+    replicas.delete_unmade(connection, job.uid)
     publish_job(connection, job.uid)
     return str(job.name)
 

@@ -227,13 +227,15 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a command ended on the backup server.
 
-    When a manager has collected the feed up to `cursor`, it knows all that the command did.
+    When a manager has collected the feed up to `cursor`, it knows all that the command did. With
+    `awaits`, it has only begun something of that UID; once that has ended, the outcome says how.
     """
 
     success: bool
     message: str
     cursor: int
     made: Made | None = None
+    awaits: UUID | None = None
 
 
 class MountedPoint(msgspec.Struct, frozen=True, kw_only=True):

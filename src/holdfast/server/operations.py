@@ -42,6 +42,8 @@ class Done:
     launch: UUID | None = None
     interrupt: UUID | None = None
     then: Callable[[], None] | None = None
+    #: What the outcome is told by in the end: see `awaited.conclude`.
+    awaits: UUID | None = None
 
 
 #: What a command does to the rows, in a writing transaction, at a moment. May refuse.

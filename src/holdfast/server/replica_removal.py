@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, delete, select
+from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.errors import ChainBroken, EngineError, MachineMissing
 from holdfast.engine.image_chain import read_backup_header
@@ -32,7 +32,7 @@ from holdfast.server.journal import ChainKey, RemoveFiles
 from holdfast.server.messages import Command
 from holdfast.server.names import session_name
 from holdfast.server.operations import Done, Operation, Preparation
-from holdfast.server.publish import row_of, withdraw
+from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.replicas import ReplicaState
 from holdfast.server.session_state import JobSessionState
@@ -160,15 +160,8 @@ class ReplicaRemoval:
         names = [session_name(each.display_name, each.created) for each in found]
         withdraw_chain(connection, key, milliseconds(self._clock.now()))
         self._remove_nvram(connection, row, key)
-        _delete(connection, row)
+        replicas.delete_replica(connection, row.uid)
         return names
-
-
-def _delete(connection: Connection, row: Row[Any]) -> None:
-    session = tables.failover_session
-    connection.execute(delete(session).where(session.c.replica_uid == row.uid))
-    connection.execute(delete(tables.replica).where(tables.replica.c.uid == row.uid))
-    withdraw(connection, "Replica", row.uid)
 
 
 def _forget(connection: Connection, row: Row[Any]) -> None:
@@ -182,7 +175,7 @@ def _forget(connection: Connection, row: Row[Any]) -> None:
     # Newest first: nothing is built on a file any more when it goes.
     for file in files:
         points.remove_file(connection, file)
-    _delete(connection, row)
+    replicas.delete_replica(connection, row.uid)
 
 
 def _refuse_while_running(connection: Connection, row: Row[Any]) -> None:

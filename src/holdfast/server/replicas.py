@@ -14,12 +14,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.server import hosted_points, points, tables
 from holdfast.server.job_specification import ReplicaTarget
-from holdfast.server.publish import publish_replica, row_of
+from holdfast.server.publish import publish_replica, row_of, withdraw
 from holdfast.server.refusal import RefusedError
 
 
@@ -50,6 +50,15 @@ class ReplicaPoint:
     created: int
     folder: Path
     known: MachinePoint
+
+
+@dataclass(frozen=True)
+class Counterpart:
+    """The machine that stands for another, on the `host` of that UID."""
+
+    host: UUID
+    name: str
+    uuid: str
 
 
 def target_of(connection: Connection, job: UUID) -> Row[Any]:
@@ -131,45 +140,101 @@ def folder_of(connection: Connection, backup: UUID) -> Path:
     return Path(repository, folder)
 
 
-def ensure_replica(
+def begin_processing(
     connection: Connection,
     *,
     backup: UUID,
     reference: str,
     source: Row[Any],
     target: Row[Any],
-    now: int,
-) -> Row[Any]:
-    """Return the replica of a machine, made when it is replicated for the first time.
+) -> Counterpart:
+    """Return the machine that stands for another, or is to; a replica that is there is processed.
 
     `source` is the row of the machine on its host, `target` that of the job's target. A replica
-    keeps the machine it has on the target; where that is called after the source, it stays so.
+    keeps the machine it has on the target; where that is called after the source, it stays so. One
+    that is made now gets its row with its first point: before that, nothing of it is anywhere.
     """
-    values = {
+    known = replica_of(connection, backup, reference)
+    if known is None:
+        name = f"{source.name}{target.suffix}"
+        return Counterpart(target.host_uid, name, str(uuid4()))
+    table = tables.replica
+    same = table.c.uid == known.uid
+    connection.execute(update(table).where(same).values(_source_values(source)))
+    publish_replica(connection, known.uid)
+    change_state(connection, known.uid, ReplicaState.PROCESSING, before=AT_REST)
+    return Counterpart(known.host_uid, known.machine_name, known.machine_uuid)
+
+
+def ensure_replica(
+    connection: Connection,
+    *,
+    backup: UUID,
+    reference: str,
+    source: Row[Any],
+    counterpart: Counterpart,
+    now: int,
+) -> None:
+    """Write down the replica of a machine whose first point is recorded, unless it is known."""
+    if replica_of(connection, backup, reference) is not None:
+        return
+    uid = uuid4()
+    connection.execute(
+        insert(tables.replica).values(
+            **_source_values(source),
+            uid=uid,
+            backup_uid=backup,
+            reference=reference,
+            host_uid=counterpart.host,
+            machine_uuid=counterpart.uuid,
+            machine_name=counterpart.name,
+            state=ReplicaState.PROCESSING,
+            created=now,
+        )
+    )
+    publish_replica(connection, uid)
+
+
+def _source_values(source: Row[Any]) -> dict[str, Any]:
+    return {
         "name": source.name,
         "source_host_uid": source.host_uid,
         "source_uuid": source.uuid,
     }
-    known = replica_of(connection, backup, reference)
-    table = tables.replica
-    if known is None:
-        uid = uuid4()
-        values |= {
-            "uid": uid,
-            "backup_uid": backup,
-            "reference": reference,
-            "host_uid": target.host_uid,
-            "machine_uuid": str(uuid4()),
-            "machine_name": f"{source.name}{target.suffix}",
-            "state": ReplicaState.READY,
-            "created": now,
-        }
-        connection.execute(insert(table).values(values))
-    else:
-        uid = known.uid
-        connection.execute(update(table).where(table.c.uid == uid).values(values))
-    publish_replica(connection, uid)
-    return row_of(connection, table, uid)
+
+
+def delete_replica(connection: Connection, uid: UUID) -> None:
+    """Delete the row of a replica and the history of what was done with it."""
+    session, table = tables.failover_session, tables.replica
+    connection.execute(delete(session).where(session.c.replica_uid == uid))
+    connection.execute(delete(table).where(table.c.uid == uid))
+    withdraw(connection, "Replica", uid)
+
+
+def delete_unmade(connection: Connection, job: UUID) -> None:
+    """Delete the replicas of a job that never had a point: nothing of them is anywhere.
+
+    One that is in a failover plan stays, and one whose points are gone: its machine stands by.
+    """
+    table, backup = tables.replica, tables.backup
+    task, point, plan = tables.task_session, tables.machine_point, tables.failover_plan_machine
+    had_point = select(task.c.uid).where(
+        task.c.job_uid == job,
+        task.c.reference == table.c.reference,
+        task.c.machine_point_uid.is_not(None),
+    )
+    has_point = select(point.c.uid).where(
+        point.c.backup_uid == table.c.backup_uid, point.c.reference == table.c.reference
+    )
+    planned = select(plan.c.uid).where(plan.c.replica_uid == table.c.uid)
+    query = (
+        select(table.c.uid)
+        .join(backup, backup.c.uid == table.c.backup_uid)
+        .where(backup.c.job_uid == job)
+        .where(~had_point.exists(), ~has_point.exists(), ~planned.exists())
+    )
+    for uid in connection.scalars(query).all():
+        delete_replica(connection, uid)
 
 
 def change_state(

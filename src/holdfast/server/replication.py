@@ -29,7 +29,7 @@ from holdfast.server.journal import Intent
 from holdfast.server.machine_backup import Parent, SessionPlan
 from holdfast.server.platform import HostAccess
 from holdfast.server.refusal import RefusedError
-from holdfast.server.replicas import AT_REST, ReplicaState
+from holdfast.server.replicas import AT_REST, Counterpart, ReplicaState
 from holdfast.server.session_state import Result
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
@@ -43,6 +43,10 @@ class HostedReplication(HostedBackup):
 
     `keys` is a folder for the keys of transfers.
     """
+
+    #: The machine where it is now, and the one that stands for it; set before a point is made.
+    _source: Row[Any]
+    _replica: Counterpart
 
     def __init__(
         self,
@@ -93,10 +97,11 @@ class HostedReplication(HostedBackup):
         self, parent: Parent, created: int, on_progress: ProgressCallback
     ) -> None:
         where = await self._located()
-        replica = await self._store.write(lambda c: self._begin(c, where, created))
-        access = await self._access(replica.host_uid)
+        replica = await self._store.write(lambda c: self._begin(c, where))
+        self._source, self._replica = where, replica
+        access = await self._access(replica.host)
         # Before anything is moved: what cannot be defined in the end is no replica.
-        await self._hosts.platform.ensure_free(access, replica.machine_name, replica.machine_uuid)
+        await self._hosts.platform.ensure_free(access, replica.name, replica.uuid)
         folder = await asyncio.to_thread(self._place.folder)
         await asyncio.to_thread(_let_through, folder)
         await super()._make_point(parent, created, on_progress)
@@ -106,14 +111,14 @@ class HostedReplication(HostedBackup):
         result = self._result
         await self._store.write(lambda c: self._end(c, result, problem))
 
-    def _begin(self, connection: Connection, where: Row[Any], now: int) -> Row[Any]:
-        target = replicas.target_of(connection, self._plan.job)
-        backup, reference = self._place.backup, self._machine.reference
-        replica = replicas.ensure_replica(
-            connection, backup=backup, reference=reference, source=where, target=target, now=now
+    def _begin(self, connection: Connection, where: Row[Any]) -> Counterpart:
+        return replicas.begin_processing(
+            connection,
+            backup=self._place.backup,
+            reference=self._machine.reference,
+            source=where,
+            target=replicas.target_of(connection, self._plan.job),
         )
-        replicas.change_state(connection, replica.uid, ReplicaState.PROCESSING, before=AT_REST)
-        return replica
 
     async def _access(self, host: UUID) -> HostAccess:
         try:
@@ -133,20 +138,31 @@ class HostedReplication(HostedBackup):
         result: MachineResult,
         parent: UUID | None,
     ) -> None:
-        """Record the point; the task ends when its machine stands by, or cannot."""
+        """Record the point, and the replica with its first one.
+
+        The task ends when its machine stands by, or cannot.
+        """
+        replicas.ensure_replica(
+            connection,
+            backup=self._place.backup,
+            reference=self._machine.reference,
+            source=self._source,
+            counterpart=self._replica,
+            now=created,
+        )
         self._record_point(connection, created, folder, result, parent)
         sessions.note_point(connection, self._machine.task_session, self._point)
         journal.strike(connection, intent)
         self._result = result
 
     async def _stand_by(
-        self, access: HostAccess, replica: Row[Any], folder: Path, result: MachineResult
+        self, access: HostAccess, replica: Counterpart, folder: Path, result: MachineResult
     ) -> str | None:
         """Define the machine on the target; return why it cannot be, or None."""
         target = await self._store.read(lambda c: replicas.target_of(c, self._plan.job))
         standby = Standby(
-            name=replica.machine_name,
-            uuid=replica.machine_uuid,
+            name=replica.name,
+            uuid=replica.uuid,
             folder=folder,
             point=result.point,
             networks=replicas.networks_of(target),
@@ -155,7 +171,7 @@ class HostedReplication(HostedBackup):
             await self._hosts.platform.define_standby(access, standby)
         except EngineError as error:
             return (
-                f'The point is good, but the machine "{replica.machine_name}" could not be '
+                f'The point is good, but the machine "{replica.name}" could not be '
                 f"brought up to date: {error}"
             )
         return None

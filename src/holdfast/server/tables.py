@@ -323,11 +323,11 @@ replica_target = Table(
 )
 
 #: The replica of a machine. Its points are those of the `backup` with the same `reference`; it is
-#: there from the first session that replicates the machine, with or without a point. `name`,
-#: `source_host_uid` and `source_uuid` tell the machine as it was last replicated (the host may be
-#: gone); `host_uid`, `machine_uuid` and `machine_name` the machine that stands for it elsewhere.
-#: `state` is a `replicas.ReplicaState`. `failover` is the record of a failover, for whoever
-#: carries that out; None without one.
+#: there from the first of them on, and stays when they are gone. `name`, `source_host_uid` and
+#: `source_uuid` tell the machine as it was last replicated (the host may be gone); `host_uid`,
+#: `machine_uuid` and `machine_name` the machine that stands for it elsewhere. `state` is a
+#: `replicas.ReplicaState`. `failover` is the record of a failover, for whoever carries that out;
+#: None without one.
 replica = Table(
     "replica",
     metadata,

@@ -151,4 +151,10 @@ def _named(api: ApiClient, text: str) -> dict[str, Any]:
         named = [each for each in found if each[key].casefold() == text.casefold()]
         if len(named) == 1:
             return named[0]
+        if named:
+            uids = ", ".join(each["uid"] for each in named)
+            raise BadInput(
+                f"REPLICA: expected the name or UID of one replica: {text!r} is the name of "
+                f"{len(named)}, give the UID: {uids}"
+            )
     raise BadInput(f"REPLICA: expected the name or UID of one replica, not {text!r}")
