@@ -33,3 +33,27 @@ def test_damage_is_told_listed_and_restored_with_force(
     forced = holdfast("restore", "--data", running.data, damaged["uid"], target, "--force")
     assert forced.returncode == 0, forced.stderr
     assert target.exists()
+
+
+def test_a_job_is_started_and_its_end_told(start: StartHoldfast, tmp_path: Path) -> None:
+    running: Running = start()
+    variables = {"HOLDFAST_PASSWORD": str(running.ready["password"])}
+    place = ("--data", running.data, "--ready-file", running.ready_file)
+
+    done = holdfast("job", "start", "sample disk backup", *place, **variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    *machines, last = done.stdout.splitlines()
+    assert last.lower() == "sample disk backup ended: success"
+    assert len(machines) == 1
+
+    shown = json.loads(holdfast("job", "list", "--json", *place, **variables).stdout)
+    repository = next(job["repository"] for job in shown if job["kind"] == "Backup")
+    described, gone = tmp_path / "job.json", tmp_path / "gone.raw"
+    given = {"name": "Gone", "repository": repository, "sources": [{"path": str(gone)}]}
+    described.write_text(json.dumps(given))
+    assert holdfast("job", "create", described, *place, **variables).returncode == 0
+    failed = holdfast("job", "start", "Gone", *place, **variables)
+    assert failed.returncode == 1
+    assert failed.stdout.startswith("gone: ")
+    assert str(gone) in failed.stderr
+    assert len(failed.stderr.splitlines()) == 1

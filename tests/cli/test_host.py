@@ -86,6 +86,7 @@ def test_a_command_says_that_nothing_runs(tmp_path: Path) -> None:
     ended = holdfast("host", "list", "--data", tmp_path, "--http-port", "1")
     assert ended.returncode == 1
     assert "No Holdfast answers at http://127.0.0.1:1/api" in ended.stderr
+    assert "its --http-port or its --ready-file" in ended.stderr
 
 
 def _before(folder: Path) -> str:

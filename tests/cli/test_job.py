@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,7 +11,7 @@ import pytest
 
 from holdfast.cli.application import run
 
-from .holdfast_process import Running
+from .holdfast_process import HOLDFAST, START_LIMIT, Running, environment
 
 
 class Command(Protocol):
@@ -72,10 +73,38 @@ def test_everything_about_a_job_can_be_made_shown_and_changed(job: Command, tmp_
         (("edit", "Longer"), 2, "expected --set or --file"),
         (("edit", "Longer", "--set", "retention"), 2, "--set: expected FIELD=VALUE"),
         (("edit", "Longer", "--set", "retry.times=3"), 2, "retry is given whole"),
-        (("edit", "Longer", "--set", "options.speed=3"), 1, "unknown field `speed`"),
+        (
+            ("edit", "Longer", "--set", "options.speed=3"),
+            1,
+            "options.speed: there is no such field",
+        ),
         (("create", tmp_path / "none"), 2, "FILE: "),
     ):
         ended = job(*wrong)
         assert ended[0] == code, ended
         assert reason in ended[2]
         assert len(ended[2].splitlines()) == 1
+
+
+def test_a_password_comes_on_a_pipe_where_there_is_no_terminal(first_start: Running) -> None:
+    place = ("--data", first_start.data, "--ready-file", first_start.ready_file)
+
+    def listed(said: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [HOLDFAST, "job", "list", "--json", *place],
+            env=environment(),
+            input=said,
+            capture_output=True,
+            text=True,
+            timeout=START_LIMIT,
+            check=False,
+            start_new_session=True,  # with no terminal of its own
+        )
+
+    done = listed(f"{first_start.ready['password']}\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)
+    refused = listed("")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("holdfast: --password-file or HOLDFAST_PASSWORD: expected")
+    assert len(refused.stderr.splitlines()) == 1

@@ -75,7 +75,23 @@ async def test_a_wrong_password_and_wrong_files_are_told_and_leave_nothing(
     other.write_text("{}")
     sealed = folder / "p9.xml.sealed"  # not the name that it was sealed for
     sealed.write_bytes((folder / "p1.xml.sealed").read_bytes())
+    plain, text, nowhere = tmp_path / "plain.qcow2", folder / "x.json", tmp_path / "nodir" / "x"
+    await back_up_image(ImagePlan(tmp_path / "a.raw", plain, None, "raw"))
+    text.write_text("{}")
+    naked = folder / "naked.xml.sealed"
+    naked.write_bytes(b"<domain/>")
+    no_backup = "expected a .qcow2 or a .sealed file of an encrypted backup"
     for words, code, message in (
+        ((key, nowhere, "--password-file", right), 2, f"TARGET: {nowhere}: expected"),
+        ((key, out, "--password-file", right, "--format", "qcow2"), 2, "--format: this is for a"),
+        *(
+            (
+                (key, out, "--password-file", right, "--file", each),
+                2,
+                f"--file: {each}: {no_backup}",
+            )
+            for each in (plain, text, naked, tmp_path / "gone.qcow2")
+        ),
         ((key, out, "--password-file", wrong), 1, 'Its hint is: "of the vault".'),
         ((other, out, "--password-file", right), 1, "is not the file of a key"),
         ((key, right, "--password-file", right), 2, "expected a file that is not there yet"),

@@ -355,10 +355,10 @@ async def test_a_copy_job_is_cloned_with_its_own_kind_of_clone_info(house: House
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"linked_jobs": []}, "at least one of linked_jobs"),
+        ({"linked_jobs": []}, "linked_jobs, linked_repositories: expected at"),
         ({"linked_jobs": ["x"]}, "linked_jobs[0]:"),
         ({"linked_jobs": "x"}, "linked_jobs:"),
-        ({"sources": [{"path": "/a"}]}, "not sources"),
+        ({"sources": [{"path": "/a"}]}, "sources: a copy job has linked_jobs"),
         ({"kind": "Copy"}, "kind:"),
     ],
 )

@@ -147,12 +147,12 @@ async def test_a_host_that_does_not_answer_is_the_reason_in_the_task(house: Hous
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ({}, "`uri`"),
+        ({}, "uri: expected text; it is missing"),
         ({"uri": "esx://host"}, "uri: "),
         ({"uri": "qemu+ssh://host/system?command=sh"}, "uri: "),
         ({"uri": HERE, "credentials": "x"}, "credentials: "),
         ({"uri": HERE, "server": str(uuid4())}, "server: "),
-        ({"uri": HERE, "colour": "red"}, "`colour`"),
+        ({"uri": HERE, "colour": "red"}, "colour: there is no such field; expected one of uri, "),
         ({"uri": 1}, "uri: "),
         ([], "The body: "),
     ],

@@ -415,15 +415,18 @@ async def test_a_one_off_full_stands_alone_and_goes_when_its_time_is_over(house:
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"name": ""}, "name"),
+        ({"name": ""}, "name: "),
+        ({"kind": "Foo"}, "kind: expected Backup, "),
+        ({"sources": []}, "objects, sources: "),
+        ({"retention": 0}, "retention: expected between 1 and 9999 restore points."),
         ({"retention": "many"}, "retention: "),
         ({"schedule": {"type": "Monthly", "time": "22:00:00", "day_of_month": 32}}, "schedule: "),
         ({"schedule": {"type": "Yearly"}}, "schedule.type: "),
         ({"window": {"days": {"Monday": [24]}}}, "window: "),
-        ({"retry": {"times": -1}}, "retry: "),
+        ({"retry": {"times": -1}}, "retry.times: "),
         ({"repository": "nowhere"}, "repository: "),
         ({"repository": str(uuid4())}, "repository: "),
-        ({"sources": [{"path": "relative"}]}, "sources[0]: "),
+        ({"sources": [{"path": "relative"}]}, "sources[0].path: "),
     ],
 )
 async def test_our_own_way_to_make_a_job_names_the_field_that_is_wrong(

@@ -204,7 +204,10 @@ async def test_a_target_that_is_not_there_is_refused_by_its_field(house: House) 
     for change, told in (
         ({}, "target.host: there is no host"),
         ({"target": {"host": "x", "folder": "/srv"}}, "target.host: "),
-        ({"target": body["target"] | {"folder": "srv"}}, "target: the folder"),  # type: ignore[operator]
+        (
+            {"target": body["target"] | {"folder": "srv"}},
+            "target.folder: expected an absolute path",
+        ),  # type: ignore[operator]
         ({"target": None}, "needs a target"),
         ({"kind": "Backup"}, "repository: "),
     ):

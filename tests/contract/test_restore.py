@@ -145,14 +145,16 @@ async def test_a_restore_that_has_ended_cannot_be_stopped(house: RestoreHouse) -
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ({"colour": "red"}, "`colour`"),
+        ({"colour": "red"}, "colour: there is no such field; expected one of host, "),
         ({"host": "x"}, "host: "),
         ({"folder": "here"}, "folder: expected the absolute path"),
-        ({"format": "vhdx"}, "format: "),
+        ({"format": "vhdx"}, "format: expected qcow2, raw, vmdk or null, not 'vhdx'"),
         ({"format": "raw"}, "folder: expected the folder for the files"),
         ({"format": "raw", "folder": "/x", "power_on": True}, "format: "),
         ({"in_place": True, "name": "web"}, "in_place: "),
         ({"disks": "vda"}, "disks: "),
+        ({"in_place": True, "disks": []}, "disks: expected at least one name"),
+        ({"disks": ["vda", "vda"]}, "disks: expected each name once"),
         ([], "The body: "),
     ],
 )

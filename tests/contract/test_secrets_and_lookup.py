@@ -178,7 +178,7 @@ async def test_what_is_wrong_with_a_secret_is_said(house: House, form: str) -> N
         ("POST", "credentials?action=delete", {"Username": "u"}, 400, "expected create"),
         ("POST", "credentials", {"Username": "u" * 513}, 400, "512"),
         ("POST", "credentials", {"Name": "u"}, 400, "Name is not expected"),
-        ("POST", "passwords", {"Hint": "h"}, 400, "must not be empty"),
+        ("POST", "passwords", {"Hint": "h"}, 400, "Password: expected a password"),
         ("PUT", f"credentials/{UUID(int=1)}", {"Username": "u"}, 404, "Credentials"),
         ("DELETE", f"passwords/{UUID(int=1)}", None, 404, "Passwords"),
         ("DELETE", "passwords/1", None, 404, "Passwords"),

@@ -24,10 +24,12 @@ async def test_what_cannot_be_copied_is_refused_with_the_reason(lab: Lab) -> Non
 
     base = {"name": "Wrong", "kind": "BackupCopy", "repository": str(offsite.repository)}
     create = ("create-job", None)
-    assert "at least one of linked_jobs" in await refused(*create, **base)
-    assert "not sources" in await refused(*create, **base, sources=[{"path": "/x"}])
+    assert "linked_jobs, linked_repositories: expected at" in await refused(*create, **base)
+    assert "sources: a copy job has linked_jobs" in await refused(
+        *create, **base, sources=[{"path": "/x"}]
+    )
     again = {"linked_jobs": [str(job)]}
-    assert "only a copy job" in await refused(*create, **base | {"kind": "Backup"}, **again)
+    assert "only a copy job has any" in await refused(*create, **base | {"kind": "Backup"}, **again)
     assert "once" in await refused(*create, **base, linked_jobs=[str(job), str(job)])
     assert "another one" in await refused(
         *create, **base | {"repository": str(lab.repository)}, **again

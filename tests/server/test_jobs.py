@@ -38,19 +38,22 @@ async def test_a_job_shows_its_machines_its_schedule_and_its_retention(lab: Lab)
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"name": "  "}, "needs a name"),
+        ({"name": "  "}, "name: a job needs a name"),
         ({"name": "NIGHTLY"}, 'There is a job named "NIGHTLY" already.'),
-        ({"sources": []}, "at least one source"),
-        ({"sources": [{"path": "relative.raw"}]}, "not an absolute path"),
-        ({"sources": [{"path": "/a/../b.raw"}]}, "not an absolute path"),
-        ({"sources": [{"path": "/a.raw"}, {"path": "//a.raw/"}]}, "may be given once"),
-        ({"retention": 0}, "between 1 and 9999"),
-        ({"kind": "Magic"}, "Invalid enum value"),
+        ({"sources": []}, "objects, sources: expected at least one"),
+        ({"sources": [{"path": "relative.raw"}]}, "sources[0].path: expected an absolute path"),
+        ({"sources": [{"path": "/a/../b.raw"}]}, "sources[0].path: expected an absolute path"),
+        (
+            {"sources": [{"path": "/a.raw"}, {"path": "//a.raw/"}]},
+            "sources: each may be given once",
+        ),
+        ({"retention": 0}, "retention: expected between 1 and 9999 restore points."),
+        ({"kind": "Magic"}, "kind: expected Backup, BackupCopy, "),
         ({"kind": "Replica"}, "needs a target"),
         ({"repository": str(uuid4())}, "Cannot find repository"),
         ({"schedule": {"type": "Daily", "time": "22:00", "zone": "Mars/Base"}}, "schedule"),
         ({"schedule": {"type": "Periodically", "every": 0}}, "between 1 and 10000"),
-        ({"nonsense": 1}, "unknown field"),
+        ({"nonsense": 1}, "nonsense: there is no such field; expected one of name, "),
     ],
 )
 async def test_a_job_that_makes_no_sense_is_refused_with_the_reason(

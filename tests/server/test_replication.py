@@ -380,13 +380,22 @@ async def test_what_makes_no_sense_is_refused(
     }
     for change, told in (
         ({"target": None}, "needs a target"),
-        ({"repository": str(lab.repository)}, "not in a repository"),
+        (
+            {"repository": str(lab.repository)},
+            "repository: replicas lie in the folder of the target",
+        ),
         ({"sources": [{"path": "/a.raw"}]}, "made of objects"),
-        ({"target": good["target"] | {"folder": "datastore"}}, "not an absolute path"),
+        (
+            {"target": good["target"] | {"folder": "datastore"}},
+            "target.folder: expected an absolute path",
+        ),
         ({"target": good["target"] | {"suffix": ""}}, "suffix"),
         ({"target": good["target"] | {"host": str(lab.repository)}}, "Cannot find host"),
-        ({"kind": "Backup", "repository": str(lab.repository)}, "has a target"),
-        ({"kind": "Backup", "target": None}, "needs a repository"),
+        (
+            {"kind": "Backup", "repository": str(lab.repository)},
+            "target: only a job of kind Replica",
+        ),
+        ({"kind": "Backup", "target": None}, "repository: expected the repository"),
         ({"options": {"compression": "none"}}, "options.compression: "),
         ({"options": {"gfs": {"weekly": {"keep": 1}}}}, "options.gfs: "),
     ):

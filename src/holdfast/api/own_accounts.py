@@ -12,6 +12,7 @@ from holdfast.api.call import Call, not_found
 from holdfast.api.description import Answer, Body, Operation
 from holdfast.api.errors import BadRequest
 from holdfast.api.own import PREFIX
+from holdfast.api.own_bodies import json_object, read_as
 from holdfast.api.resources import Place
 from holdfast.api.routing import Router
 from holdfast.manager.account import KINDS, USER, NewAccount
@@ -129,7 +130,4 @@ async def set_password(call: Call) -> Response:
 
 
 async def _read(call: Call, kind: type[Specification]) -> Specification:
-    try:
-        return msgspec.json.decode(await call.body(), type=kind)
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"The body: {error}.") from None
+    return read_as(await json_object(call), kind)

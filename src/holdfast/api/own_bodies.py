@@ -12,6 +12,7 @@ from holdfast.api.call import Call
 from holdfast.api.errors import BadRequest
 from holdfast.api.negotiation import sends_json
 from holdfast.representation.requests import read_json
+from holdfast.representation.struct_reading import MismatchError, read_struct
 from holdfast.schema.naming import guid_of
 
 T = TypeVar("T")
@@ -41,9 +42,9 @@ def _object(call: Call, body: bytes) -> dict[str, Any]:
 def read_as(given: dict[str, Any], wanted: type[T]) -> T:
     """Given a body, return it as what it should be. Raises BadRequest, naming the field."""
     try:
-        return msgspec.convert(given, wanted)
-    except msgspec.ValidationError as error:
-        raise BadRequest(_by_field(error)) from None
+        return read_struct(given, wanted)
+    except MismatchError as error:
+        raise BadRequest(f"{error}.") from None
 
 
 def guid_in(given: Any, field: str) -> UUID:
@@ -57,10 +58,3 @@ def guid_in(given: Any, field: str) -> UUID:
 def json_answer(value: Any) -> Response:
     """Given a value, return the answer that holds it as JSON."""
     return Response(msgspec.json.encode(value), media_type="application/json")
-
-
-def _by_field(error: msgspec.ValidationError) -> str:
-    """Given what is wrong with a body, return it with the name of the field in front."""
-    reason, _, path = str(error).partition(" - at `$")
-    place = path.rstrip("`").removeprefix(".")
-    return f"{place}: {reason}." if place else f"{reason}."

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import typer
 
 from holdfast.cli.errors import BadInput, Failure
-from holdfast.cli.passwords import supplied
+from holdfast.cli.passwords import asked, supplied
 from holdfast.cli.settings import Settings
 
 _SESSION = "X-RestSvcSessionId"
@@ -98,7 +97,7 @@ def logged_on(settings: Settings, user: str) -> Iterator[ApiClient]:
             raise _nobody(base) from None
         password = supplied(settings)
         if password is None:
-            password = typer.prompt(f"Password of {user}", hide_input=True, err=True)
+            password = asked(f"Password of {user}", "--password-file or HOLDFAST_PASSWORD")
         auth = httpx.BasicAuth(user, password)
         answer = _answered(client, "POST", "/sessionMngr/?v=latest", auth=auth)
         client.headers[_SESSION] = answer.headers[_SESSION]
@@ -147,4 +146,7 @@ def _answered(client: httpx.Client, method: str, path: str, **more: Any) -> http
 
 
 def _nobody(base: str) -> Failure:
-    return Failure(f"No Holdfast answers at {base.rstrip('/')}; start it first")
+    return Failure(
+        f"No Holdfast answers at {base.rstrip('/')}; start it first or, when it listens on another "
+        "port, give its --http-port or its --ready-file"
+    )

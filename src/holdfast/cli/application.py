@@ -112,7 +112,8 @@ def run(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _ended(str(error), 1)
+        reason = error.strerror or str(error)
+        return _ended(f"{error.filename}: {reason}" if error.filename else reason, 1)
     except Exception as error:
         _logger.debug("unexpected error", exc_info=True)
         return _ended(f"unexpected error: {type(error).__name__}: {error}", 1)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import sys
 from pathlib import Path
+
+import typer
 
 from holdfast.cli.errors import BadInput
 from holdfast.cli.settings import Settings
@@ -34,6 +38,31 @@ def supplied(settings: Settings) -> str | None:
     if settings.password is not None:
         return settings.password.get_secret_value()
     return None
+
+
+def asked(text: str, otherwise: str) -> str:
+    """Ask for a password at the terminal or, where there is none, read a line of standard input.
+
+    Raise BadInput when there is no line; `otherwise` names what would give the password, too.
+    """
+    if _has_terminal():
+        return str(typer.prompt(text, hide_input=True, err=True))
+    line = "" if sys.stdin is None else sys.stdin.readline().rstrip("\r\n")
+    if not line:
+        raise BadInput(
+            f"{otherwise}: expected the password there, or on a line of standard input, since "
+            "there is no terminal to ask at"
+        )
+    return line
+
+
+def _has_terminal() -> bool:
+    """Say whether a person can be asked: standard input may be a pipe with something else."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return sys.stdin is not None and sys.stdin.isatty()
+    return True
 
 
 def first_line_of(path: Path, flag: str) -> str:

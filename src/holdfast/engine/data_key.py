@@ -77,11 +77,16 @@ def seal(content: bytes, key: DataKey, name: str) -> bytes:
     return _MAGIC + nonce + _cipher(key).encrypt(nonce, content, name.encode())
 
 
+def has_seal(start: bytes) -> bool:
+    """Given the first bytes of a file, say whether it claims to be sealed."""
+    return start.startswith(_MAGIC)
+
+
 def unseal(sealed: bytes, key: DataKey, name: str) -> bytes:
     """Given what `seal` returned, return the content. Raise KeyRefused."""
     nonce_ends = len(_MAGIC) + _NONCE_BYTES
     try:
-        if not sealed.startswith(_MAGIC):
+        if not has_seal(sealed):
             raise ValueError("an unknown format")
         nonce = sealed[len(_MAGIC) : nonce_ends]
         return _cipher(key).decrypt(nonce, sealed[nonce_ends:], name.encode())

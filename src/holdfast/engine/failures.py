@@ -84,6 +84,13 @@ def folder_gone(folder: Path) -> RepositoryUnavailable:
     )
 
 
+def target_folder_gone(folder: Path) -> RepositoryUnavailable:
+    """Return the error for a folder that disks of a machine are to come into, and is not there."""
+    return RepositoryUnavailable(
+        f"folder: {folder} does not exist; expected a folder for the disks that is there."
+    )
+
+
 def last_words(completed: Completed) -> str:
     """Return the end of what a tool said, on one line; its output when it left no error."""
     said = completed.stderr.strip() or completed.stdout.strip() or "it gave no reason"

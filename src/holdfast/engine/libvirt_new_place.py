@@ -19,7 +19,7 @@ from holdfast.engine.disk_difference import Moved, bring_over, held_by, united
 from holdfast.engine.disk_service import Image, released, served
 from holdfast.engine.durability import partial_name, publish, remove_durably, write_private
 from holdfast.engine.errors import ChainBroken, EngineError, MachineBusy, MachineMissing
-from holdfast.engine.failures import folder_gone, writing_failure
+from holdfast.engine.failures import folder_gone, target_folder_gone, writing_failure
 from holdfast.engine.image_chain import read_backup_header
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import Identity, files_in, new_identity, rewritten
@@ -94,7 +94,7 @@ async def identity_for(
     if named:
         raise MachineBusy(f"name: {connection.uri} has a machine {name} already; say another name.")
     if not await asyncio.to_thread(folder.is_dir):
-        raise folder_gone(folder)
+        raise target_folder_gone(folder)
     await ensure_same_folder(connection, folder)
     uuid = new_identity(name).uuid if known else plan.point.uuid
     place = NewPlace(name, uuid, absolute(folder), networks)

@@ -19,7 +19,7 @@ from holdfast.engine.errors import (
     MachineBusy,
     MachineMissing,
 )
-from holdfast.engine.failures import folder_gone
+from holdfast.engine.failures import target_folder_gone
 from holdfast.engine.image_chain import backup_files
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import (
@@ -117,7 +117,7 @@ async def restore_machine(
     await _ensure_new(connection, identity)
     folder = plan.target_folder.absolute()
     if not await asyncio.to_thread(folder.is_dir):
-        raise folder_gone(folder)
+        raise target_folder_gone(folder)
     chosen = chosen_disks(plan.point, plan.disks)
     layers, labels = {}, Labels()
     if plan.instant:
@@ -184,7 +184,7 @@ async def restore_disks(
     """
     folder = plan.target_folder.absolute()
     if not await asyncio.to_thread(folder.is_dir):
-        raise folder_gone(folder)
+        raise target_folder_gone(folder)
     name = folder_name(plan.name or plan.point.name)
     files = [
         FileToBe(folder / f"{name}-{disk.state.target}.{format}", format, disk)

@@ -22,7 +22,7 @@ _LUKS = 2
 _EXTENSION = struct.Struct(">II")
 _BACKING_FORMAT = 0xE2792ACA
 _LONGEST_BACKING_NAME = 1023
-_READ_SIZE = 64 * 1024  # the header, its extensions and the name all lie in the first cluster
+HEADER_BYTES = 64 * 1024  # the header, its extensions and the name all lie in the first cluster
 
 
 class NotQcow2Error(ValueError):
@@ -54,7 +54,7 @@ def has_magic(start: bytes) -> bool:
 def read_header(path: Path) -> Qcow2Header:
     """Given a qcow2 file, return its header. Blocking; raise NotQcow2Error or OSError."""
     with path.open("rb") as file:
-        return parse_header(file.read(_READ_SIZE))
+        return parse_header(file.read(HEADER_BYTES))
 
 
 def parse_header(start: bytes) -> Qcow2Header:

@@ -52,9 +52,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         path = plain_path(self.path)
         if not path.is_absolute() or ".." in path.parts or "\0" in self.path:
-            raise ValueError(f"the source {self.path!r} is not an absolute path")
+            raise ValueError(f"path: expected an absolute path, not {self.path!r}")
         if len(self.name) > LONGEST_NAME:
-            raise ValueError(f"a name has at most {LONGEST_NAME} characters")
+            raise ValueError(f"name: expected at most {LONGEST_NAME} characters")
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,9 +68,9 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def __post_init__(self) -> None:
         if not 0 <= self.times <= 999:
-            raise ValueError("a session is retried between 0 and 999 times")
+            raise ValueError("times: expected between 0 and 999")
         if not 0 <= self.minutes <= 1440:
-            raise ValueError("a retry waits between 0 and 1440 minutes")
+            raise ValueError("minutes: expected between 0 and 1440")
 
 
 class Included(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,9 +85,9 @@ class Included(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __post_init__(self) -> None:
         if self.uid is None and not self.reference:
-            raise ValueError("an object needs its hierarchy reference")
+            raise ValueError("reference: expected the hierarchy reference of an object")
         if len(self.name) > LONGEST_NAME:
-            raise ValueError(f"a name has at most {LONGEST_NAME} characters")
+            raise ValueError(f"name: expected at most {LONGEST_NAME} characters")
 
 
 class ReplicaTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,10 +106,10 @@ class ReplicaTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         path = plain_path(self.folder)
         if not path.is_absolute() or ".." in path.parts or "\0" in self.folder:
-            raise ValueError(f"the folder {self.folder!r} is not an absolute path")
+            raise ValueError(f"folder: expected an absolute path, not {self.folder!r}")
         check_suffix(self.suffix)
         if not all(name.strip() and other.strip() for name, other in self.networks.items()):
-            raise ValueError("networks maps the name of a network to the name of another")
+            raise ValueError("networks: expected names of networks, each with the name of another")
 
 
 class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -151,9 +151,9 @@ class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         if self.kind == REPLICA:
             self._check_replica()
         elif self.target is not None:
-            raise ValueError(f"only a job of kind {REPLICA} has a target")
+            raise ValueError(f"target: only a job of kind {REPLICA} has one")
         elif self.repository is None:
-            raise ValueError("a job needs a repository")
+            raise ValueError("repository: expected the repository for the restore points")
         check_retention_days(self.retention_days)
         check_options(self.options, self.kind)
         if is_copy(self.kind):
@@ -163,35 +163,40 @@ class JobSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     def _check_replica(self) -> None:
         if self.target is None:
-            raise ValueError(f"a job of kind {REPLICA} needs a target, with a host and a folder")
+            raise ValueError(f"target: a job of kind {REPLICA} needs a target: host, folder")
         if self.repository is not None:
-            raise ValueError("replicas lie in the folder of the target, not in a repository")
+            raise ValueError("repository: replicas lie in the folder of the target instead")
         if self.sources:
-            raise ValueError("replicas are made of objects: machines of hosts, hosts and tags")
+            raise ValueError("sources: replicas are made of objects (machines, hosts, tags)")
 
     def _check_copy(self) -> None:
-        if self.sources or self.objects or self.excludes:
-            raise ValueError("a copy job has linked_jobs and linked_repositories, not sources")
-        for linked in (self.linked_jobs, self.linked_repositories):
+        for name in ("sources", "objects", "excludes"):
+            if getattr(self, name):
+                raise ValueError(f"{name}: a copy job has linked_jobs, linked_repositories instead")
+        for name in ("linked_jobs", "linked_repositories"):
+            linked = getattr(self, name)
             if len(set(linked)) != len(linked):
-                raise ValueError("each linked job and each linked repository may be given once")
+                raise ValueError(f"{name}: each may be given once")
         if not (self.linked_jobs or self.linked_repositories):
-            raise ValueError("a copy job needs at least one of linked_jobs, linked_repositories")
+            raise ValueError("linked_jobs, linked_repositories: expected at least one of either")
         if self.kind == IMMEDIATE_COPY:
             check_immediate(self.schedule or Continuously())
 
     def _check_sources(self) -> None:
-        if self.linked_jobs or self.linked_repositories:
-            raise ValueError("only a copy job has linked_jobs and linked_repositories")
+        for name in ("linked_jobs", "linked_repositories"):
+            if getattr(self, name):
+                raise ValueError(f"{name}: only a copy job has any")
         if not (self.sources or self.objects):
-            raise ValueError("a job needs at least one source")
-        if any(each.uid for each in (*self.objects, *self.excludes)):
-            raise ValueError("the objects of a new job have no uid yet, only a reference")
+            places = {"NasBackup": "sources", REPLICA: "objects"}.get(self.kind, "objects, sources")
+            raise ValueError(f"{places}: expected at least one of what the job is to keep")
+        for name in ("objects", "excludes"):
+            if any(each.uid for each in getattr(self, name)):
+                raise ValueError(f"{name}: those of a new job have no uid yet, only a reference")
         paths = {plain_path(source.path) for source in self.sources}
         if len(paths) != len(self.sources):
-            raise ValueError("each source may be given once")
+            raise ValueError("sources: each may be given once")
         if self.kind == "NasBackup" and any(source.format for source in self.sources):
-            raise ValueError("a directory has no image format")
+            raise ValueError("sources: a directory has no image format")
 
 
 class CloneSpecification(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,7 +227,7 @@ class Linked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         if self.uid is None and self.target is None:
-            raise ValueError("a link needs the uid of the link or that of its target")
+            raise ValueError("uid, target: expected the uid of the link or that of its target")
 
 
 class JobEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -253,28 +258,28 @@ class JobEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if self.retention is not UNSET:
             check_retention(self.retention)
         if self.objects is not UNSET and not self.objects:
-            raise ValueError("a job needs at least one object")
+            raise ValueError("objects: expected at least one")
 
 
 def check_name(name: str) -> None:
     """Raise ValueError unless a job may have this name."""
     if not name.strip() or len(name) > LONGEST_NAME:
-        raise ValueError(f"a job needs a name of at most {LONGEST_NAME} characters")
+        raise ValueError(f"name: a job needs a name of at most {LONGEST_NAME} characters")
 
 
 def check_suffix(suffix: str) -> None:
     """Raise ValueError unless the names of replicas may end in this."""
     if not suffix.strip() or len(suffix) > LONGEST_SUFFIX or not suffix.isprintable():
-        raise ValueError(f"the suffix of replicas has 1 to {LONGEST_SUFFIX} printable characters")
+        raise ValueError(f"suffix: expected 1 to {LONGEST_SUFFIX} printable characters")
     if "/" in suffix:
-        raise ValueError("the suffix of replicas has no slash")
+        raise ValueError("suffix: expected no slash")
 
 
 def check_immediate(schedule: Schedule | None) -> None:
     """Raise ValueError unless a copy job that runs for each new point may have this schedule."""
     if not isinstance(schedule, Continuously):
         raise ValueError(
-            f"the schedule of a job of kind {IMMEDIATE_COPY} is of type Continuously; its hours "
+            f"schedule: that of a job of kind {IMMEDIATE_COPY} is of type Continuously; its hours "
             "say when it may copy, and schedule_enabled switches it off"
         )
 
@@ -282,7 +287,7 @@ def check_immediate(schedule: Schedule | None) -> None:
 def check_retention(retention: int) -> None:
     """Raise ValueError unless a job may keep so many points."""
     if not 1 <= retention <= GREATEST_RETENTION:
-        raise ValueError(f"a job keeps between 1 and {GREATEST_RETENTION} restore points")
+        raise ValueError(f"retention: expected between 1 and {GREATEST_RETENTION} restore points")
 
 
 def check_retention_days(days: int | None) -> None:

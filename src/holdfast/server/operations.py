@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, select
 
+from holdfast.representation.struct_reading import MismatchError, read_struct
 from holdfast.server import copy_links, job_edit, jobs, sessions, tables
 from holdfast.server.clock import milliseconds
 from holdfast.server.job_lookup import job_in_use, running_session
@@ -194,11 +195,9 @@ def _remove_linked_repository(connection: Connection, command: Command, _now: da
 def read_arguments(command: Command, wanted: type[T]) -> T:
     """Return a command's arguments as the type they should have; refuse what does not fit."""
     try:
-        return msgspec.convert(command.arguments, wanted)
-    except msgspec.ValidationError as error:
-        raise RefusedError(
-            f"The arguments of {command.operation} are not valid: {error}"
-        ) from error
+        return read_struct(command.arguments, wanted)
+    except MismatchError as error:
+        raise RefusedError(f"{error}.") from None
 
 
 #: The operations of jobs and job sessions.

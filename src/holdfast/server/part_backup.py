@@ -54,9 +54,9 @@ class OneOffSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
     def __post_init__(self) -> None:
         if not self.machines:
-            raise ValueError("a backup needs at least one machine")
+            raise ValueError("machines: expected at least one")
         if len({machine.lower() for machine in self.machines}) != len(self.machines):
-            raise ValueError("each machine may be given once")
+            raise ValueError("machines: each may be given once")
 
 
 def begin_quick_backup(connection: Connection, reference: str, now: datetime) -> UUID:

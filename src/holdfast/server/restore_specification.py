@@ -39,6 +39,10 @@ class RestoreSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
             raise ValueError("folder: expected the folder for the files")
         if self.format is not None and (self.in_place or self.power_on or self.host):
             raise ValueError("format: plain files are no machine of a host, and not in place")
+        if self.disks is not None and not self.disks:
+            raise ValueError("disks: expected at least one name such as vda, or null for all")
+        if self.disks is not None and len(set(self.disks)) != len(self.disks):
+            raise ValueError("disks: expected each name once")
         if self.in_place and self.force:
             raise ValueError("force: a damaged point does not take the place of what is there")
         if self.in_place and (self.name or self.new_identifiers or self.folder):

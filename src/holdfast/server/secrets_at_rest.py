@@ -109,7 +109,7 @@ class SecretsAtRest:
     def _create_password(self, connection: Connection, command: Command, now: datetime) -> Done:
         wanted = read_arguments(command, PasswordSpecification)
         if not wanted.password:
-            raise RefusedError("A password must not be empty.")
+            raise RefusedError("Password: expected a password that is not empty.")
         uid = uuid4()
         values = {
             "uid": uid,

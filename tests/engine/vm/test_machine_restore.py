@@ -293,6 +293,13 @@ async def test_failed_or_stopped_restore_leaves_nothing(
         await restore_machine(connection, plan)
     definition.write_bytes(stored)
 
+    nowhere = targets / "nowhere"
+    for restoring in (
+        restore_machine(connection, replace(plan, target_folder=nowhere)),
+        libvirt_restore.restore_disks(replace(plan, target_folder=nowhere), "raw"),
+    ):
+        with pytest.raises(EngineError, match=f"^folder: {nowhere} does not exist; expected"):
+            await restoring
     with pytest.raises(EngineError, match="does not hold the disk vdz"):
         await restore_machine(
             connection,

@@ -82,7 +82,10 @@ def migrate(
     api: ApiClient,
     machine: _Machine,
 ) -> None:
-    """Move a machine to its own storage while it runs. After, it needs the backup no more."""
+    """Move a machine to its own storage, while it runs or is off; it needs the backup no more.
+
+    One that is off cannot be powered on before it has moved.
+    """
     with shown_progress("Migrating") as advance:
         found = _named(api, machine)
         path = f"{_RECOVERIES}/{found['uid']}?action=migrate"

@@ -11,14 +11,15 @@ import typer
 
 from holdfast.cli.api_client import ApiClient
 from holdfast.cli.commands.api_command import over_api
-from holdfast.cli.errors import BadInput
+from holdfast.cli.commands.restore import shown_progress
+from holdfast.cli.errors import BadInput, Failure
 from holdfast.cli.printing import new_table, print_table
 
 application = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help=(
-        "List, show, create and edit jobs. Holdfast must be running; the password of an "
+        "List, show, create, edit and start jobs. Holdfast must be running; the password of an "
         "administrator is asked for, unless the settings give it."
     ),
 )
@@ -102,6 +103,37 @@ def edit(
         raise BadInput("expected --set or --file, which say what is to change")
     api.have_done("PUT", f"{_JOBS}/{found['uid']}", edited)
     typer.echo(f"{edited.get('name', found['name'])} changed")
+
+
+@application.command("start")
+@over_api
+def start(api: ApiClient, job: _Job) -> None:
+    """Start a job and wait for its end.
+
+    How it ended is written for each machine. When the job has failed, the exit code is 1. Without
+    waiting, POST /api/jobs/{ID}?action=start starts it.
+    """
+    found = named_job(api, job)
+    session = have_run(api, found, f"/jobs/{found['uid']}?action=start", "Running")
+    if session["Result"] == "Failed":
+        raise Failure(session.get("FailureMessage") or f"{found['name']} failed")
+    typer.echo(f"{found['name']} ended: {session['Result']}")
+
+
+def have_run(api: ApiClient, job: dict[str, Any], path: str, doing: str) -> dict[str, Any]:
+    """Ask for a session of a job and wait for its end; write how it was with each machine.
+
+    Return the session's document.
+    """
+    what = "replica" if job["kind"] == "Replica" else "backup"
+    tasks_of = "taskSessions" if what == "backup" else "replicaTaskSessions"
+    kind, sessions = f"{what.capitalize()}JobSession", f"/{what}Sessions"
+    with shown_progress(doing) as advance:
+        session = api.have_run(path, {}, kind, sessions, lambda done: advance(done / 100))
+        tasks = api.get(f"{sessions}/{session['uid']}/{tasks_of}?format=Entity")
+    for task in tasks[f"{what.capitalize()}TaskSessions"]:
+        typer.echo(f"{task['VmDisplayName']}: {task.get('Reason') or task['Result']}")
+    return session
 
 
 def named_job(api: ApiClient, text: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import typer
 from holdfast.cli.api_client import ApiClient
 from holdfast.cli.commands.api_command import over_api
 from holdfast.cli.errors import BadInput, Failure
-from holdfast.cli.passwords import first_line_of
+from holdfast.cli.passwords import asked, first_line_of
 
 application = typer.Typer(
     no_args_is_help=True,
@@ -57,7 +57,7 @@ def import_repository(
     if repository_password_file is not None:
         body["password"] = first_line_of(repository_password_file, "--repository-password-file")
     if ask_repository_password:
-        body["password"] = typer.prompt("Password of the repository", hide_input=True, err=True)
+        body["password"] = asked("Password of the repository", "--repository-password-file")
     if server is not None:
         body["server"] = server
     task = api.have_done("POST", "/holdfast/v1/repositories/import", body)

@@ -75,6 +75,8 @@ def restore(
 
     The points are listed by "holdfast points". The point of a machine makes a file (a disk image)
     or a directory; a restore point of the API with several machines makes a directory of them.
+    That of a machine of a host always makes a directory, also for one --disk: TARGET/vda.raw for
+    each disk, and TARGET/NAME.xml with the definition unless disks were chosen.
 
     With --to-host or --in-place, a machine of a host is restored to a host, by the Holdfast that
     runs; the password of the account is asked for, unless the settings give it.
