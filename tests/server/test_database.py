@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -15,7 +17,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, delete, inspect, select, update
 from sqlalchemy.exc import IntegrityError
 
-from holdfast.server import outbox, tables
+from holdfast.server import database, outbox, tables
 from holdfast.server.database import migrate, open_database, sqlite_url
 from holdfast.server.outbox import Resource
 from holdfast.server.store import Store
@@ -99,6 +101,21 @@ def _statements(connection: Connection) -> set[str]:
             for i in inspector.get_indexes(table)
         }
     return found
+
+
+def test_a_database_of_the_newest_schema_is_opened_while_another_process_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "server.sqlite"
+    engine = open_database(sqlite_url(path))
+    migrate(engine)
+    engine.dispose()
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as writing:
+        writing.execute("BEGIN IMMEDIATE")
+        migrate(engine)
+        writing.execute("ROLLBACK")
+    engine.dispose()
 
 
 async def test_the_database_is_durable(lab: Lab) -> None:

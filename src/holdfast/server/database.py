@@ -10,6 +10,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -44,6 +46,9 @@ def migrate(engine: Engine) -> None:
     """Bring the schema to the newest version. Blocking; a new database is filled from nothing."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    # The command line opens the database of a server that runs: it must not keep that from writing.
+    if _is_newest(engine, config):
+        return
     with engine.connect() as connection:
         # SQLite changes a table by making it anew, which must not look like the loss of the rows
         # that others refer to. It can be told so outside a transaction only.
@@ -55,6 +60,12 @@ def migrate(engine: Engine) -> None:
                 _ensure_references(connection)
         finally:
             _check_references(connection, at_once=True)
+
+
+def _is_newest(engine: Engine, config: Config) -> bool:
+    with engine.connect().execution_options(read_only=True) as connection, connection.begin():
+        heads = MigrationContext.configure(connection).get_current_heads()
+    return set(heads) == set(ScriptDirectory.from_config(config).get_heads())
 
 
 def _check_references(connection: Connection, *, at_once: bool) -> None:
