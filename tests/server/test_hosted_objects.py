@@ -16,17 +16,7 @@ from holdfast.server.libvirt_references import host_reference, machine_reference
 from holdfast.server.session_machines import NOTHING
 
 from .lab import HandClock, Lab, running_lab, write_image
-from .toy_platform import ToyHost, ToyPlatform
-
-HERE, THERE = "qemu:///system", "qemu+ssh://root@there/system?no_tty=1"
-
-
-@pytest.fixture
-def platform() -> ToyPlatform:
-    platform = ToyPlatform()
-    platform.add(HERE, "kvm1")
-    platform.add(THERE, "kvm2")
-    return platform
+from .toy_platform import HERE, THERE, ToyHost, ToyPlatform
 
 
 @pytest.fixture

@@ -19,17 +19,7 @@ from holdfast.server.libvirt_references import (
 from holdfast.server.messages import Change
 
 from .lab import HandClock, Lab, running_lab
-from .toy_platform import ToyHost, ToyPlatform
-
-HERE, THERE = "qemu:///system", "qemu+ssh://root@there/system?no_tty=1"
-
-
-@pytest.fixture
-def platform() -> ToyPlatform:
-    platform = ToyPlatform()
-    platform.add(HERE, "kvm1")
-    platform.add(THERE, "kvm2")
-    return platform
+from .toy_platform import HERE, THERE, ToyHost, ToyPlatform
 
 
 @pytest.fixture

@@ -15,16 +15,8 @@ from holdfast.server.messages import Command, Outcome
 from holdfast.server.replicas import Counterpart, ReplicaState
 
 from .lab import HandClock, Lab, running_lab
-from .test_hosted_objects import HERE, THERE, add_host
-from .toy_platform import ToyPlatform
-
-
-@pytest.fixture
-def platform() -> ToyPlatform:
-    platform = ToyPlatform()
-    platform.add(HERE, "kvm1")
-    platform.add(THERE, "kvm2")
-    return platform
+from .test_hosted_objects import add_host
+from .toy_platform import HERE, THERE, ToyPlatform
 
 
 @pytest.fixture
@@ -40,6 +32,7 @@ async def replica_job(lab: Lab, target: UUID, *references: str) -> UUID:
         "objects": [{"reference": each} for each in references],
         "target": {"host": str(target), "folder": str(lab.folder / "datastore")},
     }
+    # Its own target is none of the command's.
     wanted = Command(request_id=uuid4(), operation="create-job", arguments=arguments)
     outcome = await lab.server.execute(wanted)
     assert outcome.made is not None, outcome.message

@@ -18,16 +18,8 @@ from holdfast.server.hosted_restore_plan import _took_its_place
 from holdfast.server.libvirt_references import host_reference, machine_reference, tag_reference
 
 from .lab import HandClock, Lab, running_lab
-from .test_hosted_objects import HERE, THERE, add_host, includes, machines_of, make_job
-from .toy_platform import ToyPlatform
-
-
-@pytest.fixture
-def platform() -> ToyPlatform:
-    platform = ToyPlatform()
-    platform.add(HERE, "kvm1")
-    platform.add(THERE, "kvm2")
-    return platform
+from .test_hosted_objects import add_host, includes, machines_of, make_job
+from .toy_platform import HERE, THERE, ToyPlatform
 
 
 @pytest.fixture

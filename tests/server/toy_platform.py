@@ -18,6 +18,8 @@ from holdfast.engine.progress import ProgressCallback, ignore_progress
 from holdfast.engine.restored_files import Ledger, WholeFile
 from holdfast.server.platform import HostAccess, HostFacts, HostMachine
 
+HERE, THERE = "qemu:///system", "qemu+ssh://root@there/system?no_tty=1"
+
 
 @dataclass
 class ToyHost:

@@ -180,26 +180,22 @@ async def _ensure_alone(connection: LibvirtConnection, uuid: str, paths: Collect
                 # It was removed while the others were looked at.
         return found
 
-    def taken(files: dict[str, str]) -> tuple[str, str] | None:
+    def refuse_taken(files: dict[str, str]) -> None:
         real = {os.path.realpath(path): name for path, name in files.items()}
-        shared = [
-            (path, real[os.path.realpath(path)])
-            for path in sorted(paths)
-            if os.path.realpath(path) in real
-        ]
-        return shared[0] if shared else None
+        for path in sorted(paths):
+            if (name := real.get(os.path.realpath(path))) is not None:
+                raise EngineError(
+                    f"{path} is a disk of the machine {name}, too: it is not overwritten."
+                )
 
     files = await connection.call(others, doing="looking for who has the disks")
-    if (shared := await asyncio.to_thread(taken, files)) is not None:
-        path, name = shared
-        raise EngineError(f"{path} is a disk of the machine {name}, too: it is not overwritten.")
+    await asyncio.to_thread(refuse_taken, files)
 
 
 async def _use(machine: LibvirtMachine, plan: RestorePlan, found: _Found) -> str:
     """Define a machine whose disks are restored, and power it on; return what is to be noted."""
     try:
-        if found.definition is not None:
-            await _redefine(machine, found)
+        await _redefine(machine, found)
     except HypervisorUnavailable as error:
         raise LeftUnfinished(
             f"The disks are restored, but the definition is not: {error}"
@@ -219,11 +215,14 @@ async def _use(machine: LibvirtMachine, plan: RestorePlan, found: _Found) -> str
 
 
 async def _redefine(machine: LibvirtMachine, found: _Found) -> None:
+    """Give a machine the definition of the point, if that is restored."""
+    if found.definition is None:
+        return
     # The restored images have no bitmaps, so there is nothing that these records stand for.
     for checkpoint in await machine.checkpoints():
         await machine.delete_checkpoint(checkpoint)
     places = {disk.state.target: (path, format) for disk, path, format in found.disks}
-    xml = replaced(found.definition or b"", found.now.name, places, found.nvram)
+    xml = replaced(found.definition, found.now.name, places, found.nvram)
     await machine.connection.call(
         lambda _library, connect: connect.defineXML(xml), doing=f"defining {machine.uuid}"
     )

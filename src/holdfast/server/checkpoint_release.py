@@ -35,17 +35,17 @@ class _Ended:
 
 
 class CheckpointRelease:
-    """Looks for ended chains whenever a host has answered."""
+    """Looks for ended chains whenever hosts were looked at."""
 
     def __init__(self, store: Store, hosts: Hosts) -> None:
         self._store = store
         self._hosts = hosts
         hosts.when_looked_at(self.run)
 
-    async def run(self, host: UUID) -> None:
-        """Release the checkpoints of the chains on a host that have ended."""
+    async def run(self, hosts: frozenset[UUID]) -> None:
+        """Release the checkpoints of the chains on some hosts that have ended."""
         for chain in await self._store.read(_ended):
-            if chain.host not in (host, None):
+            if chain.host is not None and chain.host not in hosts:
                 continue
             try:
                 # Of a machine that is nowhere any more, nothing is left.

@@ -520,8 +520,7 @@ class Failovers:
         async with self._ground.target(row) as target:
             await start(target, row.machine_uuid)
         # What that failback brought is gone; it is not told as if it were news of this.
-        gone = {"place": None, "brought": ""}
-        await self._ground.settled(row.uid, ReplicaState.FAILOVER, record, **gone)
+        await self._ground.settled(row.uid, ReplicaState.FAILOVER, record, place=None, brought="")
         return note
 
 

@@ -51,7 +51,7 @@ class Hosts:
         self._secrets = secrets
         self._asking: set[asyncio.Task[Any]] = set()
         self._stopped = False
-        self._when_looked_at: list[Callable[[UUID], Awaitable[None]]] = []
+        self._when_looked_at: list[Callable[[frozenset[UUID]], Awaitable[None]]] = []
         # Two looks at one host, one after the other: the later one is what counts.
         self._turns: defaultdict[UUID, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -82,8 +82,8 @@ class Hosts:
                 _LOGGER.exception("The hosts cannot be looked at at the moment")
             await self._clock.sleep_until(again)
 
-    def when_looked_at(self, call: Callable[[UUID], Awaitable[None]]) -> None:
-        """Have something called with each host that has answered when all were looked at, or it."""
+    def when_looked_at(self, call: Callable[[frozenset[UUID]], Awaitable[None]]) -> None:
+        """Have something called with the hosts that have answered when some were looked at."""
         self._when_looked_at.append(call)
 
     def stop(self) -> None:
@@ -212,17 +212,16 @@ class Hosts:
     async def _look(self, uids: Sequence[UUID], *, thorough: bool) -> list[str | None]:
         """Look at hosts, and see to what those need that have answered."""
         problems = await asyncio.gather(*(self._scan(uid, thorough=thorough) for uid in uids))
-        answered = [uid for uid, problem in zip(uids, problems, strict=True) if problem is None]
-        await asyncio.gather(*(self._tell(uid) for uid in answered))
-        return problems
-
-    async def _tell(self, uid: UUID) -> None:
-        """Say that a host has answered; what comes of it is tried again at the next look."""
+        answered = {uid for uid, problem in zip(uids, problems, strict=True) if problem is None}
         for call in self._when_looked_at:
             try:
-                await self._ask(call(uid))
+                await self._ask(call(frozenset(answered)))
             except (EngineError, RefusedError) as error:
-                _LOGGER.warning("What a host needs could not be seen to: %s", error)
+                _LOGGER.warning("What hosts need could not be seen to: %s", error)
+            except Exception:
+                # It is done again at the next look, and what was found stays found.
+                _LOGGER.exception("What hosts need could not be seen to")
+        return problems
 
     async def _scan(self, uid: UUID, *, thorough: bool) -> str | None:
         """Look at a host and write down what is found; return why it cannot be, if so.

@@ -40,18 +40,21 @@ class InstantRecoveries:
         # A key is never lent to a machine while that moves or is being discarded.
         self._turns: defaultdict[UUID, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def lend_keys(self, host: UUID) -> None:
-        """Let the machines on a host that run from encrypted points be powered on.
+    async def lend_keys(self, hosts: frozenset[UUID]) -> None:
+        """Let the machines on hosts that run from encrypted points be powered on.
 
-        The host knows their keys only until its daemon ends: they are lent again at each look.
+        A host knows their keys only until its daemon ends: they are lent again at each look.
         """
+        await asyncio.gather(*(self._lend_keys(host) for host in hosts))
+
+    async def _lend_keys(self, host: UUID) -> None:
         running = partial(instant_records.running, host=host)
-        for uid in [row.uid for row in await self._store.read(running)]:
-            if self._turns[uid].locked():
+        for row in await self._store.read(running):
+            turn = self._turns[row.uid]
+            if turn.locked():
                 continue  # it moves or is being discarded by now, and its key is then taken back
-            async with self._turns[uid]:
-                rows = await self._store.read(running)
-                for row in (row for row in rows if row.uid == uid):
+            async with turn:
+                if row in await self._store.read(running):
                     await self._lend_key(row)
 
     async def _lend_key(self, row: Row[Any]) -> None:
