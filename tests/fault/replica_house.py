@@ -155,26 +155,28 @@ class House:
 
     def replicate(self) -> None:
         """Replicate to the end, which must be good."""
-        session = self._of_job("replicate", lambda: self._started_job())
-        if session["Result"] == "Failed":
-            self._mend(session["FailureMessage"])
-            session = self._of_job("replicate", lambda: self._started_job())
+        session = self._of_job()
+        if session["Result"] == "Failed" and self._mend(session["FailureMessage"]):
+            session = self._of_job()
         assert session["Result"] in ("Success", "Warning"), self._told(session)
 
-    def _mend(self, message: str) -> None:
-        """Do what a person would when libvirt 9 itself is what fails."""
+    def _mend(self, message: str) -> bool:
+        """Do what a person would where libvirt 9 itself is what failed; say whether it was."""
+        mended = False
         for host in (self.source, self.target):
             if host.process.poll() is not None:
                 # It crashes now and then when it had been killed in the middle.
                 print(f"libvirtd ended by itself: {host.process.returncode}")
                 self.start_daemon(host)
-        if STUCK in message:
-            for pair in self.pairs:
-                self.off(pair.guest)
-            self.source.kill()
-            self.start_daemon(self.source)
-            for pair in self.pairs:
-                self.on(pair.guest)
+                mended = True
+        for guest in [each for pair in self.pairs for each in (pair.guest, pair.stand_in)]:
+            if STUCK in message and guest.domain.UUIDString() in message:
+                self.off(guest)
+                guest.host.kill()
+                self.start_daemon(guest.host)
+                self.on(guest)
+                mended = True
+        return mended
 
     def _told(self, session: dict[str, Any]) -> str:
         tasks = self.holdfast.entities("ReplicaTaskSession")
@@ -185,10 +187,10 @@ class House:
             self.holdfast.finished(self.holdfast.act(f"/jobs/{self.job}?action=start"))
         )
 
-    def _of_job(self, what: str, start: Callable[[], str]) -> dict[str, Any]:
+    def _of_job(self) -> dict[str, Any]:
         begun = time.monotonic()
-        session = self.holdfast.ended(start(), "replicaSessions")
-        self._usual[what] = time.monotonic() - begun
+        session = self.holdfast.ended(self._started_job(), "replicaSessions")
+        self._usual["replicate"] = time.monotonic() - begun
         return session
 
     def killed_replication(self, victim: str) -> None:
@@ -200,8 +202,14 @@ class House:
         for pair in self.pairs:
             self.settled(pair)
 
-    def do(self, pair: Pair, operation: str) -> dict[str, Any]:
-        """Have an operation done to its end; return its session."""
+    def do(self, pair: Pair, operation: str) -> None:
+        """Have an operation done to its end, which must be good."""
+        session = self._done(pair, operation)
+        if session["Result"] == "Failed" and self._mend(session["FailureMessage"]):
+            session = self._done(pair, operation)
+        assert session["Result"] in ("Success", "Warning"), session["FailureMessage"]
+
+    def _done(self, pair: Pair, operation: str) -> dict[str, Any]:
         begun = time.monotonic()
         session = self.holdfast.ended(self._asked(pair, operation), "restoreSessions")
         self._usual[operation] = time.monotonic() - begun
