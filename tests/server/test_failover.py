@@ -208,14 +208,17 @@ async def test_failover_without_loss_and_a_plan_over_the_api(
     shown = await caller.get(own)
     assert (shown["state"], shown["name"]) == ("Failover", f"{replica.guest.name}_replica")
     assert shown["source"] == replica.guest.name
-    await caller.session(f"{own}?action=undo-failover")
+    session = await caller.session(f"{own}?action=undo-failover")
+    assert session["Result"] == "Warning", session
+    assert session["FailureMessage"].endswith("is off: power it on to use it again.")
     points = (await caller.get("/vmReplicaPoints?format=Entity"))["VmReplicaPoints"]
     assert len(points) == len(await replica.points())
     point = points[-1]["UID"].rpartition(":")[2]
     session = await caller.session(f"/vmReplicaPoints/{point}?action=failover")
     assert session["Result"] == "Success", session
     assert (await caller.get(own))["point"].endswith(point)
-    await caller.session(f"{own}?action=undo-failover")
+    session = await caller.session(f"{own}?action=undo-failover")
+    assert session["Result"] == "Success", session
     machines = [{"replica": f"urn:veeam:Replica:{replica.uid}", "delay": 5}]
     body = {"name": "All", "machines": machines}
     assert (await caller.task("/holdfast/v1/failoverPlans", body))["Result"]["Success"]

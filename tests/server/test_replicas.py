@@ -66,6 +66,48 @@ async def give_replica(lab: Lab, job: UUID, reference: str) -> UUID:
     return await lab.write(give)
 
 
+async def test_replicas_are_kept_outside_of_repositories(lab: Lab, platform: ToyPlatform) -> None:
+    here, there = await add_host(lab), await add_host(lab, THERE)
+    folder = lab.repository_path / "datastore"
+    arguments = {
+        "name": "Replication",
+        "kind": "Replica",
+        "objects": [{"reference": machine_reference(here, platform.hosts[HERE].add("web"))}],
+        "target": {"host": str(there), "folder": str(folder)},
+    }
+    wanted = Command(request_id=uuid4(), operation="create-job", arguments=arguments)
+    outcome = await lab.server.execute(wanted)
+    assert outcome.message == (
+        f"target.folder: {folder} lies inside the repository in {lab.repository_path}."
+    )
+    assert not folder.exists()
+    assert len(await lab.rows(tables.repository)) == 1
+
+
+@pytest.mark.parametrize(
+    ("machines", "message"),
+    [
+        ([], "machines: expected 1 to 1000, not 0."),
+        ([{"replica": str(UUID(int=1))}] * 2, "machines: expected each replica once."),
+        (
+            [{"replica": str(UUID(int=1))}],
+            f"machines[0].replica: Cannot find replica [{UUID(int=1)}].",
+        ),
+        (
+            [{"replica": str(UUID(int=1)), "delay": -1}],
+            "machines[0].delay: expected 0 to 86400 seconds, not -1.",
+        ),
+    ],
+)
+async def test_a_wrong_plan_is_refused_by_the_name_of_its_field(
+    lab: Lab, machines: list[dict[str, object]], message: str
+) -> None:
+    plan = {"name": "All", "machines": machines}
+    wanted = Command(request_id=uuid4(), operation="create-failover-plan", arguments=plan)
+    outcome = await lab.server.execute(wanted)
+    assert (outcome.success, outcome.message) == (False, message)
+
+
 async def shown(lab: Lab) -> list[str]:
     return sorted(change.name for change in await lab.resources("Replica"))
 

@@ -14,13 +14,10 @@ from holdfast.server.messages import Outcome
 def conclude(connection: Connection, work: UUID, *, success: bool, message: str) -> None:
     """Answer, in the transaction that ends some work, the commands that await it."""
     table = tables.command
-    query = select(table.c.request_id, table.c.outcome)
-    for row in connection.execute(query.where(table.c.outcome.contains(str(work)))).all():
-        outcome = msgspec.json.decode(row.outcome, type=Outcome)
-        if outcome.awaits != work:
-            continue
+    query = select(table.c.request_id, table.c.outcome).where(table.c.awaits == work)
+    for row in connection.execute(query).all():
         ended = msgspec.structs.replace(
-            outcome,
+            msgspec.json.decode(row.outcome, type=Outcome),
             success=success,
             message=message,
             cursor=outbox.cursor(connection),
@@ -28,4 +25,4 @@ def conclude(connection: Connection, work: UUID, *, success: bool, message: str)
         )
         same = table.c.request_id == row.request_id
         encoded = msgspec.json.encode(ended).decode()
-        connection.execute(update(table).where(same).values(outcome=encoded))
+        connection.execute(update(table).where(same).values(outcome=encoded, awaits=None))

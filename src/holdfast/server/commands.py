@@ -132,6 +132,7 @@ class Commands:
                 asked_by=command.asked_by,
                 created=milliseconds(now),
                 outcome=msgspec.json.encode(outcome).decode(),
+                awaits=outcome.awaits,
             )
         )
         return done, outcome

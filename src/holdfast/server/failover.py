@@ -139,7 +139,25 @@ class Failovers:
             case Operation.UNDO | Operation.PERMANENT as operation:
                 await self._ground.declare(replica.uid, operation)
         more = await self.settle(replica.uid)
+        if session.operation == Operation.UNDO:
+            more = await self._still_shut_down(replica)
         return " ".join(each for each in (note, more) if each)
+
+    async def _still_shut_down(self, replica: Row[Any]) -> str:
+        """Return what is to be noted of a source that its failover, undone now, has left off."""
+        record = record_of(replica)
+        if record is None or not record.source_was_on:
+            return ""
+        try:
+            async with self._ground.source(replica) as source:
+                if await is_on(source, replica.source_uuid):
+                    return ""
+        except (EngineError, RefusedError):
+            return ""
+        return (
+            f"The source machine {replica.name}, which was shut down for the failover, is off: "
+            "power it on to use it again."
+        )
 
     async def recover(self, uid: UUID) -> None:
         """Bring to its end what a crash interrupted.

@@ -160,7 +160,10 @@ def publish_plan(connection: Connection, uid: UUID) -> None:
 
 def _put_machines(connection: Connection, plan: UUID, machines: Iterable[PlannedMachine]) -> None:
     for position, machine in enumerate(machines):
-        replica = replicas.find_replica(connection, machine.replica)
+        try:
+            replica = replicas.find_replica(connection, machine.replica)
+        except RefusedError as error:
+            raise RefusedError(f"machines[{position}].replica: {error}") from error
         connection.execute(
             insert(tables.failover_plan_machine).values(
                 uid=uuid4(),

@@ -53,7 +53,7 @@ class PlannedMachine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def __post_init__(self) -> None:
         if not 0 <= self.delay <= LONGEST_DELAY:
-            raise ValueError(f"a delay is 0 to {LONGEST_DELAY} seconds")
+            raise ValueError(f"delay: expected 0 to {LONGEST_DELAY} seconds, not {self.delay}")
 
 
 class FailoverPlanSpecification(
@@ -86,11 +86,11 @@ class FailoverPlanEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 def _check_name(name: str) -> None:
     if not name.strip() or len(name) > LONGEST_NAME:
-        raise ValueError(f"a plan needs a name of at most {LONGEST_NAME} characters")
+        raise ValueError(f"name: expected 1 to {LONGEST_NAME} characters")
 
 
 def _check_machines(machines: tuple[PlannedMachine, ...]) -> None:
     if not 1 <= len(machines) <= MOST_MACHINES:
-        raise ValueError(f"a plan has 1 to {MOST_MACHINES} machines")
+        raise ValueError(f"machines: expected 1 to {MOST_MACHINES}, not {len(machines)}")
     if len({machine.replica for machine in machines}) != len(machines):
-        raise ValueError("a plan has each replica once")
+        raise ValueError("machines: expected each replica once")

@@ -41,7 +41,10 @@ class ReplicaJobs:
         folder = str(plain_path(target.folder))
         place = await self._store.read(lambda c: _known_place(c, folder))
         if place is None:
-            place = await self._repositories.add(f"Replicas in {folder}", Path(folder))
+            try:
+                place = await self._repositories.add(f"Replicas in {folder}", Path(folder))
+            except RefusedError as error:
+                raise RefusedError(f"target.folder: {error}") from error
 
         def create(connection: Connection, _command: Command, now: datetime) -> Done:
             uid = jobs.create_job(connection, specification, now, place=place)

@@ -196,9 +196,17 @@ def _note_move(connection: Connection, uid: UUID, name: str, path: Path) -> None
         publish_backup_file(connection, backup_file)
 
 
+def _refuse_inside_another(path: Path) -> None:
+    """Refuse a directory in which another repository would find files of strangers."""
+    for above in path.resolve().parents:
+        if (above / MARKER_NAME).exists():
+            raise RefusedError(f"{path} lies inside the repository in {above}.")
+
+
 def _create(path: Path) -> tuple[UUID, Space]:
     """Make a directory a repository, or open the one it is; return its UID and space. Blocking."""
     if not (path / MARKER_NAME).exists():
+        _refuse_inside_another(path)
         uid = uuid4()
         return uid, DirectoryRepository.create(path, str(uid)).space()
     # Made by an attempt that was interrupted, or brought here from another server.

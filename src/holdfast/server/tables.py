@@ -541,4 +541,6 @@ command = Table(
     Column("asked_by", String, nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("outcome", Text, nullable=False),
+    # The UID of what the command has begun, until that has ended.
+    Column("awaits", Uuid, index=True),
 )
