@@ -81,7 +81,7 @@ def backed_up(commands: Commands, guest: Guest) -> str:
             jobs[:] = client.get("/holdfast/v1/jobs").json()["jobs"]
             return bool(jobs)
 
-        wait_until(made, seconds=20)
+        wait_until(made)
         assert client.post(f"/jobs/{jobs[0]['uid']}?action=start").status_code == 202
     points: list[dict[str, Any]] = []
 
@@ -90,7 +90,7 @@ def backed_up(commands: Commands, guest: Guest) -> str:
         points[:] = json.loads(commands.output.readouterr().out)
         return bool(points)
 
-    wait_until(kept, seconds=60)
+    wait_until(kept)
     uid: str = points[0]["uid"]
     return uid
 

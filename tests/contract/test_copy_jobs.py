@@ -36,7 +36,7 @@ class House:
     async def task(self, answer: httpx.Response) -> dict[str, Any]:
         """Given the answer to an action, return its task when that is finished."""
         assert answer.status_code == 202, answer.text
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 shown = await self.client.get(answer.headers["Location"], headers=JSON)
                 task: dict[str, Any] = json_of(shown)

@@ -39,7 +39,7 @@ class House:
     async def task(self, answer: httpx.Response) -> dict[str, Any]:
         """Given the answer to a call, return its task when that is finished."""
         assert answer.status_code == 202, answer.text
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 task: dict[str, Any] = await self.get(answer.headers["Location"])
                 if task["State"] == "Finished":

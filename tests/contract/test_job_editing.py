@@ -42,7 +42,7 @@ class House:
         """Given the answer to an action, return its task when that is finished."""
         assert answer.status_code == 202, answer.text
         href = answer.headers["Location"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 task: dict[str, Any] = json_of(await self.client.get(href, headers=JSON))
                 if task["State"] == "Finished":

@@ -19,7 +19,7 @@ from support.servers import served
 CLIENTS = 50
 REQUESTS = 40
 ROWS = 300
-LONGEST = 60.0
+LONGEST = 120.0
 
 RESULTS = ("Success", "Warning", "Failed", "None")
 

@@ -177,7 +177,7 @@ async def test_a_mount_nobody_uses_is_released(tmp_path: Path) -> None:
     async with restore_house(tmp_path, MountLimits(idle_seconds=0.4)) as house:
         point, _ = await house.machine()
         mount = await house.mounted(point)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await house.client.get(f"{point}/mounts")).json()["VmRestorePointMounts"]:
                 await asyncio.sleep(0.5)
         assert error_message(await house.client.get(mount), 404)

@@ -99,7 +99,7 @@ class House:
             assert isinstance(found, list)
             return found
 
-        wait_until(lambda: bool(shown()), seconds=30)
+        wait_until(lambda: bool(shown()))
         return str(shown()[0]["Id"])
 
     def change(self) -> None:

@@ -49,14 +49,14 @@ async def test_a_stored_connection_that_is_down_holds_up_nothing(tmp_path: Path)
     async with running_manager(tmp_path / "manager") as manager:
         await store_connection(manager.store, key)
         servers = BackupServers(manager.store, key)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await servers.open()
         assert servers.get(SERVER) is not None
         with pytest.raises(BackupServerUnavailable, match="does not answer"):
             await servers.execute(SERVER, "create-password", None, {}, "admin")
         collector = servers.get(SERVER)
         assert collector is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await servers.stop()
         # Who was asking just then is told so, in the words for a server that cannot be reached.
         with pytest.raises(BackupServerUnavailable, match="no longer connected"):
@@ -72,7 +72,7 @@ async def test_without_its_key_a_connection_is_not_used_but_can_be_removed(tmp_p
         await servers.open()
         assert servers.get(SERVER) is None
         await servers.remove(SERVER)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await count(manager.store, "backup_server_connection"):
                 await asyncio.sleep(0.01)
         await servers.stop()
@@ -91,7 +91,7 @@ async def test_a_removal_that_was_cut_short_is_gone_on_with_at_the_next_start(
         assert await count(manager.store, "repository") == 50
         servers = BackupServers(manager.store, key)
         await servers.open()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await count(manager.store, "backup_server_connection"):
                 await asyncio.sleep(0.01)
         assert await count(manager.store, "repository") == 25

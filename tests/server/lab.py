@@ -153,8 +153,8 @@ class Lab:
         return target.read_bytes()
 
     async def until(self, condition: Callable[[], Awaitable[Any]]) -> None:
-        """Return when the condition gives something; fail after 20 seconds."""
-        async with asyncio.timeout(20):
+        """Return when the condition gives something; fail after a minute."""
+        async with asyncio.timeout(60):
             while True:
                 if await condition():
                     return

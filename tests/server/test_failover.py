@@ -133,7 +133,7 @@ class Caller:
         """Ask for something; return its task when that is finished."""
         answer = await self.client.request(method, f"/api{path}", json=body, headers=JSON)
         assert answer.status_code == 202, answer.text
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 location = answer.headers["Location"]
                 task: dict[str, Any] = json_of(await self.client.get(location, headers=JSON))
@@ -147,7 +147,7 @@ class Caller:
         assert task["Result"]["Success"], task
         [link] = [link for link in task["Links"] if link["Rel"] == "Related"]
         assert link["Type"] == "RestoreSession"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 address = f"{link['Href'].partition('?')[0]}?format=Entity"
                 session: dict[str, Any] = json_of(await self.client.get(address, headers=JSON))

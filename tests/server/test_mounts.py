@@ -158,7 +158,7 @@ async def test_a_restore_that_would_wait_for_retention_is_refused(
         ChainKey.of(row.backup_uid, row.kind, row.reference)
     ):
         for operation, more in (("restore-catalog-file", {"path": "share/x"}), ("mount-point", {})):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 outcome = await lab.command(operation, point, **more)
             assert "being worked on by retention" in outcome.message
     assert not await lab.resources("RestoreSession")
@@ -187,7 +187,7 @@ async def test_a_download_that_nobody_goes_on_with_keeps_no_backup_waiting(
         with lab.server.mounts.using(mount) as held:
             pieces = lab.server.mounts.content(held, ("volume1", "big.bin"))
             assert await anext(pieces)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 session = await lab.run(job)
             assert session.values["Result"] == "Success"
             assert not lab.server.mounts.of(point)
@@ -208,7 +208,7 @@ async def test_a_stalled_download_of_a_directory_keeps_no_repository_locked(
             pieces = lab.server.mounts.content(held, ("share", "big.bin"))
             assert await anext(pieces)
             (dump,) = processes("restic", f"dump {row.snapshot_id}")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 session = await lab.run(job)
             assert session.values["Result"] == "Success", session.values
             assert dump not in processes("restic", "dump")
@@ -224,7 +224,7 @@ async def test_a_mount_whose_reader_takes_nothing_is_given_up(
         mount = await mounted(lab, point)
         with lab.server.mounts.using(mount) as held:
             assert await anext(lab.server.mounts.content(held, ("volume1", "big.bin")))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while lab.server.mounts.of(point):
                     await asyncio.sleep(0.05)
 

@@ -85,7 +85,7 @@ class Host:
                 stdout=output,
                 stderr=output,
             )
-        wait_until(lambda: self._answers() or self.process.poll() is not None, seconds=30)
+        wait_until(lambda: self._answers() or self.process.poll() is not None)
         assert self.process.poll() is None, log.read_text()
 
     def _answers(self) -> bool:
@@ -288,7 +288,7 @@ async def restored_disks(result: MachineResult, folder: Path, to: Path) -> dict[
 
 
 def wait_for_state(guest: Guest, state: int) -> None:
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 60
     while guest.domain.state()[0] != state:
         assert time.monotonic() < limit
         time.sleep(0.02)

@@ -37,7 +37,7 @@ async def test_machine_that_boots_and_one_that_does_not_are_told_apart(
 ) -> None:
     image = tmp_path / "boots.img"
     image.write_bytes(boot_sector())
-    assert await boot_problem(connection, image, "qemu", seconds=20) is None
+    assert await boot_problem(connection, image, "qemu", seconds=60) is None
     image = tmp_path / "empty.img"
     image.write_bytes(bytes(512))
     problem = await boot_problem(connection, image, "qemu", seconds=0.5)

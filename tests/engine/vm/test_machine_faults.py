@@ -315,7 +315,7 @@ async def test_host_that_hangs_is_told_within_the_time_limit_and_holds_nobody_up
             subprocess.run(
                 [sys.executable, "-c", HANGING, host.uri],
                 env={**os.environ, "PYTHONPATH": str(SOURCE)},
-                timeout=10,
+                timeout=60,
                 check=True,
             )
         finally:
