@@ -8,7 +8,8 @@ DATA ?= var
 HOLDFAST_ARGS ?=
 BENCHMARK_ARGS ?=
 # Tests wait for disks and child processes as much as they compute: one process for each core.
-PYTEST_ARGS ?= --numprocesses=auto --dist=worksteal
+# One more than processors: tests wait for disks and programs, too.
+PYTEST_ARGS ?= --numprocesses=$(shell expr $$(nproc) + 1) --dist=worksteal
 
 # How much the randomised tests do. Empty: what the tests themselves take for enough.
 SOAK_FILTERS ?= 20000

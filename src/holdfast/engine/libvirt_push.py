@@ -306,13 +306,14 @@ async def _follow(work: Work) -> None:
     """Wait for the end of the job; raise why it failed."""
     advance = work.phases.phase(0)
     pause, longest = _POLL_SECONDS
-    for disk in work.disks:
-        if not await asyncio.to_thread(work.pushed(disk.target).exists):
-            raise RepositoryUnavailable(
-                f"{work.machine.connection.uri} does not write to the {work.pushed('').parent} of "
-                "this machine. The host must see that folder under the same path."
-            )
+    seen = await asyncio.to_thread(_all_seen, work)
     try:
+        if not seen:
+            # A job that fails takes away what it has written, and ends a moment later: it has the
+            # reason. One that goes on writes to another machine's folder.
+            await asyncio.sleep(_POLL_SECONDS[1])
+            if await work.machine.backup_job() is not None:
+                raise _written_elsewhere(work)
         while (job := await work.machine.backup_job()) is not None:
             advance(job.done / job.total if job.total else 0.0)
             await asyncio.sleep(pause)
@@ -328,7 +329,20 @@ async def _follow(work: Work) -> None:
         if means_no_space(failure):
             raise no_space(work.pushed(work.disks[0].target))
         raise HypervisorFailed(f"Copying the disks of {work.definition.name} failed: {failure}.")
+    if not seen:
+        raise _written_elsewhere(work)
     advance(1.0)
+
+
+def _all_seen(work: Work) -> bool:
+    return all(work.pushed(disk.target).exists() for disk in work.disks)
+
+
+def _written_elsewhere(work: Work) -> RepositoryUnavailable:
+    return RepositoryUnavailable(
+        f"{work.machine.connection.uri} does not write to the {work.pushed('').parent} of this "
+        "machine. The host must see that folder under the same path."
+    )
 
 
 async def forget(work: Work) -> None:

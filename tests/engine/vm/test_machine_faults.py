@@ -232,11 +232,26 @@ async def test_backup_of_another_program_is_left_alone(
     guest.domain.abortJob()
 
 
+@pytest.mark.parametrize("late", [False, True])
 async def test_full_disk_is_told_and_leaves_nothing(
-    connection: LibvirtConnection, large_guest: Guest, folder: Path
+    connection: LibvirtConnection,
+    large_guest: Guest,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    late: bool,
 ) -> None:
     """The file size limit of QEMU's process stands in for a small disk."""
     subprocess.run(["prlimit", "--pid", str(large_guest.pid), f"--fsize={32 * MIB}"], check=True)
+    begin = LibvirtMachine.begin_backup
+
+    async def begin_and_fail(machine: LibvirtMachine, *arguments: str | None) -> None:
+        await begin(machine, *arguments)
+        # When Holdfast looks, libvirt has removed the files again.
+        while large_guest.domain.jobStats()["type"] != libvirt.VIR_DOMAIN_JOB_NONE:
+            await asyncio.sleep(0.05)
+
+    if late:
+        monkeypatch.setattr(LibvirtMachine, "begin_backup", begin_and_fail)
     with pytest.raises(NoSpace, match="bytes are free"):
         await back_up(connection, large_guest, folder, "p0")
     assert list(folder.iterdir()) == []
