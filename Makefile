@@ -7,8 +7,7 @@ STAMP := $(VENV)/.complete
 DATA ?= var
 HOLDFAST_ARGS ?=
 BENCHMARK_ARGS ?=
-# Tests wait for disks and child processes as much as they compute: one process for each core.
-# One more than processors: tests wait for disks and programs, too.
+# Tests wait for disks and child processes, too: one process more than there are cores.
 PYTEST_ARGS ?= --numprocesses=$(shell expr $$(nproc) + 1) --dist=worksteal
 
 # How much the randomised tests do. Empty: what the tests themselves take for enough.
