@@ -270,7 +270,7 @@ async def _made(
 
 
 async def _host(lab: Lab, host: Host, name: str) -> UUID:
-    outcome = await lab.command("add-host", uri=host.uri, name=name)
+    outcome = await lab.command("add-host", **host.named(name))
     assert outcome.made is not None, outcome.message
     return outcome.made.uid
 

@@ -75,7 +75,7 @@ async def lab(tmp_path: Path, clock: HandClock) -> AsyncIterator[Lab]:
 
 
 async def add_host(lab: Lab, daemon: Host) -> UUID:
-    outcome = await lab.command("add-host", uri=daemon.uri, name="kvm1")
+    outcome = await lab.command("add-host", **daemon.named("kvm1"))
     assert outcome.made is not None, outcome.message
     return outcome.made.uid
 

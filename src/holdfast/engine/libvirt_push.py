@@ -46,6 +46,7 @@ from holdfast.engine.script import Script, run_script
 
 _POLL_SECONDS = (0.01, 1.0)
 _POLL_GROWTH = 1.02  # so what is waited in vain at the end is a fiftieth of the whole at most
+_ENDING_SECONDS = 0.2
 _AWAY_SECONDS = 10.0
 _SETTLING_SECONDS = 10.0
 _LARGEST_NVRAM = 64 * 1024 * 1024
@@ -311,7 +312,7 @@ async def _follow(work: Work) -> None:
         if not seen:
             # A job that fails takes away what it has written, and ends a moment later: it has the
             # reason. One that goes on writes to another machine's folder.
-            await asyncio.sleep(_POLL_SECONDS[1])
+            await asyncio.sleep(_ENDING_SECONDS)
             if await work.machine.backup_job() is not None:
                 raise _written_elsewhere(work)
         while (job := await work.machine.backup_job()) is not None:
@@ -330,7 +331,7 @@ async def _follow(work: Work) -> None:
             raise no_space(work.pushed(work.disks[0].target))
         raise HypervisorFailed(f"Copying the disks of {work.definition.name} failed: {failure}.")
     if not seen:
-        raise _written_elsewhere(work)
+        raise _written_elsewhere(work, "Remove what it has left there.")
     advance(1.0)
 
 
@@ -338,10 +339,10 @@ def _all_seen(work: Work) -> bool:
     return all(work.pushed(disk.target).exists() for disk in work.disks)
 
 
-def _written_elsewhere(work: Work) -> RepositoryUnavailable:
+def _written_elsewhere(work: Work, advice: str = "") -> RepositoryUnavailable:
     return RepositoryUnavailable(
         f"{work.machine.connection.uri} does not write to the {work.pushed('').parent} of this "
-        "machine. The host must see that folder under the same path."
+        f"machine. The host must see that folder under the same path. {advice}".rstrip()
     )
 
 

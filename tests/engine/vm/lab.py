@@ -52,6 +52,8 @@ class Host:
     """A libvirt daemon of the kind a user runs for himself, in folders of its own."""
 
     process: subprocess.Popen[bytes]
+    #: A folder that QEMU may write to, where it may not write to every one.
+    staging: Path | None = None
 
     def __init__(self, *arguments: str, settings: str = "") -> None:
         self._arguments = arguments
@@ -62,6 +64,7 @@ class Host:
         # Without it, a second daemon would be needed for the logs of machines.
         (self.folder / "config/libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
         (self.folder / "config/libvirt/libvirtd.conf").write_text(settings)
+        self.pids = self.folder / "run/libvirt/qemu/run"
         self._socket = self.folder / "run/libvirt/libvirt-sock"
         self.uri = f"qemu+unix:///session?socket={self._socket}"
 
@@ -80,13 +83,22 @@ class Host:
         self._socket.unlink(missing_ok=True)
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [*as_user(), "libvirtd", *self._arguments],
+                [*self.command(), "libvirtd", *self._arguments],
                 env=environment,
                 stdout=output,
                 stderr=output,
             )
         wait_until(lambda: self._answers() or self.process.poll() is not None)
         assert self.process.poll() is None, log.read_text()
+
+    def command(self) -> list[str]:
+        """Return what the daemon is to be started with."""
+        return as_user()
+
+    def named(self, name: str) -> dict[str, str]:
+        """Return what a server is told of this host when it is added by a name."""
+        staging = {} if self.staging is None else {"staging": str(self.staging)}
+        return {"uri": self.uri, "name": name, **staging}
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as line:
@@ -106,7 +118,7 @@ class Host:
         self.process.send_signal(signal.SIGCONT)
         self.process.terminate()
         self.process.wait(timeout=30)
-        for file in (self.folder / "run/libvirt/qemu/run").glob("*.pid"):
+        for file in self.pids.glob("*.pid"):
             with suppress(ProcessLookupError):
                 os.kill(int(file.read_text()), signal.SIGKILL)
         shutil.rmtree(self.folder)
@@ -125,7 +137,7 @@ def libvirt_daemon(*arguments: str, settings: str = "") -> Iterator[Host]:
 
 def pid_of(host: Host, name: str) -> int:
     """Given a machine that is on, return the process id of its QEMU."""
-    return int((host.folder / f"run/libvirt/qemu/run/{name}.pid").read_text())
+    return int((host.pids / f"{name}.pid").read_text())
 
 
 def remove_domain(host: Host, domain: Any) -> None:

@@ -120,7 +120,7 @@ async def hosted_lab(plain: Lab, daemon: Host) -> HostedLab:
     lab.repository, lab.daemon = plain.repository, daemon
     known = [each.uid for each in await lab.resources("ManagedServer") if "Uri" in each.values]
     if not known:
-        outcome = await lab.command("add-host", uri=daemon.uri, name="kvm1")
+        outcome = await lab.command("add-host", **daemon.named("kvm1"))
         assert outcome.made is not None, outcome.message
         known = [outcome.made.uid]
     lab.host = known[0]
