@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast.engine.errors import EngineError
-from holdfast.engine.libvirt_uri import checked_uri
+from holdfast.engine.libvirt_uri import checked_uri, daemon_of
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,21 @@ def test_uri_is_refused_with_the_reason_and_without_its_password(uri: str, reaso
     with pytest.raises(EngineError, match=reason) as caught:
         checked_uri(uri)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("qemu:///system", "qemu+unix:///system", True),
+        ("qemu:///system", "qemu+unix:///system?socket=/var/run/libvirt/libvirt-sock", True),
+        ("qemu+unix:///session?socket=/a", "qemu+unix:///session?socket=/b", False),
+        ("qemu:///system", "qemu:///session", False),
+        ("qemu+ssh://root@kvm1/system", "qemu+tls://KVM1:16514/system?pkipath=/pki", True),
+        ("qemu+ssh://kvm1/system", "qemu+ssh://kvm1:22/system?keyfile=/key", True),
+        ("qemu+ssh://kvm1/system", "qemu+ssh://kvm1:2222/system", False),
+        ("qemu+ssh://a@kvm1/session", "qemu+ssh://b@kvm1/session", False),
+        ("qemu+ssh://kvm1/system", "qemu:///system", False),
+    ],
+)
+def test_a_daemon_is_told_from_others_by_where_it_is(one: str, other: str, same: bool) -> None:
+    assert (daemon_of(checked_uri(one)) == daemon_of(checked_uri(other))) is same

@@ -70,6 +70,7 @@ async def test_replica_takes_over_gives_back_and_is_replicated_again(replica: Re
     assert "possible: failover, planned-failover" in refused.message
     session = await replica.do("failover")
     assert session.values["Result"] == "Success", session.values
+    assert session.name.startswith(f"{replica.guest.name}_replica (failover)@")
     assert await replica.state() == "Failover"
     assert replica.domain.isActive()
     replica.write(3 * MIB, 65536, 77)
@@ -101,6 +102,7 @@ async def test_replica_takes_over_gives_back_and_is_replicated_again(replica: Re
     assert replica.source_disk() == patched(content, 3 * MIB, 65536, 77)
     session = await replica.do("undo-failback")
     assert session.values["Result"] == "Success", session.values
+    assert session.name.startswith(f"{replica.guest.name}_replica (undo failback)@")
     assert await replica.state() == "Failover"
     # What the failback moved is told of it alone.
     assert (await replica.lab.resource("Replica", replica.uid)).values["Failback"] == ""

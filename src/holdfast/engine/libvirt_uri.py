@@ -16,6 +16,8 @@ _PATHS = ("/system", "/session")
 _PARAMETERS = frozenset({"socket", "mode", "keyfile", "pkipath", "no_tty"})
 # What starts with a dash would be an option of ssh.
 _REMOTE = frozenset({"qemu+ssh", "qemu+tls"})
+_PORTS = {"qemu+ssh": 22, "qemu+tls": 16514}
+_SYSTEM_SOCKET = "/run/libvirt/libvirt-sock"
 
 
 def checked_uri(uri: str) -> str:
@@ -56,6 +58,22 @@ def checked_uri(uri: str) -> str:
 def is_local(uri: str) -> bool:
     """Say whether a URI is of a host that is this machine, and sees its files."""
     return urlsplit(uri).scheme not in _REMOTE
+
+
+def daemon_of(uri: str) -> tuple[str, ...]:
+    """Given a checked URI, return what tells its daemon apart, whatever way leads to it.
+
+    Two spellings for one daemon give the same; an address beside a name of one host is not seen.
+    """
+    parts = urlsplit(uri)
+    parameters = dict(parse_qsl(parts.query))
+    socket = parameters.get("socket", "").removeprefix("/var")
+    if parts.path == "/system" and socket == _SYSTEM_SOCKET:
+        socket = ""
+    # A session's daemon is its account's; that of the system is one for all.
+    account = (parts.username or "") if parts.path == "/session" else ""
+    port = "" if parts.port in (None, _PORTS.get(parts.scheme)) else str(parts.port)
+    return (parts.hostname or "", port, parts.path, account, socket)
 
 
 def _refused(uri: str, reason: str) -> EngineError:

@@ -92,10 +92,10 @@ def find(connection: Connection, uid: UUID | None) -> Row[Any] | None:
 
 
 def name_of(connection: Connection, uid: UUID) -> str:
-    """Return the name of a session."""
+    """Return the name of a session: which machine, and what is done with it."""
     row = row_of(connection, tables.failover_session, uid)
-    name: str = row_of(connection, tables.replica, row.replica_uid).machine_name
-    return session_name(name, row.created)
+    machine = row_of(connection, tables.replica, row.replica_uid).machine_name
+    return session_name(f"{machine} ({row.operation.replace('-', ' ')})", row.created)
 
 
 def _publish(connection: Connection, uid: UUID) -> None:
@@ -115,10 +115,7 @@ def _publish(connection: Connection, uid: UUID) -> None:
         "RestoredObjRef": replica.reference,
     }
     shown = {name: value for name, value in values.items() if value is not None}
-    publish(
-        connection,
-        Resource("RestoreSession", uid, session_name(replica.machine_name, row.created), shown),
-    )
+    publish(connection, Resource("RestoreSession", uid, name_of(connection, uid), shown))
 
 
 _ROWS = SessionRows(tables.failover_session, _publish)

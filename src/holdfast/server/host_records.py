@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from holdfast.engine.libvirt_uri import daemon_of
 from holdfast.server import stand_ins, tables
 from holdfast.server.hierarchy import publish_item
 from holdfast.server.job_roles import FOUND
@@ -48,13 +49,13 @@ def insert_host(connection: Connection, values: dict[str, Any]) -> None:
 
 
 def refuse_duplicates(connection: Connection, uid: UUID | None, values: dict[str, Any]) -> None:
-    """Refuse what makes a host look like another: its name, its URI."""
+    """Refuse what makes a host look like another: its name, the daemon that its URI leads to."""
     table = tables.host
     others = connection.execute(select(table).where(table.c.uid != uid) if uid else select(table))
     for row in others:
         if "name" in values and row.name.casefold() == values["name"].casefold():
             raise RefusedError(f'name: there is a host named "{row.name}" already.')
-        if "uri" in values and row.uri == values["uri"]:
+        if "uri" in values and daemon_of(row.uri) == daemon_of(values["uri"]):
             raise RefusedError(f'uri: host "{row.name}" is reached by {row.uri} already.')
 
 
