@@ -11,7 +11,9 @@ from holdfast.engine.libvirt_domain import (
     Labels,
     files_in,
     read_definition,
+    replaced,
     rewritten,
+    standing_alone,
     without_layers,
 )
 from holdfast.engine.libvirt_point import MachinePoint, StoredFile
@@ -177,3 +179,64 @@ def test_networks_and_bridges_of_the_cards_are_told_by_name() -> None:
         "virbr1",
     ]
     assert networks_of("<domain/>") == []
+
+
+_MACHINE = """
+<domain type='kvm'><name>{name}</name><uuid>11111111-2222-4333-8444-555555555555</uuid>
+  <os><type>hvm</type><nvram>{nvram}</nvram></os>
+  <devices>{disks}</devices>
+</domain>"""
+_DISK = (
+    "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{path}'/>"
+    "{more}<target dev='{target}' bus='virtio'/></disk>"
+)
+_BUILT_ON = "<backingStore type='file'><format type='qcow2'/><source file='/base'/></backingStore>"
+
+
+def test_what_was_not_restored_in_place_is_what_the_machine_has_now() -> None:
+    before = _MACHINE.format(
+        name="web",
+        nvram="/nvram/before",
+        disks=_DISK.format(path="/a", target="vda", more=f"{_BUILT_ON}<boot order='1'/>")
+        + _DISK.format(path="/b", target="vdb", more="<address type='pci' slot='0x05'/>")
+        + _DISK.format(path="/c", target="vdc", more="")
+        + "<disk type='file' device='cdrom'><source file='/cd'/><target dev='sda'/></disk>",
+    )
+    now = _MACHINE.format(
+        name="web2",
+        nvram="/nvram/now",
+        disks=_DISK.format(path="/a", target="vda", more="")
+        + _DISK.format(
+            path="/moved/b", target="vdb", more="<boot order='1'/><address type='pci' slot='0x06'/>"
+        )
+        + "<disk type='file' device='cdrom'><source file='/cd2'/><target dev='sda'/></disk>",
+    )
+    xml = replaced(before, now, {"vda": (Path("/a"), "qcow2")}, None)
+    definition = read_definition(xml)
+    assert (definition.name, definition.nvram) == ("web2", "/nvram/now")
+    assert {disk.target: disk.path for disk in definition.disks} == {
+        "vda": "/a",
+        "vdb": "/moved/b",
+        "sda": "/cd2",
+    }
+    root = etree.fromstring(xml)
+    assert root.findall(".//backingStore") == root.findall(".//address") == []
+    # Only one disk can be the first that is booted from.
+    [boot] = root.findall(".//boot")
+    assert boot.getparent().find("target").get("dev") == "vda"
+    xml = replaced(before, now, {"vda": (Path("/new"), "raw")}, Path("/nvram/restored"))
+    definition = read_definition(xml)
+    assert (definition.disks[0].path, definition.disks[0].format) == ("/new", "raw")
+    assert definition.nvram == "/nvram/restored"
+
+
+def test_a_disk_that_stands_alone_is_built_on_no_other() -> None:
+    disks = "".join(
+        _DISK.format(path=f"/{target}", target=target, more=_BUILT_ON) for target in ("vda", "vdb")
+    )
+    xml = _MACHINE.format(name="web", nvram="/n", disks=disks)
+    alone = standing_alone(xml, {"vdb"})
+    assert alone is not None
+    root = etree.fromstring(alone)
+    assert [each.find("backingStore") is None for each in root.iter("disk")] == [False, True]
+    assert standing_alone(alone, {"vdb"}) is None

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,30 @@ async def test_disks_of_a_machine_that_has_run_on_some_of_them_are_not_replaced(
     with pytest.raises(EngineError, match="Is the disk or share mounted"):
         await finish_naming(files)
     assert (tmp_path / "vdb").read_bytes() == (tmp_path / "vdc").read_bytes() == b"old"
+
+
+async def test_a_file_that_somebody_has_made_meanwhile_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = await half_named(tmp_path, monkeypatch)
+    (tmp_path / "vdb").unlink()
+    files = [replace(file, new=file.path.endswith("vdb")) for file in files]
+    (tmp_path / "vdb").write_bytes(b"somebody's")
+    with pytest.raises(CannotFinish, match=r"vdb was not there when it was restored, and another"):
+        await finish_naming(files)
+    assert (tmp_path / "vdb").read_bytes() == b"somebody's"
+    (tmp_path / "vdb").unlink()
+    await finish_naming(files)
+    assert (tmp_path / "vdb").read_bytes() == b"vdb"
+
+    async def made() -> None:
+        (tmp_path / "new").write_bytes(b"somebody's")
+
+    ledger, new = NoLedger(), [FileToBe(tmp_path / "new", "raw", b"new")]
+    with pytest.raises(EngineError, match="new exists already; it is not overwritten"):
+        async with written(tmp_path, new, lambda _: None, ledger, overwrite=True, allowed=made):
+            pass
+    assert (tmp_path / "new").read_bytes() == b"somebody's"
 
 
 async def test_a_disk_that_another_one_has_taken_the_place_of_is_not_replaced(

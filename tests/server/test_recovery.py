@@ -244,6 +244,20 @@ async def test_a_snapshot_that_was_never_recorded_is_forgotten_and_recorded_ones
         assert await lab.rows(tables.intent) == []
 
 
+async def test_what_a_killed_reader_has_left_of_a_lock_is_removed_on_the_next_start(
+    open_lab: OpenLab,
+) -> None:
+    async with open_lab() as lab:
+        lab.source("share").mkdir()
+        await lab.run(await lab.create_job("share", kind="NasBackup"))
+        [backup] = await lab.rows(tables.backup)
+        place = await lab.server.repositories.place_of(backup.uid)
+        lock = place.files().folder / "locks" / f"{'5' * 64}-tmp-1927057349"
+        lock.write_bytes(b"half a lock")
+    async with open_lab():
+        assert not lock.exists()
+
+
 async def test_snapshots_that_were_to_be_forgotten_are_forgotten_on_the_next_start(
     open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Connection
 
-from holdfast.server import stand_ins
+from holdfast.server import failover, stand_ins, tables
 from holdfast.server.failover_elsewhere import jobs_with_source, left_behind, rename_in_jobs
-from holdfast.server.failover_record import Place
+from holdfast.server.failover_record import Failover, Operation, Place
 from holdfast.server.hosted_objects import locate
 from holdfast.server.hosted_restore_plan import _took_its_place
 from holdfast.server.libvirt_references import host_reference, machine_reference, tag_reference
 
 from .lab import HandClock, Lab, running_lab
 from .test_hosted_objects import add_host, includes, machines_of, make_job
+from .test_replicas import give_replica, replica_job
 from .toy_platform import HERE, THERE, ToyPlatform
 
 
@@ -127,3 +130,49 @@ async def test_jobs_that_do_not_follow_to_the_new_machine_are_named(
         'These jobs had "web" and do not have "web-new" in its place: '
         '"By host", "By tag", "Not there". To have it protected by them, add it to them.'
     )
+
+
+async def test_nothing_is_said_of_jobs_when_the_new_machine_s_host_does_not_answer(
+    lab: Lab, platform: ToyPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing_to_undo(*_: Any) -> None:
+        """The toys have no layers to remove."""
+
+    failovers = lab.server._failovers._failovers
+    monkeypatch.setattr(failover, "take_back", nothing_to_undo)
+    monkeypatch.setattr(failovers._ground, "plan", nothing_to_undo)
+    monkeypatch.setattr(failovers._ground, "target", contextlib.nullcontext)
+    web = platform.hosts[HERE].add("web")
+    here, there = await add_host(lab), await add_host(lab, THERE)
+    former = machine_reference(here, web)
+    await make_job(lab, former)  # has the new one, wherever that is
+    job = await replica_job(lab, there, former)
+    await lab.begin(job)
+    await lab.server.wait_until_idle()
+    replica = await give_replica(lab, job, former)
+    places = [Place(host=there, folder="/srv", name="new", uuid=str(uuid4())) for _ in range(3)]
+
+    async def committed(place: Place) -> str:
+        [row] = await lab.rows(tables.replica)
+        assert row.uid == replica
+        record = Failover(doing=Operation.COMMIT, place=place)
+        return await failovers._settle_undo(row, record)
+
+    unknown = (
+        'Whether these jobs, which had "{}", have "new" in its place is not known, since its host '
+        'does not show it now: "Nightly", "Replication".'
+    )
+    # It answers, but somebody has removed the machine.
+    assert await committed(places[0]) == unknown.format("web")
+    platform.hosts[THERE].add("new", uuid=places[0].uuid)
+    assert (await lab.command("rescan-host", there)).success
+    # It went away before it was asked for the machine of the next one.
+    platform.hosts[THERE].away = True
+    told = await committed(places[1])
+    assert told.startswith(unknown.format("new") + " ")
+    assert told != unknown.format("new") + " "
+    platform.hosts[THERE].away = False
+    platform.hosts[THERE].add("new", uuid=places[1].uuid)
+    platform.hosts[THERE].add("new", uuid=places[2].uuid)
+    assert (await lab.command("rescan-host", there)).success
+    assert await committed(places[2]) == ""

@@ -377,6 +377,11 @@ class ResticRepository:
         """
         return await asyncio.to_thread(files_folder.sweep_temporary, self.folder)
 
+    async def sweep_locks(self) -> list[str]:
+        """As `sweep_temporary`, those of locks alone: also who only reads takes one."""
+        locks = self.folder / "locks"
+        return await asyncio.to_thread(files_folder.sweep_temporary, locks)
+
     async def _known_parent(self, parent: str | None) -> tuple[str | None, tuple[str, ...]]:
         if parent is None or any(item.id.startswith(parent) for item in await self.snapshots()):
             return parent, ()

@@ -6,7 +6,8 @@ The form is libvirt's: https://libvirt.org/formatdomain.html.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,33 +207,82 @@ def rewritten(
 
 
 def replaced(
-    xml: str | bytes, name: str, disks: Mapping[str, tuple[Path, str]], nvram: Path | None
+    xml: str | bytes,
+    now: str | bytes,
+    disks: Mapping[str, tuple[Path, str]],
+    nvram: Path | None,
 ) -> str:
-    """Given a domain XML, return it for the same machine, which has another name or place now.
+    """Given a domain XML of before, return it for the same machine, which is defined as ``now``.
 
-    ``disks`` gives the file and its format for targets; all others stay as they are.
+    ``disks`` gives the file and its format of the targets that were restored, and ``nvram`` is the
+    restored one. The name, all other disks, and an NVRAM that was not restored, are what the
+    machine has now; disks that it does not have any more are left out.
     """
-    root = _domain(xml)
+    root, present = _domain(xml), _domain(now)
+    there = {_target_of(element): element for element in present.findall("devices/disk")}
     for element in root.findall("devices/disk"):
         disk = _disk(element)
         place = None if disk is None else disks.get(disk.target)
-        if disk is not None and place is not None and place != (Path(disk.path or ""), disk.format):
+        if disk is None or place is None:
+            _put_in_place(element, there.get(_target_of(element)))
+        elif place != (Path(disk.path or ""), disk.format):
             _rewrite_disk(element, disks)
-    if nvram is not None:
-        for element in root.findall("os/nvram"):
+        else:
+            _stand_alone(element)
+    for element in root.findall("os/nvram"):
+        if nvram is None:
+            _put_in_place(element, present.find("os/nvram"))
+        else:
             _rewrite_nvram(element, nvram)
     for element in root.findall("name"):
-        element.text = name
+        element.text = present.findtext("name")
     return unparse(root)
 
 
-def _rewrite_disk(element: etree._Element, disks: Mapping[str, tuple[Path, str]]) -> None:
+def standing_alone(xml: str | bytes, targets: Collection[str]) -> str | None:
+    """Given a domain XML, return it with disks that are built on no others; None if they are not.
+
+    libvirt keeps what a snapshot was built on in the definition, whatever the file itself says.
+    """
+    root = _domain(xml)
+    found = [e for e in root.findall("devices/disk") if _target_of(e) in targets]
+    return unparse(root) if [e for e in found if _stand_alone(e)] else None
+
+
+def _target_of(element: etree._Element) -> str:
     target = element.find("target")
-    name = "" if target is None else target.get("dev", "")
+    return "" if target is None else target.get("dev", "")
+
+
+def _stand_alone(element: etree._Element) -> bool:
+    """Take out what a disk was built on or is copied to; say whether there was any."""
+    stale = [*element.findall("backingStore"), *element.findall("mirror")]
+    for found in stale:
+        element.remove(found)
+    return bool(stale)
+
+
+def _put_in_place(element: etree._Element, other: etree._Element | None) -> None:
+    """Put a copy of another element in the place of one, or nothing."""
+    parent = element.getparent()
+    if other is None or parent is None:
+        _remove(element)
+        return
+    copy = deepcopy(other)
+    # Its place on the bus and among what is booted from may be another's in this definition.
+    address, before = copy.find("address"), element.find("address")
+    if address is not None and (before is None or address.items() != before.items()):
+        copy.remove(address)
+    for boot in copy.findall("boot"):
+        copy.remove(boot)
+    copy.extend(deepcopy(element.findall("boot")))
+    parent.replace(element, copy)
+
+
+def _rewrite_disk(element: etree._Element, disks: Mapping[str, tuple[Path, str]]) -> None:
+    name = _target_of(element)
     # What the original was built on or copied to is not what the restored one is.
-    for stale in ("backingStore", "mirror"):
-        for found in element.findall(stale):
-            element.remove(found)
+    _stand_alone(element)
     if name not in disks:
         if element.get("device", "disk") == "disk":
             _remove(element)

@@ -27,6 +27,7 @@ from holdfast.engine.libvirt_domain import (
     files_in,
     read_definition,
     replaced,
+    standing_alone,
 )
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_point import DiskPoint
@@ -74,8 +75,25 @@ async def restore_in_place(
     if found.nvram is not None and plan.point.nvram is not None:
         content = await stored_content(plan.folder, plan.point.nvram, plan.key)
         files.append(FileToBe(found.nvram, "raw", content))
+
+    async def allowed() -> None:
+        # The copying took its time.
+        if (await _found(machine, plan)).paths != found.paths:
+            raise EngineError(
+                f"The machine {found.now.name} was given other disks while they were restored: "
+                "none was replaced."
+            )
+        await asyncio.to_thread(found.ensure_free, plan)
+        await _ensure_alone(connection, plan.point.uuid, found.paths)
+
     async with written(
-        plan.folder, files, on_progress, ledger or NoLedger(), overwrite=True, key=plan.key
+        plan.folder,
+        files,
+        on_progress,
+        ledger or NoLedger(),
+        overwrite=True,
+        key=plan.key,
+        allowed=allowed,
     ):
         warning = await carried_out(_use(machine, plan, found))
     places = {disk.state.target: path for disk, path, _ in found.disks}
@@ -92,7 +110,7 @@ async def finish_in_place(
     """
     machine = LibvirtMachine(connection, plan.point.uuid)
     await finish_naming(files)
-    if plan.disks is None and await machine.state() is State.OFF:
+    if await machine.state() is State.OFF:
         found = await _found(machine, plan)
         if not found.paths <= {file.path for file in files}:
             raise EngineError(
@@ -106,10 +124,11 @@ async def finish_in_place(
 class _Found:
     """A machine as it is ``now``, and where each disk and the NVRAM of a point is to be.
 
-    ``definition`` is the point's, None where that stays out of it.
+    ``xml`` is its own definition; ``definition`` is the point's, None where that stays out of it.
     """
 
     now: Definition
+    xml: str
     definition: bytes | None
     disks: list[tuple[DiskPoint, Path, str]]
     nvram: Path | None
@@ -121,7 +140,7 @@ class _Found:
 
     def ensure_free(self, plan: RestorePlan) -> None:
         """Refuse to take for the machine's what it does not have any more. Blocking."""
-        own = {disk.path for disk in self.now.disks} | {self.now.nvram}
+        own = {_plain(disk.path) for disk in self.now.disks} | {_plain(self.now.nvram)}
         for path in sorted(self.paths - own):
             if os.path.lexists(path):
                 raise EngineError(
@@ -131,15 +150,35 @@ class _Found:
 
 
 async def _found(machine: LibvirtMachine, plan: RestorePlan) -> _Found:
-    now = read_definition(await machine.definition(live=False))
+    current = await machine.definition(live=False)
+    now = read_definition(current)
     disks = [_place_of(disk, now, plan) for disk in chosen_disks(plan.point, plan.disks)]
+    _refuse_one_place(disks)
     if plan.disks is not None:
-        return _Found(now, None, disks, None)
+        return _Found(now, current, None, disks, None)
     xml = await stored_content(plan.folder, plan.point.definition, plan.key)
     nvram = None
     if plan.point.nvram is not None and (before := read_definition(xml).nvram) is not None:
         nvram = Path(now.nvram or before)
-    return _Found(now, xml, disks, nvram)
+    return _Found(now, current, xml, disks, nvram)
+
+
+def _plain(path: str | None) -> str | None:
+    """Return a path as `_Found.paths` has it: without what is twice in it."""
+    return None if path is None else str(Path(path))
+
+
+def _refuse_one_place(disks: Sequence[tuple[DiskPoint, Path, str]]) -> None:
+    """Refuse to restore two disks to one file: the machine has a disk where another one was."""
+    there: dict[Path, str] = {}
+    for disk, path, _ in disks:
+        target = disk.state.target
+        if path in there:
+            raise EngineError(
+                f"{there[path]} and {target} would both be restored to {path}. Restore one of them "
+                "alone, or the machine as a new one."
+            )
+        there[path] = target
 
 
 def _place_of(disk: DiskPoint, now: Definition, plan: RestorePlan) -> tuple[DiskPoint, Path, str]:
@@ -215,14 +254,18 @@ async def _use(machine: LibvirtMachine, plan: RestorePlan, found: _Found) -> str
 
 
 async def _redefine(machine: LibvirtMachine, found: _Found) -> None:
-    """Give a machine the definition of the point, if that is restored."""
-    if found.definition is None:
-        return
-    # The restored images have no bitmaps, so there is nothing that these records stand for.
-    for checkpoint in await machine.checkpoints():
-        await machine.delete_checkpoint(checkpoint)
+    """Give a machine the definition of the point, if that is restored, or what is true of disks."""
     places = {disk.state.target: (path, format) for disk, path, format in found.disks}
-    xml = replaced(found.definition, found.now.name, places, found.nvram)
+    xml: str | None
+    if found.definition is None:
+        xml = standing_alone(found.xml, places.keys())
+    else:
+        # The restored images have no bitmaps, so there is nothing that these records stand for.
+        for checkpoint in await machine.checkpoints():
+            await machine.delete_checkpoint(checkpoint)
+        xml = replaced(found.definition, found.xml, places, found.nvram)
+    if xml is None:
+        return
     await machine.connection.call(
         lambda _library, connect: connect.defineXML(xml), doing=f"defining {machine.uuid}"
     )

@@ -82,12 +82,13 @@ class WholeFile:
     """A file that is whole and about to be named ``path``.
 
     It is known again by its inode and the time it was last written, in nanoseconds: neither changes
-    with its name.
+    with its name. A ``new`` one takes no other's place: there was none when it was whole.
     """
 
     path: str
     inode: int
     written: int
+    new: bool = False
 
 
 class Ledger(Protocol):
@@ -136,12 +137,14 @@ async def written(
     *,
     overwrite: bool,
     key: DataKey | None = None,
+    allowed: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[None]:
     """Write all files and name them, for a block that makes use of them.
 
     ``folder`` holds the point, and ``key`` is that of an encrypted one. With ``overwrite`` each
     takes the place of the one that is there: it cannot be cancelled any more once it has begun to
-    name them, or a machine would have one disk from the point and another that is not. Otherwise
+    name them, or a machine would have one disk from the point and another that is not. ``allowed``
+    is called right before that, and raises why none may be named any more. Without ``overwrite``
     none may be there, and new ones are taken away again when the block fails, unless it fails with
     LeftUnfinished.
 
@@ -159,7 +162,9 @@ async def written(
                 await _write(folder, files, on_progress, key)
                 whole += await asyncio.to_thread(_whole_files, files)
                 await ledger.naming(whole)
-                naming = _name_all(files, made, overwrite)
+                if allowed is not None:
+                    await allowed()
+                naming = _name_all(files, whole, made, overwrite)
                 await (carried_out(naming) if overwrite else finished(naming))
                 yield
             except BaseException as error:  # cancellation too: no part of a restore may stay
@@ -235,7 +240,7 @@ async def finish_naming(files: Sequence[WholeFile]) -> None:
 
 async def _name_unnamed(files: Sequence[WholeFile]) -> None:
     for file in await asyncio.to_thread(_unnamed, files):
-        await _name(_partial_of(file), Path(file.path), True)
+        await _name(_partial_of(file), Path(file.path), overwrite=not file.new)
 
 
 def partials_there(paths: Iterable[str]) -> list[Path]:
@@ -248,6 +253,11 @@ def _ensure_nameable(files: Sequence[WholeFile]) -> None:
     unnamed = _unnamed(files)
     for file in files:
         if file in unnamed:
+            if file.new and os.path.lexists(file.path):
+                raise CannotFinish(
+                    f"{file.path} was not there when it was restored, and another file is now: it "
+                    "is not overwritten."
+                )
             continue
         path = Path(file.path)
         if not os.path.lexists(path):
@@ -283,7 +293,8 @@ def _whole_files(files: Sequence[FileToBe]) -> list[WholeFile]:
     found = []
     for file in files:
         status = file.partial.lstat()
-        found.append(WholeFile(str(file.path), status.st_ino, status.st_mtime_ns))
+        new = not os.path.lexists(file.path)
+        found.append(WholeFile(str(file.path), status.st_ino, status.st_mtime_ns, new))
     return found
 
 
@@ -336,13 +347,15 @@ def _expect_regular(paths: Iterable[Path]) -> None:
             raise EngineError(f"{path} is not a regular file; it is not overwritten.")
 
 
-async def _name_all(files: Sequence[FileToBe], made: list[Path], overwrite: bool) -> None:
+async def _name_all(
+    files: Sequence[FileToBe], whole: Sequence[WholeFile], made: list[Path], overwrite: bool
+) -> None:
     there = [file.path for file in files if overwrite and await asyncio.to_thread(file.path.exists)]
     # None is named while a machine runs on one of them.
     with unchanged_while_read(there):
         pass
-    for file in files:
-        await _name(file.partial, file.path, overwrite)
+    for file, known in zip(files, whole, strict=True):
+        await _name(file.partial, file.path, overwrite=overwrite and not known.new)
         made.append(file.path)
 
 
@@ -365,7 +378,7 @@ async def _remove_all(paths: Iterable[Path]) -> None:
         await remove_durably(path)
 
 
-async def _name(partial: Path, path: Path, overwrite: bool) -> None:
+async def _name(partial: Path, path: Path, *, overwrite: bool) -> None:
     try:
         if overwrite and await asyncio.to_thread(path.exists):
             # A machine running on the old file would go on writing to it, unseen, after the rename.

@@ -50,8 +50,9 @@ class Tasks:
     A task is Running while the backup server works on it (and, where a command begins what lasts,
     such as the start of a failover plan, until that has ended), OperationFinished when that is done
     but not yet collected, and Finished when the catalog shows its effect. A command is kept until
-    then: a manager that starts again asks how it ended, by its request id. One that had not been
-    taken up before the stop is not sent again, since nobody expects a job to start hours later.
+    then: a manager that starts again asks how it ended, by its request id, until the backup server
+    answers. One that had not been taken up before the stop is not sent again, since nobody expects
+    a job to start hours later.
     """
 
     def __init__(
@@ -180,54 +181,67 @@ class Tasks:
             await self._finish(task, success=False, message=message)
 
     async def _carry_out(self, task: _Task, server: UUID, command: Command) -> None:
-        collector = self._collector(server)
-        outcome = await collector.connection.execute(command)
-        await self._conclude(task, collector, command, outcome)
+        outcome = await self._collector(server).connection.execute(command)
+        await self._conclude(task, server, command, outcome)
 
     async def _learn(self, task: _Task, server: UUID, command: Command) -> None:
-        collector = self._collector(server)
-        outcome = await collector.connection.outcome(command.request_id)
+        """Go on with a command that was sent before the manager was stopped.
+
+        Unlike one that is sent now, it waits for a backup server that does not answer: what the
+        command began may go on there for hours, and only the server knows how that ends.
+        """
+        outcome = await self._outcome(server, command)
         if outcome is None:
             await self._finish(task, success=False, message=_INTERRUPTED)
         else:
-            await self._conclude(task, collector, command, outcome)
+            await self._conclude(task, server, command, outcome)
 
     async def _conclude(
-        self, task: _Task, collector: Collector, command: Command, outcome: Outcome
+        self, task: _Task, server: UUID, command: Command, outcome: Outcome
     ) -> None:
-        outcome = await self._ended(collector.server_uid, command, outcome)
+        outcome = await self._ended(server, command, outcome)
         if not outcome.success:
             await self._finish(task, success=False, message=outcome.message)
             return
         link = link_of(command, outcome.made)
         await self._put(task, "OperationFinished", True, "OperationFinished")
-        await collector.reach(outcome.cursor)
+        # Not the one of when the command was sent: the connection may have been changed since.
+        await self._collector(server).reach(outcome.cursor)
         await self._finish(
             task, success=True, message=outcome.message, made=outcome.made, link=link
         )
 
     async def _ended(self, server: UUID, command: Command, outcome: Outcome) -> Outcome:
-        """Return the outcome of a command when what it began has ended, however long that takes.
-
-        A backup server that does not answer meanwhile is asked again: it knows when it is back.
-        """
+        """Return the outcome of a command when what it began has ended, however long that takes."""
         pause = _FIRST_PAUSE
         while outcome.awaits is not None:
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, _LONGEST_PAUSE)
-            connection = self._collector(server).connection
-            try:
-                latest = await connection.outcome(command.request_id)
-            except BackupServerNotTrusted:
-                raise
-            except BackupServerUnavailable:
-                continue
+            latest = await self._outcome(server, command)
             if latest is None:
                 return msgspec.structs.replace(
                     outcome, success=False, message=_FORGOTTEN, awaits=None
                 )
             outcome = latest
         return outcome
+
+    async def _outcome(self, server: UUID, command: Command) -> Outcome | None:
+        """Return how a command ended as far as its backup server knows; None if it does not.
+
+        One that does not answer is asked again: it knows when it is back. Raise
+        BackupServerUnavailable when it is not connected, or not trusted.
+        """
+        pause = _FIRST_PAUSE
+        while True:
+            connection = self._collector(server).connection
+            try:
+                return await connection.outcome(command.request_id)
+            except BackupServerNotTrusted:
+                raise
+            except BackupServerUnavailable as error:
+                _log.debug("Backup server %s: %s", server, error)
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, _LONGEST_PAUSE)
 
     async def _do_here(self, task: _Task, work: Callable[[], Awaitable[str]]) -> None:
         await self._finish(task, success=True, message=await work())

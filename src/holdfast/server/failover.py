@@ -412,8 +412,8 @@ class Failovers:
         jobs = await self._store.write(settled)
         if place is None:
             return ""
-        await self._hosts.refresh([place.host])
-        told = await self._store.read(lambda c: left_behind(c, jobs, row.name, place))
+        away = (await self._hosts.refresh([place.host])).get(place.host)
+        told = await self._store.read(lambda c: left_behind(c, jobs, row.name, place, away))
         if told:
             _LOGGER.warning("Failback of %s: %s", row.machine_name, told)
         return told

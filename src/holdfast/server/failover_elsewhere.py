@@ -7,7 +7,7 @@ it under the reference that the source had.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -96,16 +96,40 @@ def jobs_with_source(connection: Connection, row: Row[Any]) -> dict[UUID, str]:
     return hosted_objects.jobs_with(connection, source)
 
 
-def left_behind(connection: Connection, jobs: Mapping[UUID, str], source: str, place: Place) -> str:
-    """Tell which of the jobs that had the source do not have the machine that took its place."""
-    following = hosted_objects.jobs_with(connection, machine_reference(place.host, place.uuid))
-    names = [f'"{name}"' for uid, name in jobs.items() if uid not in following]
+def left_behind(
+    connection: Connection,
+    jobs: Mapping[UUID, str],
+    source: str,
+    place: Place,
+    away: str | None = None,
+) -> str:
+    """Tell which of the jobs that had the source do not have the machine that took its place.
+
+    `away` is why the machine's host could not be asked, if so: what jobs have is not known then,
+    and neither is it when the host did not show the machine.
+    """
+    if not jobs:
+        return ""
+    reference, table = machine_reference(place.host, place.uuid), tables.host_machine
+    seen = connection.scalar(select(table.c.name).where(table.c.reference == reference))
+    if away is not None or seen is None:
+        reason = "" if away is None else f" {away}"
+        return (
+            f'Whether these jobs, which had "{source}", have "{place.name}" in its place is not '
+            f"known, since its host does not show it now: {_quoted(jobs.values())}.{reason}"
+        )
+    following = hosted_objects.jobs_with(connection, reference)
+    names = [name for uid, name in jobs.items() if uid not in following]
     if not names:
         return ""
     return (
         f'These jobs had "{source}" and do not have "{place.name}" in its place: '
-        f"{', '.join(names)}. To have it protected by them, add it to them."
+        f"{_quoted(names)}. To have it protected by them, add it to them."
     )
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 class Elsewhere:

@@ -87,7 +87,9 @@ async def _sweep(place: BackupPlace) -> None:
     await asyncio.to_thread(place.repository.ensure_available)
     folder = place.path(place.folder_name)
     if await asyncio.to_thread(folder.is_dir):
-        for name in await place.repository.sweep_partial(folder):
+        left = await place.repository.sweep_partial(folder)
+        # Nothing is noted of what was only read, by a copy or a restore.
+        for name in [*left, *await place.files().sweep_locks()]:
             _LOGGER.info("Removed %s, left by interrupted work, from %s", name, folder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -66,15 +67,23 @@ class Repositories:
 
         A directory that is a repository already, and not known here, keeps its UID. Adding the
         same directory under the same name again does nothing; adding it under its name where it
-        was moved to makes it known there. Refuse a name or a directory that
-        is in use; raise EngineError when the directory cannot be used.
+        was moved to makes it known there. Refuse a name or a directory that is in use, and a
+        directory that lies inside another repository or has one inside; raise EngineError when
+        the directory cannot be used.
         """
         if not path.is_absolute():
             raise RefusedError(f"The path of a repository must be absolute, and {path} is not.")
-        moved = await asyncio.to_thread(_uid_in, path)
-        if moved is not None:
-            await self._store.write(lambda connection: _note_move(connection, moved, name, path))
-        existing = await self._store.read(lambda connection: _known(connection, name, path))
+        present = await asyncio.to_thread(_uid_in, path)
+        if present is not None:
+            await self._store.write(lambda connection: _note_move(connection, present, name, path))
+
+        def look(connection: Connection) -> UUID | None:
+            existing = _known(connection, name, path)
+            if existing is None:
+                _refuse_overlap(connection, present, path)
+            return existing
+
+        existing = await self._store.read(look)
         if existing is not None:
             return existing
         uid, space = await asyncio.to_thread(_create, path)
@@ -85,6 +94,7 @@ class Repositories:
             table = tables.repository
             if elsewhere := connection.scalar(select(table.c.path).where(table.c.uid == uid)):
                 raise RefusedError(f"The repository in {path} is known as that in {elsewhere}.")
+            _refuse_overlap(connection, uid, path)
             connection.execute(
                 insert(tables.repository).values(
                     uid=uid,
@@ -183,21 +193,37 @@ def _uid_in(path: Path) -> UUID | None:
 def _note_move(connection: Connection, uid: UUID, name: str, path: Path) -> None:
     """Note where a repository is now, if it is known by this name in another place."""
     repository, backup, file = tables.repository, tables.backup, tables.backup_file
-    moved = connection.execute(
-        update(repository)
-        .where(repository.c.uid == uid, repository.c.name == name, repository.c.path != str(path))
-        .values(path=str(path))
-    )
-    if not moved.rowcount:
+    moved = (repository.c.uid == uid) & (repository.c.name == name)
+    moved &= repository.c.path != str(path)
+    if connection.execute(select(repository.c.uid).where(moved)).first() is None:
         return
+    _refuse_overlap(connection, uid, path)
+    connection.execute(update(repository).where(moved).values(path=str(path)))
     _LOGGER.warning('The repository "%s" is in %s now.', name, path)
     inside = select(file.c.uid).join(backup, backup.c.uid == file.c.backup_uid)
     for backup_file in connection.scalars(inside.where(backup.c.repository_uid == uid)).all():
         publish_backup_file(connection, backup_file)
 
 
+def _refuse_overlap(connection: Connection, uid: UUID | None, path: Path) -> None:
+    """Refuse a directory of which another known repository is a part, or the other way round.
+
+    `uid` is the repository that the directory holds, if any. The other one need not be there now:
+    where nothing is mounted, its marker cannot be seen.
+    """
+    real, table = Path(os.path.realpath(path)), tables.repository
+    for row in connection.execute(select(table).where(table.c.uid != uid)):
+        other = Path(os.path.realpath(row.path))
+        if real == other:
+            raise RefusedError(f'{path} is where repository "{row.name}" is: {row.path}.')
+        if real.is_relative_to(other):
+            raise RefusedError(f"{path} lies inside the repository in {row.path}.")
+        if other.is_relative_to(real):
+            raise RefusedError(f"The repository in {row.path} lies inside {path}.")
+
+
 def _refuse_inside_another(path: Path) -> None:
-    """Refuse a directory in which another repository would find files of strangers."""
+    """Refuse a directory in which a repository that is not known would find files of strangers."""
     for above in path.resolve().parents:
         if (above / MARKER_NAME).exists():
             raise RefusedError(f"{path} lies inside the repository in {above}.")

@@ -259,6 +259,111 @@ async def test_in_place_is_where_the_disks_are_now_and_nothing_else_is_overwritt
     assert held() == before
 
 
+async def test_in_place_of_a_disk_that_a_snapshot_has_built_on_another(
+    connection: LibvirtConnection, guest: Guest, folder: Path, tmp_path: Path
+) -> None:
+    guest.write("vda", 0, 65536, 7)
+    older, before = await back_up(connection, guest, folder, "p0"), guest.contents()
+
+    def layers() -> dict[str, list[str]]:
+        found = {}
+        for disk, device in zip(guest.disks, guest.ask_qemu("query-block"), strict=True):
+            image, found[disk] = device["inserted"]["image"], []
+            while image:
+                found[disk].append(image["filename"])
+                image = image.get("backing-image")
+        return found
+
+    disks = "".join(
+        f"<disk name='{target}' snapshot='external'><source file='{disk.path}.snap'/></disk>"
+        for target, disk in guest.disks.items()
+    )
+    guest.domain.snapshotCreateXML(
+        f"<domainsnapshot><disks>{disks}</disks></domainsnapshot>",
+        libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
+        | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA,
+    )
+    for disk in guest.disks.values():
+        disk.path = Path(f"{disk.path}.snap")
+    # What is zero in the point would be read from below.
+    guest.write("vda", MIB, 65536, 9)
+    newer, after = await back_up(connection, guest, folder, "p1"), guest.contents()
+    assert newer.rung == "full"
+    assert all(len(found) == 2 for found in layers().values())
+    guest.power_off()
+    whole = RestorePlan(older.point, folder, folder)
+    await restore_in_place(connection, replace(whole, disks=frozenset({"vda"})))
+    guest.start()
+    assert layers()["vda"] == [str(guest.disks["vda"].path)]
+    assert len(layers()["vdb"]) == 2
+    guest.power_off()
+    for point, content in ((newer, after), (older, before)):
+        await restore_in_place(connection, replace(whole, point=point.point))
+        guest.start()
+        assert layers() == {target: [str(disk.path)] for target, disk in guest.disks.items()}
+        guest.power_off()
+        for target, disk in guest.disks.items():
+            assert bytes_of(disk.path, "qcow2", tmp_path / "out") == content[target]
+
+
+async def test_disks_of_no_point_stay_what_they_are_in_place(
+    connection: LibvirtConnection, make_guest: Callable[..., Guest], folder: Path
+) -> None:
+    guest = make_guest(targets=("vda", "vdb", "vdc"))
+    left_out = frozenset({"vdb", "vdc"})
+    older = await back_up(connection, guest, folder, "p0", left_out=left_out)
+    assert [disk.state.target for disk in older.point.disks] == ["vda"]
+    guest.power_off()
+    vdb = guest.disks["vdb"]
+    was = vdb.path
+    vdb.path = was.with_name("moved.qcow2")
+    was.rename(vdb.path)
+    del guest.disks["vdc"]
+    guest.define()
+    await restore_in_place(connection, RestorePlan(older.point, folder, folder))
+    disks = read_definition(guest.domain.XMLDesc(0)).disks
+    assert {disk.target: disk.path for disk in disks} == {
+        target: str(disk.path) for target, disk in guest.disks.items()
+    }
+
+
+async def test_what_changes_while_disks_are_copied_keeps_them_from_being_replaced(
+    connection: LibvirtConnection,
+    guest: Guest,
+    make_guest: Callable[..., Guest],
+    folder: Path,
+    tmp_path: Path,
+) -> None:
+    older, _before, _newer, content = await two_points(connection, guest, folder)
+    other = make_guest(targets=("vda",), started=False)
+    guest.power_off()
+    vdb = guest.disks["vdb"]
+
+    class Meanwhile(NoLedger):
+        """Another machine is given one of the disks while they are copied."""
+
+        async def writing(self, _paths: Sequence[str]) -> None:
+            other.disks["vda"].path = vdb.path
+            other.define()
+
+    whole = RestorePlan(older.point, folder, folder)
+    with pytest.raises(EngineError, match=f"is a disk of the machine {other.name}, too"):
+        await restore_in_place(connection, whole, ledger=Meanwhile())
+    for target, disk in guest.disks.items():
+        assert bytes_of(disk.path, "qcow2", tmp_path / "out") == content[target]
+    assert not list(vdb.path.parent.glob("*.partial"))
+    # Two disks of the point would be one file.
+    other.discard()
+    del guest.disks["vda"]
+    guest.disks["vda"] = replace(vdb, target="vda")
+    del guest.disks["vdb"]
+    guest.define()
+    vda = older.point.disks[0].state
+    assert vda.target == "vda"
+    with pytest.raises(EngineError, match="vda and vdb would both be restored to"):
+        await restore_in_place(connection, whole)
+
+
 @pytest.mark.parametrize("format", ["raw", "qcow2", "vmdk"])
 async def test_disk_to_a_plain_file(
     connection: LibvirtConnection, guest: Guest, folder: Path, tmp_path: Path, format: str
