@@ -64,15 +64,36 @@ def test_different_jobs_never_share_a_folder(texts: list[str]) -> None:
     assert len({folder_name(text) for text in texts}) == len(texts)
 
 
-def test_a_folder_stays_inside_the_repository(
+@pytest.mark.parametrize("name", ["", ".", "..", "../../etc", "a/b", "/etc", "a\0b"])
+def test_what_names_no_folder_in_the_repository_is_refused(
+    repository: DirectoryRepository, name: str
+) -> None:
+    before = list(repository.path.parent.rglob("*"))
+    with pytest.raises(RepositoryUnavailable, match="not the name of a folder"):
+        repository.folder_for(name)
+    assert list(repository.path.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "name", [folder_name("Б" * 60), folder_name("holdfast-repository"), "a [b] & c: d?", " x. "]
+)
+def test_a_folder_has_the_very_name_it_is_asked_for(
+    repository: DirectoryRepository, name: str
+) -> None:
+    folder = repository.folder_for(name)
+    assert folder == repository.path / name
+    assert folder.is_dir()
+    assert repository.folder_for(name) == folder
+
+
+def test_a_link_or_a_file_is_no_folder_of_the_repository(
     repository: DirectoryRepository, tmp_path: Path
 ) -> None:
-    folder = repository.folder_for("../../etc")
-    assert folder.parent == repository.path
-    assert folder.is_dir()
     (repository.path / "job").symlink_to(tmp_path)
     with pytest.raises(RepositoryUnavailable, match="not a folder inside"):
         repository.folder_for("job")
+    with pytest.raises(RepositoryUnavailable):
+        repository.folder_for(MARKER_NAME)
 
 
 async def test_only_partial_files_are_swept(

@@ -36,6 +36,8 @@ from support.cut_off import cut_off
 from .lab import HandClock, Lab
 
 _numbers = count(1)
+#: So long that the name of its folder is not the job's own.
+JOB_NAME = "Репликация виртуальных машин бухгалтерии на второй сервер в подвале"
 
 
 class QuickPlatform(LibvirtPlatform):
@@ -250,7 +252,7 @@ async def _made(
     target_host = await _host(lab, target, "target")
     references = [machine_reference(source_host, guest.uuid) for guest in guests]
     arguments = {
-        "name": "Replication",
+        "name": JOB_NAME,
         "kind": "Replica",
         "objects": [{"reference": reference} for reference in references],
         "target": {"host": str(target_host), "folder": str(lab.folder / "datastore")},

@@ -11,6 +11,7 @@ import pytest
 
 from holdfast.engine import key_file
 from holdfast.engine.data_key import DataKey
+from holdfast.engine.errors import KeyRefused
 from holdfast.engine.key_file import SUFFIX, Wrapping, read_key_file, unwrap, write_key_file
 from holdfast.server import tables
 from holdfast.server.manifest import read_manifest, write_manifest
@@ -97,6 +98,33 @@ async def test_a_new_server_opens_what_a_lost_one_has_encrypted(
         assert unwrap(read_key_file(files[0]), "new") == unwrap(read_key_file(files[1]), "new")
     async with new_server(tmp_path, clock) as lab:
         assert sorted(await restored(lab)) == sorted(2 * contents)
+
+
+@pytest.mark.parametrize("name", ["moved by hand [2] & more: новые", "Ночные копии " * 10])
+async def test_the_key_of_an_imported_backup_is_renewed_in_its_own_folder(
+    tmp_path: Path, clock: HandClock, name: str
+) -> None:
+    async with running_lab(tmp_path, clock) as lab:
+        contents = await leave_encrypted_points(lab)
+        repository = lab.repository_path
+    shutil.rmtree(tmp_path / "server")
+    [keys] = repository.glob(f"*/*{SUFFIX}")
+    keys = keys.parent.rename(repository / name) / keys.name
+    async with new_server(tmp_path, clock) as lab:
+        uid = await password(lab, SECRET)
+        said = await imported(lab, repository)
+        assert said == ["2 restore points imported, of 1 backup; 0 known already."]
+        assert (await lab.command("edit-password", uid, password="new", hint="newer")).success
+
+        async def renewed() -> bool:
+            return read_key_file(keys).hint == "newer"
+
+        await lab.until(renewed)
+        with pytest.raises(KeyRefused):
+            unwrap(read_key_file(keys), SECRET)
+        unwrap(read_key_file(keys), "new")
+        assert [path for path in repository.iterdir() if path.is_dir()] == [keys.parent]
+        assert await restored(lab) == contents
 
 
 async def test_what_does_not_fit_its_key_is_told_and_left_out(

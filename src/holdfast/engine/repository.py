@@ -115,14 +115,19 @@ class DirectoryRepository:
             ) from error
         return Space(status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize)
 
-    def folder_for(self, job_folder: str) -> Path:
-        """Given any text, return the folder of that name, made when it does not exist.
+    def folder_for(self, name: str) -> Path:
+        """Given the name of a folder, return that folder, made when it does not exist.
 
-        The name is sanitised; two different texts never share a folder. Raise
-        RepositoryUnavailable when something other than a real folder has that name.
+        The name is taken as it is: what `folder_name` gives, or what a folder was found under.
+        Raise RepositoryUnavailable when it is not the name of one folder in the repository, or
+        something other than a real folder has it.
         """
         self.ensure_available()
-        folder = self.path / folder_name(job_folder)
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            raise RepositoryUnavailable(
+                f"{name!r} is not the name of a folder in the repository {self.path}."
+            )
+        folder = self.path / name
         try:
             folder.mkdir(mode=0o700, exist_ok=True)  # copies of people's data
             synchronise(self.path)
@@ -169,7 +174,8 @@ def folder_name(text: str) -> str:
     """Given any text, return a file name for it. For example "Web: 1/2" → "Web_ 1_2-3f2a9c04".
 
     A text that is a good name already stays as it is; any other gets a piece of its hash, so
-    that two texts never come to the same name.
+    that two texts never come to the same name. So the result may change when it is given again:
+    a name that was made once is kept, and never made anew of itself.
     """
     cleaned = _NOT_ALLOWED.sub("_", unicodedata.normalize("NFC", text)).strip(". ")
     shortened = cleaned.encode()[:_LONGEST_FOLDER_NAME].decode(errors="ignore").strip(". ")
