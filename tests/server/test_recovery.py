@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -12,12 +13,13 @@ from uuid import uuid4
 
 import pytest
 
-from holdfast.engine.errors import ToolFailed
+from holdfast.engine.errors import ChainBroken, ToolFailed
 from holdfast.engine.files import FilesPlan, ResticRepository
 from holdfast.server import journal, machine_backup, sessions, settlement, tables
 from holdfast.server.backup_server import SHUT_DOWN, BackupServer, DirectoryInUseError
 from holdfast.server.clock import milliseconds
-from holdfast.server.journal import FILES_CHAIN, ChainKey, MakeImage, MakeSnapshot
+from holdfast.server.journal import FILES_CHAIN, ChainKey, ForgetSnapshots, MakeImage, MakeSnapshot
+from holdfast.server.manifest import snapshot_manifest_path
 from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
 from holdfast.server.session_start import begin_session
 
@@ -234,13 +236,43 @@ async def test_a_snapshot_that_was_never_recorded_is_forgotten_and_recorded_ones
         [backup] = await lab.rows(tables.backup)
         point = uuid4()
         place = await lab.server.repositories.place_of(backup.uid)
-        await place.files().back_up(FilesPlan(lab.source("share"), str(point), "host"))
+        files = place.files()
+        await files.back_up(FilesPlan(lab.source("share"), str(point), "host"))
+        # A point that the catalog has lost, as when its folder was away at a start.
+        lost = await files.back_up(FilesPlan(lab.source("share"), str(uuid4()), "host"))
+        manifest = snapshot_manifest_path(files.folder.parent, lost.snapshot_id)
+        manifest.write_text("{}")
         await declare(lab, ChainKey(backup.uid, FILES_CHAIN), MakeSnapshot(point))
     async with open_lab() as lab:
         [row] = await lab.rows(tables.machine_point)
-        assert [s.id for s in await place.files().snapshots()] == [row.snapshot_id]
+        assert [s.id for s in await files.snapshots()] == [row.snapshot_id, lost.snapshot_id]
+        assert manifest.exists()
         [restored] = await lab.server.restore.point(row.uid, lab.folder / "out")
         assert (restored.path / "letter").read_text() == "kept"
+        assert await lab.rows(tables.intent) == []
+
+
+async def test_snapshots_are_forgotten_although_damage_keeps_their_space(open_lab: OpenLab) -> None:
+    async with open_lab() as lab:
+        lab.source("share").mkdir()
+        file = lab.source("share") / "file"
+        file.write_bytes(random.Random(1).randbytes(2 << 20))
+        await lab.run(await lab.create_job("share", kind="NasBackup"))
+        [backup] = await lab.rows(tables.backup)
+        files = (await lab.server.repositories.place_of(backup.uid)).files()
+        # What is lost is not in the source any more, so no backup stores it anew.
+        pack = max((files.folder / "data").rglob("*"), key=lambda path: path.lstat().st_size)
+        pack.unlink()
+        await files.set_aside([pack.name])
+        file.write_bytes(b"new")
+        surplus = await files.back_up(FilesPlan(lab.source("share"), str(uuid4()), "host"))
+        with pytest.raises(ChainBroken):
+            await files.prune()
+        key = ChainKey(backup.uid, FILES_CHAIN)
+        await declare(lab, key, ForgetSnapshots((surplus.snapshot_id,)))
+    async with open_lab() as lab:
+        [row] = await lab.rows(tables.machine_point)
+        assert [each.id for each in await files.snapshots()] == [row.snapshot_id]
         assert await lab.rows(tables.intent) == []
 
 

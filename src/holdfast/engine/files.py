@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,7 +193,13 @@ class ResticRepository:
         if await asyncio.to_thread(files_folder.identity, self.folder) != identity:
             raise RepositoryUnavailable(f"{self.folder} was replaced while it was written to.")
         # What restic says of a copy names it by a short id only.
-        copies = [item.id for item in await self.snapshots() if item.original == snapshot_id]
+        there = await self.snapshots()
+        copies = [item.id for item in there if item.original == snapshot_id]
+        if not copies:
+            # Of a copy of a copy it names the first.
+            known = await source.snapshots(locked=False)
+            first = {item.original for item in known if item.id == snapshot_id} - {""}
+            copies = [item.id for item in there if item.original in first]
         if not copies:
             raise ChainBroken(f"The restic repository {source.folder} holds no {snapshot_id}.")
         on_progress(Progress(1.0))
@@ -237,23 +243,17 @@ class ResticRepository:
             )
 
     async def prune(self) -> None:
-        """Free the space of what no snapshot needs. It may be interrupted at any moment."""
-        await self._restic.call("prune", doing=f"Freeing space in {self.folder}")
+        """Free the space of what no snapshot needs. It may be interrupted at any moment.
+
+        Raise ChainBroken when restic does not, since data that some snapshot needs is missing.
+        """
+        await self._restic.call(
+            "prune", doing=f"Freeing space in {self.folder}", otherwise=ChainBroken
+        )
 
     async def unlock(self) -> None:
         """Remove the locks of restic processes that are dead; those of living ones stay."""
         await self._restic.unlock()
-
-    async def remove_untracked(self, known_tags: Collection[str]) -> list[str]:
-        """Remove every snapshot that carries none of the known tags; return the ids removed.
-
-        Such a snapshot was finished, but its restore point never recorded. Not to be called
-        while a backup runs whose tag is not among the known ones.
-        """
-        known = set(known_tags)
-        untracked = [item.id for item in await self.snapshots() if known.isdisjoint(item.tags)]
-        await self.forget(untracked)
-        return untracked
 
     async def restore(self, snapshot_id: str, target_dir: Path) -> None:
         """Put the tree of a snapshot directly below ``target_dir``, which is empty or absent.

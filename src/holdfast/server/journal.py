@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select
 
+from holdfast.engine.restic import Snapshot
 from holdfast.server import tables
 from holdfast.server.chain_holds import refuse_if_held
 
@@ -58,9 +59,19 @@ class RemoveFiles(msgspec.Struct, frozen=True, tag=True):
 
 
 class MakeSnapshot(msgspec.Struct, frozen=True, tag=True):
-    """A snapshot is being taken. Undone: a snapshot that no point knows is forgotten."""
+    """A snapshot is being taken for a point. Undone: it is forgotten unless it was recorded.
+
+    Of a copy, `original` is the snapshot that is copied: the copy carries that one's tag.
+    """
 
     point: UUID
+    original: str | None = None
+
+    def has_made(self, snapshot: Snapshot) -> bool:
+        """Say whether a snapshot is what this work makes."""
+        if self.original is not None:
+            return snapshot.original == self.original
+        return str(self.point) in snapshot.tags
 
 
 class RemoveImage(msgspec.Struct, frozen=True, tag=True):

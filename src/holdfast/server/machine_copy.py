@@ -257,7 +257,7 @@ class MachineCopy:
         await asyncio.to_thread(place.folder)
         files = place.files()
         await files.ensure()
-        intent = await self._declare(MakeSnapshot(uid))
+        intent = await self._declare(MakeSnapshot(uid, point.snapshot_id))
         try:
             options = self._plan.options
             snapshot = await files.copy_snapshot(

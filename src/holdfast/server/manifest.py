@@ -8,7 +8,7 @@ alone (`repository_import`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from uuid import UUID
 
@@ -126,12 +126,6 @@ async def remove_snapshot_manifests(folder: Path, snapshots: Iterable[str]) -> N
             await remove_durably(path)
         except OSError as error:
             raise writing_failure(error, path) from error
-
-
-async def sweep_snapshot_manifests(folder: Path, present: Collection[str]) -> None:
-    """Remove the manifests of all snapshots but those that are present. Raise EngineError."""
-    described = await asyncio.to_thread(described_snapshots, folder)
-    await remove_snapshot_manifests(folder, [each for each in described if each not in present])
 
 
 def described_snapshots(folder: Path) -> list[str]:
