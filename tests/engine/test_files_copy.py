@@ -71,6 +71,18 @@ async def test_a_copy_has_tag_and_content_of_its_original_and_outlives_it(
     assert (compared.left_only, compared.right_only, compared.diff_files) == ([], [], [])
 
 
+async def test_a_copy_of_a_copy_is_known_although_restic_names_the_first_original(
+    made_repository: ResticRepository, offsite: ResticRepository, tree: Path, tmp_path: Path
+) -> None:
+    first = await back_up(made_repository, tree, "first")
+    copy = await offsite.copy_snapshot(made_repository, first)
+    shutil.copytree(made_repository.folder, tmp_path / "third")
+    third = ResticRepository(tmp_path / "third", made_repository._restic.password_file)
+    await third.forget([first])
+    again = await third.copy_snapshot(offsite, copy)
+    assert [(each.id, each.original) for each in await third.snapshots()] == [(again, first)]
+
+
 async def test_damaged_data_is_noticed_and_leaves_no_snapshot(
     made_repository: ResticRepository, offsite: ResticRepository, tree: Path
 ) -> None:
