@@ -240,7 +240,7 @@ async def finish_naming(files: Sequence[WholeFile]) -> None:
 
 async def _name_unnamed(files: Sequence[WholeFile]) -> None:
     for file in await asyncio.to_thread(_unnamed, files):
-        await _name(_partial_of(file), Path(file.path), overwrite=not file.new)
+        await _name(_partial_of(file), Path(file.path), not file.new)
 
 
 def partials_there(paths: Iterable[str]) -> list[Path]:
@@ -355,7 +355,7 @@ async def _name_all(
     with unchanged_while_read(there):
         pass
     for file, known in zip(files, whole, strict=True):
-        await _name(file.partial, file.path, overwrite=overwrite and not known.new)
+        await _name(file.partial, file.path, overwrite and not known.new)
         made.append(file.path)
 
 
@@ -378,7 +378,7 @@ async def _remove_all(paths: Iterable[Path]) -> None:
         await remove_durably(path)
 
 
-async def _name(partial: Path, path: Path, *, overwrite: bool) -> None:
+async def _name(partial: Path, path: Path, overwrite: bool) -> None:
     try:
         if overwrite and await asyncio.to_thread(path.exists):
             # A machine running on the old file would go on writing to it, unseen, after the rename.

@@ -11,7 +11,7 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from engine.lab import MIB
+from engine.lab import MIB, wait_until
 from engine.vm.lab import Guest
 from engine.vm.system_host import ACCOUNT_ID, SystemHost, system_daemon
 from holdfast.server import instant_records
@@ -58,6 +58,8 @@ def guest(daemon: SystemHost, folder: Path) -> Iterator[Guest]:
     for domain in direct.listAllDomains():
         with suppress(libvirt.libvirtError):
             Guest(daemon, domain.name(), folder, direct).discard()
+    # QEMU's end is heard of later, and the next machine has the same name.
+    wait_until(lambda: not direct.listAllDomains())
     direct.close()
 
 
