@@ -78,13 +78,16 @@ async def restore_in_place(
 
     async def allowed() -> None:
         # The copying took its time.
-        if (await _found(machine, plan)).paths != found.paths:
+        nonlocal found
+        now = await _found(machine, plan)
+        if now.paths != found.paths:
             raise EngineError(
                 f"The machine {found.now.name} was given other disks while they were restored: "
                 "none was replaced."
             )
-        await asyncio.to_thread(found.ensure_free, plan)
-        await _ensure_alone(connection, plan.point.uuid, found.paths)
+        await asyncio.to_thread(now.ensure_free, plan)
+        await _ensure_alone(connection, plan.point.uuid, now.paths)
+        found = now
 
     async with written(
         plan.folder,
