@@ -361,7 +361,7 @@ async def test_a_machine_started_during_a_restore_keeps_its_disk(
             machines.append(
                 subprocess.Popen(["qemu-nbd", "--persistent", "-k", socket, "-f", "raw", target])
             )
-            wait_until(socket.exists)
+            wait_until(lambda: serves(socket))
 
     try:
         with pytest.raises(ImageInUse):
