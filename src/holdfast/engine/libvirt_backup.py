@@ -22,6 +22,7 @@ from pathlib import Path
 from holdfast.engine.data_key import SEALED_SUFFIX, seal
 from holdfast.engine.durability import discarded_on_exit, remove_durably, write_new
 from holdfast.engine.errors import (
+    ChainBroken,
     EngineError,
     MachineBusy,
 )
@@ -30,11 +31,12 @@ from holdfast.engine.image_backup import (
     ImagePlan,
     ImageResult,
     back_up_image,
+    damage_of,
     fits_as_it_is,
     keep_as_it_is,
     keep_difference,
     keep_layer,
-    usable_parent,
+    misfit_of,
 )
 from holdfast.engine.image_send import send_image, send_layer
 from holdfast.engine.libvirt_connection import LibvirtConnection
@@ -42,7 +44,7 @@ from holdfast.engine.libvirt_domain import MachineDisk, read_definition
 from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung
 from holdfast.engine.libvirt_machine import LibvirtMachine
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
-from holdfast.engine.libvirt_push import forget, push
+from holdfast.engine.libvirt_push import forget, push, release_stale
 from holdfast.engine.libvirt_tidy import (
     checkpoint_prefix,
     end_interrupted_backup,
@@ -90,18 +92,30 @@ async def back_up_machine(
         machine = LibvirtMachine(connection, plan.uuid)
         # Before anything that can fail: the guest may be frozen.
         done = await end_interrupted_backup(connection, plan.uuid, plan.folders, plan.chain)
-        async with together() as group:
-            problems = group.create_task(_parent_problems(plan))
+        damage: dict[str, str] = {}
+        while True:
             work = await _prepared(machine, plan, checkpoint, on_progress)
-        work.parent_problems = problems.result()
-        work.warnings += done
-        async with discarded_on_exit(*(work.pushed(disk.target) for disk in work.disks)):
+            work.warnings += done
+            work.parent_problems |= damage
             try:
+                return await _back_up(work)
+            except _ParentsDamagedError as error:
+                damage = error.problems
+
+
+async def _back_up(work: Work) -> MachineResult:
+    """Have the disks copied while the parent's files are checked, then keep what was copied."""
+    async with discarded_on_exit(*(work.pushed(disk.target) for disk in work.disks)):
+        try:
+            async with together() as group:
+                proof = group.create_task(_prove_parents(work))
+                if work.plan.before is not None:
+                    await proof  # so that a script is run once
                 await push(work)
-                return await _keep(work)
-            except BaseException:  # cancellation too: no checkpoint may stay without its point
-                await forget(work)
-                raise
+            return await _keep(work)
+        except BaseException:  # cancellation too: no checkpoint may stay without its point
+            await forget(work)
+            raise
 
 
 @contextlib.contextmanager
@@ -116,25 +130,43 @@ def _alone(uuid: str) -> Iterator[None]:
         _in_progress.discard(uuid)
 
 
-async def _parent_problems(plan: MachinePlan) -> dict[str, str]:
-    """Return, by disk, why the parent point's file cannot be built on.
+class _ParentsDamagedError(ChainBroken):
+    """Files of the parent point turned out to be damaged; ``problems`` tells it by disk."""
 
-    Of all disks that the point has: which ones the machine has now is not known yet.
-    """
+    def __init__(self, problems: dict[str, str]) -> None:
+        super().__init__("; ".join(problems.values()))
+        self.problems = problems
+
+
+def _parents(work: Work) -> dict[str, Path]:
+    """Return, by disk, the parent point's file."""
+    plan = work.plan
     if plan.parent is None:
         return {}
+    found = {disk.target: plan.parent.disk(disk.target) for disk in work.disks}
+    return {target: plan.folder / disk.file.name for target, disk in found.items() if disk}
+
+
+async def _misfits(work: Work) -> dict[str, str]:
+    """Return, by disk, why the parent point's file cannot be built on, as far as headers tell."""
     problems = {}
-    for disk in plan.parent.disks:
-        path, state = plan.folder / disk.file.name, disk.state
-        if state.target in plan.left_out:
-            continue
-        # Whether the disk still has that size is seen when it is looked at.
-        _usable, problem = await usable_parent(
-            path, plan.folder / plan.point, state.virtual_size, plan.storing.key
-        )
-        if problem is not None:
-            problems[state.target] = problem
+    for target, path in _parents(work).items():
+        size, key = work.states[target].virtual_size, work.plan.storing.key
+        if problem := await misfit_of(path, work.target(target), size, key):
+            problems[target] = problem
     return problems
+
+
+async def _prove_parents(work: Work) -> None:
+    """Check the parent point's files that are to be built on; raise when they cannot be."""
+    problems = {}
+    for target, path in _parents(work).items():
+        if target in work.parent_problems:
+            continue
+        if problem := await damage_of(path, work.plan.storing.key):
+            problems[target] = problem
+    if problems:
+        raise _ParentsDamagedError(problems)
 
 
 async def _prepared(
@@ -156,6 +188,7 @@ async def _prepared(
         states=states,
     )
     await asyncio.to_thread(_ensure_possible, work)
+    work.parent_problems = await _misfits(work)
     _describe(work)
     return work
 
@@ -212,9 +245,11 @@ async def _keep(work: Work) -> MachineResult:
     made: list[Path] = []
     try:
         disks = []
-        for number, decision in enumerate(work.decisions, start=1):
-            disks.append(await _keep_disk(work, decision, work.phases.phase(number)))
-            made.append(work.target(decision.target))
+        async with together() as group:
+            group.create_task(release_stale(work))
+            for number, decision in enumerate(work.decisions, start=1):
+                disks.append(await _keep_disk(work, decision, work.phases.phase(number)))
+                made.append(work.target(decision.target))
         nvram = None
         if work.nvram is not None:
             nvram = await _keep_small(work, "nvram", work.nvram, made)

@@ -53,14 +53,21 @@ class LibvirtMachine:
     def __init__(self, connection: LibvirtConnection, uuid: str) -> None:
         self.connection = connection
         self.uuid = uuid
+        # libvirt's own object, and the connection it is of, which may be opened anew.
+        self._domain: Any = None
+        self._connect: Any = None
 
     async def _ask(
         self, function: Callable[[Any, Any], Result], doing: str, time_limit: float = TIME_LIMIT
     ) -> Result:
+        def ask(library: Any, connect: Any) -> Result:
+            # Looked up once: that takes longer than most of what is asked.
+            if self._domain is None or self._connect is not connect:
+                self._domain, self._connect = connect.lookupByUUIDString(self.uuid), connect
+            return function(library, self._domain)
+
         return await self.connection.call(
-            lambda library, connect: function(library, connect.lookupByUUIDString(self.uuid)),
-            doing=f"{doing} machine {self.uuid}",
-            time_limit=time_limit,
+            ask, doing=f"{doing} machine {self.uuid}", time_limit=time_limit
         )
 
     async def state(self) -> State:

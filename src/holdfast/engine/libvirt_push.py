@@ -38,7 +38,7 @@ from holdfast.engine.libvirt_tidy import (
     end_interrupted_backup,
     mark_of,
     release_checkpoint,
-    release_checkpoints,
+    release_named,
 )
 from holdfast.engine.libvirt_work import Work
 from holdfast.engine.libvirt_xml import backup_xml, checkpoint_xml
@@ -71,6 +71,9 @@ async def push(work: Work) -> None:
                 after_is_due = False
                 await _run_after(work, plan.after, environment)
             await _follow(work)
+            if work.started:
+                # Once it is off, bitmaps can be removed here alone, not on another host.
+                await release_stale(work)
     finally:
         try:
             if plan.storing.key is not None:
@@ -99,6 +102,7 @@ async def _started(work: Work) -> AsyncIterator[None]:
     try:
         # Within, since a start that is cancelled may still come about.
         await machine.start_paused(MARK_STARTED)
+        work.started = True
         yield
     finally:
         await uninterrupted(_power_off(work))
@@ -128,14 +132,16 @@ async def _begin(work: Work) -> None:
         expected = {plan.parent.parent_checkpoint, parent} - {None}
         if not expected.issubset(checkpoints):
             await _take_leftovers(work)
-    keep = parent or _newest(checkpoints, checkpoint_prefix(plan.chain))
-    await release_checkpoints(work.machine.connection, plan.uuid, plan.chain, keep=keep)
+    own = [name for name in checkpoints if name.startswith(checkpoint_prefix(plan.chain))]
+    # Without a parent the newest stays: there the chain goes on, should this full fail.
+    keep = parent or (own[-1] if own else None)
+    work.stale = [name for name in own if name != keep]
     work.decisions = [_decide(work, disk, checkpoints) for disk in work.disks]
     if await work.machine.state() is State.RUNNING:
         async with _quiesced(work) if plan.quiesce else _marked(work):
             await _begin_job(work)
         return
-    if await mark_of(work.machine) == MARK_STARTED:
+    if work.started:
         await _begin_job(work)
         return
     work.notes.append("The machine is paused, so its file systems were not quiesced.")
@@ -143,9 +149,14 @@ async def _begin(work: Work) -> None:
         await _begin_job(work)
 
 
-def _newest(checkpoints: list[str], prefix: str) -> str | None:
-    """Return the newest checkpoint of the chain: where it goes on, should a new full fail."""
-    return next((name for name in reversed(checkpoints) if name.startswith(prefix)), None)
+async def release_stale(work: Work) -> None:
+    """Delete the checkpoints of the chain from which no point will be made any more.
+
+    Those that cannot be deleted now are when the next point is made.
+    """
+    names, work.stale = work.stale, []
+    with contextlib.suppress(EngineError):
+        await release_named(work.machine, names)
 
 
 async def _take_leftovers(work: Work) -> None:

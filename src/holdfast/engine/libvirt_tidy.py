@@ -156,9 +156,15 @@ async def release_checkpoints(
     return await _release(machine, unwanted)
 
 
+async def release_named(machine: LibvirtMachine, names: Collection[str]) -> None:
+    """Delete some checkpoints, as `release_checkpoints` does; missing ones are fine."""
+    if names:
+        await _release(machine, lambda name: name in names)
+
+
 async def release_checkpoint(machine: LibvirtMachine, name: str) -> None:
     """Delete one checkpoint, as `release_checkpoints` does; a missing one is fine."""
-    await _release(machine, lambda other: other == name)
+    await release_named(machine, [name])
 
 
 async def _release(machine: LibvirtMachine, unwanted: Callable[[str], bool]) -> list[str]:

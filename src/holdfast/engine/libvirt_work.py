@@ -53,6 +53,8 @@ class Work:
     """A backup that is going on, and what has become known of it so far.
 
     ``parent_problems`` says, by disk, why the parent point's file cannot be built on, if so.
+    ``started`` when the machine was off, and started for this. ``stale`` are the checkpoints of the
+    chain that are still to be deleted.
     """
 
     plan: MachinePlan
@@ -64,6 +66,8 @@ class Work:
     states: dict[str, DiskState] = field(default_factory=dict)
     parent_problems: dict[str, str] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
+    started: bool = False
+    stale: list[str] = field(default_factory=list)
     nvram: bytes | None = None
     consistency: str = "powered off"
     warnings: list[str] = field(default_factory=list)

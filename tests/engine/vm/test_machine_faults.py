@@ -194,7 +194,7 @@ async def test_what_was_left_is_taken_away_also_where_the_parent_cannot_be_check
     async def unchecked(*_: object) -> None:
         raise ToolMissing("There is no qemu-img.")
 
-    monkeypatch.setattr(libvirt_backup, "usable_parent", unchecked)
+    monkeypatch.setattr(libvirt_backup, "misfit_of", unchecked)
     with pytest.raises(ToolMissing):
         await back_up(connection, guest, folder, "p1", result)
     assert not guest.domain.isActive()

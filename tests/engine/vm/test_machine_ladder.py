@@ -1,6 +1,6 @@
 """What breaks a record of changed blocks: the chain goes on a rung lower, and is never wrong."""
 
-# ruff: noqa: ASYNC221 - a test has the event loop for itself
+# ruff: noqa: ASYNC221, ASYNC240 - a test has the event loop for itself
 
 import shutil
 import subprocess
@@ -14,6 +14,7 @@ from engine.lab import MIB
 from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_ladder import Rung
+from holdfast.engine.script import Script
 
 from .lab import Guest, back_up, restored_disks
 
@@ -217,6 +218,36 @@ async def test_parent_file_missing_or_damaged(
     assert "p0.vda.qcow2 is missing" in result.warnings[0]
     assert "p1.vdb.qcow2 is damaged" in result.warnings[1]
     assert await restored_disks(result, folder, tmp_path / "out") == guest.contents()
+
+
+@pytest.mark.parametrize("started", [True, False])
+async def test_parent_whose_tables_are_damaged_is_noticed_while_disks_are_copied(
+    connection: LibvirtConnection, guest: Guest, folder: Path, tmp_path: Path, started: bool
+) -> None:
+    parent = await first_points(connection, guest, folder)
+    guest.write_something(2)
+    if not started:
+        guest.power_off()
+    with (folder / "p1.vda.qcow2").open("r+b") as file:
+        file.seek(40)
+        file.seek(int.from_bytes(file.read(8)))
+        file.write(b"\x80" + b"\xff" * 7)  # where the first table of clusters should lie
+    ran = tmp_path / "ran"
+    before = tmp_path / "before"
+    before.write_text(f"#!/bin/sh\necho once >> {ran}\n")
+    before.chmod(0o755)
+    script = Script(before, 10.0) if started else None
+    result = await back_up(connection, guest, folder, "p2", parent, before=script)
+    assert rungs(result) == {"vda": FULL, "vdb": CHANGED}
+    assert len(result.warnings) == 1
+    assert "p1.vda.qcow2 is damaged" in result.warnings[0]
+    assert await restored_disks(result, folder, tmp_path / "out") == guest.contents()
+    assert guest.checkpoints() == ["holdfast.c1.p1", "holdfast.c1.p2"]
+    assert list(folder.glob("*.partial")) == []
+    assert guest.domain.isActive() == started
+    if started:
+        assert ran.read_text() == "once\n"
+        await ensure_chain_goes_on(connection, guest, folder, result, tmp_path / "out")
 
 
 async def test_two_chains_of_one_machine_do_not_disturb_each_other(
