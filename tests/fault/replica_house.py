@@ -36,6 +36,8 @@ RETENTION = 2
 #: Seconds that anything may take which is waited for.
 LIMIT = 90.0
 STUCK = "Power the machine off, restart the daemon"
+#: How often in a row libvirt 9 may fail by itself after a kill, with what that leaves.
+FAULTS_IN_A_ROW = 3
 FAILED_OVER = ("Failover", "Failback", "PermanentFailover")
 
 Contents = dict[str, bytes]
@@ -155,10 +157,18 @@ class House:
 
     def replicate(self) -> None:
         """Replicate to the end, which must be good."""
-        session = self._of_job()
-        if session["Result"] == "Failed" and self._mend(session["FailureMessage"]):
-            session = self._of_job()
+        session = self._mended(self._of_job)
         assert session["Result"] in ("Success", "Warning"), self._told(session)
+
+    def _mended(self, done: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Have something done until libvirt 9 is not what failed; return the last session."""
+        session = done()
+        # A daemon that crashed may leave a machine that allows no backup, which is seen next.
+        for _ in range(FAULTS_IN_A_ROW):
+            if session["Result"] != "Failed" or not self._mend(session["FailureMessage"]):
+                break
+            session = done()
+        return session
 
     def _mend(self, message: str) -> bool:
         """Do what a person would where libvirt 9 itself is what failed; say whether it was."""
@@ -204,9 +214,7 @@ class House:
 
     def do(self, pair: Pair, operation: str) -> None:
         """Have an operation done to its end, which must be good."""
-        session = self._done(pair, operation)
-        if session["Result"] == "Failed" and self._mend(session["FailureMessage"]):
-            session = self._done(pair, operation)
+        session = self._mended(lambda: self._done(pair, operation))
         assert session["Result"] in ("Success", "Warning"), session["FailureMessage"]
 
     def _done(self, pair: Pair, operation: str) -> dict[str, Any]:
