@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 
 from holdfast.engine.repository import folder_name
 from holdfast.server import tables
@@ -87,8 +87,8 @@ async def test_the_folder_of_an_older_version_is_known_by_its_name_after_the_upd
     (lab.repository_path / old).rename(lab.repository_path / real)
     with closing(sqlite3.connect(_database(lab.folder))) as database:
         database.execute("UPDATE backup_file SET path = replace(path, ?, ?)", (old, real))
-        database.execute("UPDATE alembic_version SET version_num = '0015'")
         database.commit()
+    _take_back(_database(lab.folder), "0015")
     left = leave_half_made(lab)
     async with open_lab() as lab:
         assert not any(path.exists() for path in left)
@@ -108,16 +108,43 @@ def _database(folder: Path) -> Path:
     return path
 
 
+def _take_back(path: Path, version: str) -> None:
+    """Leave a database as an earlier version of the schema has it: its tables and columns alone."""
+    older = path.with_suffix(".older")
+    engine = _of_version(older, version)
+    engine.dispose()
+    with closing(sqlite3.connect(older)) as database:
+        database.execute("ATTACH ? AS newer", (str(path),))
+        tables_of = "SELECT name FROM {} WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        for (table,) in database.execute(tables_of.format("main.sqlite_schema")).fetchall():
+            columns = [
+                {row[1] for row in database.execute(f"PRAGMA {schema}.table_info({table})")}
+                for schema in ("main", "newer")
+            ]
+            if table != "alembic_version":
+                both = ", ".join(sorted(columns[0] & columns[1]))
+                database.execute(
+                    f"INSERT OR REPLACE INTO main.{table} ({both}) SELECT {both} FROM newer.{table}"  # noqa: S608
+                )
+        database.commit()
+    older.replace(path)
+
+
+def _of_version(path: Path, version: str) -> Engine:
+    engine = open_database(sqlite_url(path))
+    config = Config()
+    config.set_main_option("script_location", "holdfast.server:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, version)
+    return engine
+
+
 def test_the_update_changes_only_names_under_which_nothing_lies(tmp_path: Path) -> None:
     long, odd = f"{'Б' * 50}-{'d' * 8}", "by hand [2]: a & b"
     assert folder_name(long) != long
-    engine = open_database(sqlite_url(tmp_path / "test.sqlite"))
-    config = Config()
-    config.set_main_option("script_location", "holdfast.server:migrations")
+    engine = _of_version(tmp_path / "test.sqlite", "0015")
     wanted = dict[UUID, str]()
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0015")
 
     with closing(sqlite3.connect(tmp_path / "test.sqlite")) as database:
 
@@ -151,10 +178,13 @@ def test_the_update_changes_only_names_under_which_nothing_lies(tmp_path: Path) 
             backup(folder, folder, imported=True, snapshot="b" * 64)
         database.commit()
 
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0016")
+    engine.dispose()
+    engine = _of_version(tmp_path / "test.sqlite", "0016")
     with engine.connect() as connection:
-        rows = [row for t in (tables.backup, tables.job) for row in connection.execute(select(t))]
+        rows = [
+            row
+            for table in (tables.backup, tables.job)
+            for row in connection.execute(select(table.c.uid, table.c.folder))
+        ]
     assert {row.uid: row.folder for row in rows} == wanted
     engine.dispose()
