@@ -14,22 +14,11 @@ from holdfast.engine.files import ResticRepository
 from holdfast.server import points, tables
 from holdfast.server.refusal import RefusedError
 
-from .lab import Lab, write_image
+from .lab import Lab, flip, write_image
 from .offsite import Offsite, restored
 
 DAY = timedelta(days=1)
 ACTIVE_FULL: dict[str, Any] = {"active_full": {"week": ["Monday"]}}
-
-
-def flip(path: Path) -> None:
-    """Change one bit in the middle of a file, without changing anything else about it."""
-    status = path.stat()
-    path.chmod(0o600)
-    with path.open("r+b") as file:
-        file.seek(status.st_size // 2)
-        byte = file.read(1)[0]
-        file.seek(status.st_size // 2)
-        file.write(bytes([byte ^ 1]))
 
 
 async def run_points(lab: Lab, job: Any, count: int) -> list[bytes]:
