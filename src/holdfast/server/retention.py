@@ -108,6 +108,10 @@ class _Point:
     def is_good(self) -> bool:
         return self.row.damaged is None
 
+    @property
+    def was_kept_for(self) -> Collection[str]:
+        return (self.row.kept_for or "").split(",")
+
 
 class Retention:
     """Keeps to what a job says about which points to keep."""
@@ -304,7 +308,8 @@ class Retention:
         kept_for: dict[UUID, str],
     ) -> list[UUID]:
         """Return the files that are increments and are to be fulls."""
-        wanted = [row for row in rows if row.uid in kept_for]
+        # Of a damaged one no full can be made.
+        wanted = [row for row in rows if row.uid in kept_for and row.damaged is None]
         now = self._clock.now()
         due = full_is_due(connection, key.backup, key.chain, rules.synthetic, now)
         if due and rows[-1].damaged is None:
