@@ -32,9 +32,8 @@ import pytest
 from holdfast.server import tables
 from holdfast.server.backup_server import BackupServer
 from holdfast.server.messages import Command
-from server.lab import MIB, HandClock, Lab, running_lab
+from server.lab import MIB, HandClock, Lab, flip, running_lab
 from server.offsite import Offsite
-from server.test_health import flip
 from server.test_hosted_copy import URI, DiskPlatform, add_machine
 
 CRASHES = int(os.environ.get("HOLDFAST_CHAIN_CRASHES", "7"))

@@ -61,6 +61,17 @@ def write_slow_image(path: Path, size: int = 256 * MIB) -> None:
             file.write(chunk)
 
 
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file, without changing anything else about it."""
+    status = path.stat()
+    path.chmod(0o600)
+    with path.open("r+b") as file:
+        file.seek(status.st_size // 2)
+        byte = file.read(1)[0]
+        file.seek(status.st_size // 2)
+        file.write(bytes([byte ^ 1]))
+
+
 class Lab:
     """A server under test, and shorthands to ask it things."""
 

@@ -14,9 +14,8 @@ import pytest
 from holdfast.engine.durability import sha256_of
 from holdfast.server import tables
 
-from .lab import MIB, Lab, write_image
+from .lab import MIB, Lab, flip, write_image
 from .offsite import Offsite, restored
-from .test_health import flip
 from .test_long_retention import DAY
 
 JobOptions = dict[str, Any]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import os
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -9,27 +12,17 @@ from typing import Any
 
 import pytest
 
+from holdfast.engine.durability import sha256_of
 from holdfast.engine.errors import ChainBroken, ToolFailed
 from holdfast.engine.files import ResticRepository
 from holdfast.server import points, tables
 from holdfast.server.refusal import RefusedError
 
-from .lab import Lab, write_image
+from .lab import Lab, flip, write_image
 from .offsite import Offsite, restored
 
 DAY = timedelta(days=1)
 ACTIVE_FULL: dict[str, Any] = {"active_full": {"week": ["Monday"]}}
-
-
-def flip(path: Path) -> None:
-    """Change one bit in the middle of a file, without changing anything else about it."""
-    status = path.stat()
-    path.chmod(0o600)
-    with path.open("r+b") as file:
-        file.seek(status.st_size // 2)
-        byte = file.read(1)[0]
-        file.seek(status.st_size // 2)
-        file.write(bytes([byte ^ 1]))
 
 
 async def run_points(lab: Lab, job: Any, count: int) -> list[bytes]:
@@ -158,6 +151,38 @@ async def test_marks_are_taken_back_when_the_files_are_there_again(lab: Lab) -> 
     assert await damaged(lab) == [False] * 3
     points = await lab.points("a")
     assert [await lab.restored(p.uid) for p in points[:2]] == contents
+
+
+@pytest.mark.parametrize("passing", [True, False])
+@pytest.mark.parametrize("number", [None, errno.EIO, errno.EACCES])
+async def test_only_what_is_read_wrong_twice_is_damaged(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, number: int | None, passing: bool
+) -> None:
+    job = await lab.create_job("a.raw")
+    await run_points(lab, job, 2)
+    first, _ = await files_of(lab)
+    reads = 0
+
+    async def read(path: Path, on_bytes: Any = None) -> str:
+        nonlocal reads
+        reads += path == first
+        if path != first or (passing and reads > 1):
+            return await sha256_of(path, on_bytes)
+        if number is not None:
+            raise OSError(number, os.strerror(number))
+        return hashlib.sha256(b"cut off").hexdigest()
+
+    monkeypatch.setattr("holdfast.engine.file_check.sha256_of", read)
+    session = await lab.run(job, "check-job")
+    if number == errno.EACCES:
+        # That says nothing about the file.
+        assert session.values["Result"] == "Failed"
+        assert "Permission denied" in session.values["FailureMessage"]
+    else:
+        assert session.values["Result"] == ("Success" if passing else "Warning")
+        assert reads == 2
+    is_damaged = not passing and number != errno.EACCES
+    assert await damaged(lab) == ([True] * 2 + [False] if is_damaged else [False] * 2)
 
 
 async def test_a_repository_that_is_away_damages_nothing(lab: Lab) -> None:

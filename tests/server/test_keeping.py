@@ -19,6 +19,7 @@ DAY = timedelta(days=1)
 class Point:
     created: datetime
     is_good: bool = True
+    was_kept_for: tuple[str, ...] = ()
 
 
 def daily(days: int, *, damaged: frozenset[int] = frozenset()) -> list[Point]:
@@ -87,12 +88,33 @@ def test_the_last_week_of_a_month_and_another_day_and_month() -> None:
     assert dates(tuple(kept)) == ["2026-03-01", "2026-04-24", "2026-05-25", "2026-06-17"]
 
 
-def test_a_damaged_point_is_not_the_one_that_is_kept_for_long() -> None:
+def test_beside_a_damaged_point_a_good_one_is_kept_for_long() -> None:
     points = daily(10, damaged=frozenset({3}))
     # 2026-06-14 is a Sunday, three days ago.
     gfs = Gfs(weekly=Weekly(keep=1))
-    [(point, why)] = keeping(points, Policy(1, gfs=gfs), NOW).kept_for
-    assert (point.created.date().isoformat(), why) == ("2026-06-15", ("Weekly",))
+    kept_for = keeping(points, Policy(1, gfs=gfs), NOW).kept_for
+    # What is damaged is kept, too: there may be something in it that no other has.
+    assert dates(tuple(point for point, _ in kept_for)) == ["2026-06-14", "2026-06-15"]
+    assert [(point.is_good, why) for point, why in kept_for] == [
+        (False, ("Weekly",)),
+        (True, ("Weekly",)),
+    ]
+
+
+def test_what_is_left_of_a_month_stays_when_it_turns_out_to_be_damaged() -> None:
+    gfs = Gfs(monthly=OfMonths(keep=3))
+    points = daily(100)
+    left = [point for point, _ in keeping(points, Policy(1, gfs=gfs), NOW).kept_for]
+    left = [left[0], Point(left[1].created, is_good=False), left[2], points[-1]]
+    found = keeping(left, Policy(1, gfs=gfs), NOW)
+    assert found.surplus == ()
+    assert [why for _, why in found.kept_for] == [("Monthly",)] * 3
+    # So does one that took its place, when that is damaged after it.
+    second = Point(left[1].created + DAY, is_good=False, was_kept_for=("Monthly",))
+    assert keeping([*left[:2], second, *left[2:]], Policy(1, gfs=gfs), NOW).surplus == ()
+    # Its time is over when that of a good one would be.
+    later = [*left, Point(left[-1].created + 31 * DAY), Point(left[-1].created + 62 * DAY)]
+    assert left[1] in keeping(later, Policy(1, gfs=gfs), NOW + 62 * DAY).surplus
 
 
 @given(
@@ -118,7 +140,7 @@ def test_a_point_once_kept_for_a_week_stays_until_its_weeks_are_over(
         week = datetime.combine(sunday, datetime.min.time(), UTC)
         if good:
             chosen.setdefault(week, there[-1])
-        assert [point for point, _ in found.kept_for] == [
+        assert [point for point, _ in found.kept_for if point.is_good] == [
             chosen[each] for each in sorted(chosen)[-weeks:]
         ]
         assert all(point in there for point, _ in found.kept_for)

@@ -19,7 +19,7 @@ from holdfast.server.clock import milliseconds
 from holdfast.server.journal import ChainKey, RebuildImage
 from holdfast.server.manifest import read_manifest
 
-from .lab import Lab, write_image
+from .lab import Lab, flip, write_image
 
 DAY = timedelta(days=1)
 
@@ -152,3 +152,25 @@ async def test_killed_while_a_file_is_written_anew(
         assert after[rows[2].uid] == ((onto and onto.uid) if swapped else rows[1].uid)
         contents |= await run_days(lab, job, range(4, 5))
         await assert_all_true(lab, contents)
+
+
+async def test_what_is_kept_for_long_is_not_removed_when_it_is_damaged(lab: Lab) -> None:
+    options = {"gfs": {"weekly": {"keep": 2, "day": "Wednesday"}}}
+    job = await lab.create_job("a.raw", retention=2, options=options)
+    contents = await run_days(lab, job, range(12))
+    rows = sorted(await lab.rows(tables.machine_point), key=lambda row: row.created)
+    assert [row.kept_for for row in rows] == ["Weekly", "Weekly", None, None]
+    files = {row.uid: row for row in await lab.rows(tables.backup_file)}
+    file = lab.repository_path / files[rows[1].backup_file_uid].path
+    flip(file)
+    assert (await lab.run(job, "check-job")).values["Result"] == "Warning"
+    contents |= await run_days(lab, job, range(12, 14))
+    after = {row.uid: row for row in await lab.rows(tables.machine_point)}
+    assert [after[row.uid].kept_for for row in rows[:2]] == ["Weekly", "Weekly"]
+    assert after[rows[1].uid].damaged is not None
+    assert after[rows[0].uid].damaged is None
+    assert file.exists()
+    # It goes when its weeks are over.
+    contents |= await run_days(lab, job, range(14, 28))
+    assert not file.exists()
+    await assert_all_true(lab, contents)

@@ -8,8 +8,7 @@ from uuid import UUID
 
 from holdfast.server import tables
 
-from .lab import Lab, write_image
-from .test_health import flip
+from .lab import Lab, flip, write_image
 from .test_long_retention import DAY
 
 

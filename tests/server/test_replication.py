@@ -30,8 +30,7 @@ from holdfast.server.messages import Change, Command, Outcome
 from holdfast.server.platform import HostAccess, HostFacts
 from holdfast.server.replicas import ReplicaState
 
-from .lab import HandClock, Lab, running_lab
-from .test_health import flip
+from .lab import HandClock, Lab, flip, running_lab
 
 pytestmark = pytest.mark.vm
 

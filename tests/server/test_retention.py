@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from holdfast.engine.durability import sha256_of
 from holdfast.engine.errors import ToolFailed
-from holdfast.server import tables
+from holdfast.engine.file_check import check_file
+from holdfast.server import journal, points, tables
+from holdfast.server.journal import ChainKey, MergeImages
 from holdfast.server.manifest import Manifest
 
-from .lab import MIB, Lab, write_image
+from .lab import MIB, Lab, flip, write_image
 
 
 async def test_the_oldest_increment_is_merged_and_every_point_stays_equal(lab: Lab) -> None:
@@ -112,3 +116,97 @@ async def test_a_retention_that_fails_is_a_warning_and_is_made_up_for_later(
     assert await lab.restored(point.uid) == fourth
     assert await lab.rows(tables.intent) == []
     assert len(list(lab.repository_path.glob("*/*.qcow2"))) == 1
+
+
+async def test_what_could_not_be_proved_is_not_merged_later(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await lab.create_job("a.raw", retention=2)
+    for seed in range(2):
+        write_image(lab.source("a.raw"), seed)
+        await lab.run(job)
+    full = lab.repository_path / (await lab.rows(tables.backup_file))[0].path
+    away = lab.folder / "away"
+
+    async def leaving(path: Path, sha256: str) -> None:
+        if not away.exists():
+            lab.repository_path.rename(away)
+        await check_file(path, sha256)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("holdfast.server.settlement.check_file", leaving)
+        write_image(lab.source("a.raw"), 2)
+        session = await lab.run(job)
+    assert session.values["Result"] == "Warning"
+    assert "Is its disk or share mounted?" in session.values["FailureMessage"]
+    assert await lab.rows(tables.intent) == []
+    assert [row.damaged for row in await lab.rows(tables.machine_point)] == [None] * 3
+    away.rename(lab.repository_path)
+    flip(full)
+    write_image(lab.source("a.raw"), 3)
+    session = await lab.run(job)
+    assert f"The backup file {full} is damaged" in session.values["FailureMessage"]
+    assert all(row.damaged for row in await lab.rows(tables.machine_point))
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("which", [0, 1], ids=["full", "increment"])
+@pytest.mark.parametrize("missing", [False, True])
+async def test_a_merge_that_can_never_be_is_called_off(
+    lab: Lab, caplog: pytest.LogCaptureFixture, missing: bool, which: int, begun: bool
+) -> None:
+    job = await lab.create_job("a.raw", retention=3)
+    for seed in range(3):
+        write_image(lab.source("a.raw"), seed)
+        await lab.run(job)
+    rows = sorted(await lab.rows(tables.backup_file), key=lambda row: row.created)
+    first, *_ = await lab.points("a")
+    key = ChainKey(rows[0].backup_uid, (await lab.rows(tables.machine_point))[0].reference)
+    work = MergeImages(rows[0].uid, rows[1].uid, begun)
+    await lab.write(lambda c: points.withdraw_point(c, first.uid))
+    await lab.write(lambda c: journal.declare(c, key, work, 0))
+    bad = lab.repository_path / rows[which].path
+    if missing:
+        bad.unlink()
+    elif begun and which == 0:
+        bad.write_bytes(b"half merged when the power went")
+    else:
+        flip(bad)
+
+    session = await lab.run(job, "check-job")
+
+    # The chain is not kept waiting, and what is damaged is told.
+    assert await lab.rows(tables.intent) == []
+    assert f"A merge of restore points was called off: The backup file {bad}" in caplog.text
+    assert session.values["Result"] == "Warning"
+    assert str(bad) in session.values["FailureMessage"]
+    rows = sorted(await lab.rows(tables.machine_point), key=lambda row: row.created)
+    assert [row.damaged is not None for row in rows] == [True, True, False]
+    contents = []
+    for seed in range(3, 6):
+        contents.append(write_image(lab.source("a.raw"), seed))
+        await lab.run(job)
+    assert [await lab.restored(point.uid) for point in await lab.points("a")] == contents
+    # What the merge was called off for goes with the last point that was built on it.
+    assert len(list(lab.repository_path.glob("*/*.qcow2"))) == 3
+    assert len(await lab.rows(tables.backup_file)) == 3
+
+
+async def test_a_merge_that_another_file_hinders_is_called_off_before_it_begins(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = await lab.create_job("a.raw", retention=2)
+    for seed in range(2):
+        write_image(lab.source("a.raw"), seed)
+        await lab.run(job)
+    increment = max(lab.repository_path.glob("*/*.qcow2"))
+    stray = increment.with_name("stray.qcow2")
+    stray.write_bytes(increment.read_bytes())
+    contents = []
+    for seed in range(2, 4):
+        contents.append(write_image(lab.source("a.raw"), seed))
+        await lab.run(job)
+    assert f"called off: {min(lab.repository_path.glob('*/*.qcow2'))} cannot be" in caplog.text
+    assert await lab.rows(tables.intent) == []
+    assert [await lab.restored(point.uid) for point in await lab.points("a")] == contents
+    assert (await lab.run(job, "check-job")).values["Result"] == "Success"

@@ -273,6 +273,7 @@ class _Candidate:
     row: Point
     # One that was found damaged there counts, too: what is older is not copied again for it.
     is_good = True
+    was_kept_for = ()
 
     @property
     def created(self) -> datetime:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import tee
 from typing import Generic, Protocol, TypeVar
 
 from holdfast.server.hours import DAYS, zone_of
@@ -24,6 +25,10 @@ class Kept(Protocol):
     @property
     def is_good(self) -> bool:
         """Whether it can be restored, as far as is known."""
+
+    @property
+    def was_kept_for(self) -> Collection[str]:
+        """For which periods it was kept when it was last looked at."""
 
 
 P = TypeVar("P", bound=Kept)
@@ -67,7 +72,8 @@ def keeping(points: Sequence[P], policy: Policy, now: datetime) -> Keeping[P]:
     """Given the points of a machine, oldest first, return what becomes of them.
 
     The newest good point always stays. Damaged points stay as long as a good one in their place
-    would: whoever has nothing better may want them.
+    would: whoever has nothing better may want them. So what was kept for a period, or is the first
+    of it, stays when it is damaged; and beside it the first good one, if there is any.
     """
     kept_for = _kept_for(points, policy.gfs)
     stays = {id(point) for point, _ in kept_for}
@@ -87,9 +93,18 @@ def _kept_for(points: Sequence[P], gfs: Gfs | None) -> tuple[tuple[P, tuple[str,
     if gfs is None:
         return ()
     names: dict[int, list[str]] = {}
+    good = [point for point in points if point.is_good]
     for name, keep, starts in _periods(points, gfs):
-        firsts = _firsts([point for point in points if point.is_good], starts)
-        for point in firsts[-keep:]:
+        beginnings, again = tee(starts)
+        firsts = _firsts(points, again)[-keep:]
+        damaged = [
+            point
+            for point in points
+            if not point.is_good
+            and point.created >= firsts[0].created
+            and (point in firsts or name in point.was_kept_for)
+        ]
+        for point in _firsts(good, beginnings)[-keep:] + damaged:
             names.setdefault(id(point), []).append(name)
     return tuple((point, tuple(names[id(point)])) for point in points if id(point) in names)
 
