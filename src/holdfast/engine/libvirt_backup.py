@@ -3,7 +3,8 @@
 QEMU copies (pushes) each disk into a qcow2 of its own, either whole or the blocks that changed
 since the checkpoint of the parent point, while the guest goes on. A checkpoint made at the same
 instant is where the next point begins. What was pushed is then compressed into the point's files.
-A machine that is off is started paused for the time of the copying, since libvirt only copies then.
+A machine that is off is started paused for the time of the copying, since libvirt only copies then;
+one whose memory is saved is not (`libvirt_saved`).
 
 At any time: the checkpoint of the parent point stays until a later point is the parent, so that
 whatever fails, the next backup finds what it needs; and what a bitmap says is never trusted where
@@ -42,9 +43,10 @@ from holdfast.engine.image_send import send_image, send_layer
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import MachineDisk, read_definition
 from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung
-from holdfast.engine.libvirt_machine import LibvirtMachine
+from holdfast.engine.libvirt_machine import LibvirtMachine, MemorySaved
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
 from holdfast.engine.libvirt_push import forget, push, release_stale
+from holdfast.engine.libvirt_saved import state_at_rest
 from holdfast.engine.libvirt_tidy import (
     checkpoint_prefix,
     end_interrupted_backup,
@@ -101,6 +103,8 @@ async def back_up_machine(
                 return await _back_up(work)
             except _ParentsDamagedError as error:
                 damage = error.problems
+            except MemorySaved:
+                continue  # as of now it is backed up without being started
 
 
 async def _back_up(work: Work) -> MachineResult:
@@ -173,9 +177,11 @@ async def _prepared(
     machine: LibvirtMachine, plan: MachinePlan, checkpoint: str, on_progress: ProgressCallback
 ) -> Work:
     """Look at the machine, and raise when it or the plan makes a backup impossible."""
-    definition = read_definition(await machine.definition(live=True))
+    saved = await machine.saved_definition()
+    definition = read_definition(saved or await machine.definition(live=True))
     disks = [disk for disk in definition.backed_up if disk.target not in plan.left_out]
-    states = {disk.target: await _state(machine, disk) for disk in disks}
+    state = _state if saved is None else state_at_rest
+    states = {disk.target: await state(machine, disk) for disk in disks}
     weights = [_PUSH_WEIGHT, *[_KEEP_WEIGHT / max(len(disks), 1)] * len(disks)]
     total = sum(state.virtual_size for state in states.values())
     work = Work(
@@ -186,6 +192,7 @@ async def _prepared(
         checkpoint=checkpoint,
         phases=Phases(on_progress, weights, total),
         states=states,
+        saved=saved,
     )
     await asyncio.to_thread(_ensure_possible, work)
     work.parent_problems = await _misfits(work)
@@ -262,7 +269,7 @@ async def _keep(work: Work) -> MachineResult:
     point = MachinePoint(
         uuid=work.plan.uuid,
         name=work.definition.name,
-        checkpoint=work.checkpoint if work.tracked else None,
+        checkpoint=work.checkpoint if work.tracked and work.saved is None else None,
         parent_checkpoint=None if parent is None else parent.checkpoint,
         definition=definition,
         nvram=nvram,

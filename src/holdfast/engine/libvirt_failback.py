@@ -39,6 +39,7 @@ from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint
 from holdfast.engine.libvirt_same_folder import ensure_same_folder
+from holdfast.engine.libvirt_saved import ensure_nothing_saved
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 
 
@@ -88,8 +89,13 @@ async def ensure_possible(
 
 
 async def ensure_stands_in(replica: LibvirtConnection, plan: FailoverPlan) -> None:
-    """Raise EngineError when the replica is not on its layers, MachineMissing without one."""
-    ours = await LibvirtMachine(replica, plan.identity.uuid).definition(live=False)
+    """Raise EngineError when the replica is not on its layers, MachineMissing without one.
+
+    Raise MachineBusy when its memory is saved: what is in that would be lost.
+    """
+    machine = LibvirtMachine(replica, plan.identity.uuid)
+    ours = await machine.definition(live=False)
+    await ensure_nothing_saved(machine, plan.identity.name)
     if not plan.stands_in(ours):
         raise EngineError(
             f"The replica {plan.identity.name} has other disks than it was given when it "
@@ -134,6 +140,7 @@ async def _disks(
         raise MachineBusy(
             f"The source machine {definition.name} runs; shut it down before the failback."
         )
+    await ensure_nothing_saved(machine, definition.name)
     found = {disk.target: disk for disk in definition.disks}
     chosen = []
     for disk in plan.failover.point.disks:

@@ -11,6 +11,7 @@ moment and called again. Nothing here writes to the files of a point.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -24,6 +25,7 @@ from holdfast.engine.libvirt_overlay import (
     make_layers,
     remove_layers,
 )
+from holdfast.engine.libvirt_saved import ensure_nothing_saved
 
 _POLL_SECONDS = 0.2
 
@@ -40,6 +42,7 @@ async def fail_over(connection: LibvirtConnection, plan: FailoverPlan) -> None:
     if not await is_failed_over(connection, plan):
         if await _state(machine) is not State.OFF:
             raise MachineBusy(f"The replica {plan.identity.name} runs already; power it off first.")
+        await _ensure_nothing_saved(machine, plan.identity.name)
         await make_layers(plan)
         await machine.define(await layered_definition(connection, plan))
     if await machine.state() is State.OFF:
@@ -58,9 +61,9 @@ async def is_failed_over(connection: LibvirtConnection, plan: FailoverPlan) -> b
 async def take_back(connection: LibvirtConnection, plan: FailoverPlan) -> None:
     """Power the replica off, define it as it is while Ready, and remove its layers.
 
-    Whatever it has written since it took over is gone. It never touches a machine that runs on
-    anything but these layers. Raise MachineBusy, HypervisorUnavailable, HypervisorFailed or
-    RepositoryUnavailable; then it is to be called again.
+    Whatever it has written since it took over is gone, and a saved memory with it. It never touches
+    a machine that runs on anything but these layers. Raise MachineBusy, HypervisorUnavailable,
+    HypervisorFailed or RepositoryUnavailable; then it is to be called again.
     """
     machine = LibvirtMachine(connection, plan.identity.uuid)
     state = await _state(machine)
@@ -68,6 +71,9 @@ async def take_back(connection: LibvirtConnection, plan: FailoverPlan) -> None:
         if not plan.stands_in(await machine.definition(live=True)):
             raise MachineBusy(f"The replica {plan.identity.name} runs on other disks than its own.")
         await machine.destroy()
+    # It would go on over what it has then, and at the next failover over other layers.
+    with contextlib.suppress(MachineMissing):
+        await machine.discard_saved()
     await machine.define(plan.ready)
     await remove_layers(plan)
 
@@ -147,6 +153,11 @@ async def shut_down(
 async def ready_definition(connection: LibvirtConnection, uuid: str) -> str:
     """Return the definition that a replica has while it is not failed over."""
     return await LibvirtMachine(connection, uuid).definition(live=False)
+
+
+async def _ensure_nothing_saved(machine: LibvirtMachine, name: str) -> None:
+    with contextlib.suppress(MachineMissing):
+        await ensure_nothing_saved(machine, name)
 
 
 async def _state(machine: LibvirtMachine) -> State:

@@ -38,6 +38,7 @@ from holdfast.engine.libvirt_restore import (
     chosen_disks,
     stored_content,
 )
+from holdfast.engine.libvirt_saved import ensure_nothing_saved
 from holdfast.engine.progress import ProgressCallback, ignore_progress
 from holdfast.engine.restored_files import (
     FileToBe,
@@ -61,14 +62,15 @@ async def restore_in_place(
     ``target_folder``, ``name`` and ``new_identifiers`` of the plan are not looked at. Without
     ``disks`` the definition and the NVRAM are restored, too; the machine keeps the name that it has
     now. No disk is replaced before all of them are whole. Raise MachineMissing, MachineBusy while
-    it runs, EngineError when a disk has no place that is the machine's alone, and as
-    `restore_machine` does. Raise LeftUnfinished when only some of it could be done; then
-    `finish_in_place` does the rest, later.
+    it runs or its memory is saved, EngineError when a disk has no place that is the machine's
+    alone, and as `restore_machine` does. Raise LeftUnfinished when only some of it could be done;
+    then `finish_in_place` does the rest, later.
     """
     machine = LibvirtMachine(connection, plan.point.uuid)
     if await machine.state() is not State.OFF:
         raise MachineBusy(f"The machine {plan.point.name} runs; power it off first.")
     found = await _found(machine, plan)
+    await ensure_nothing_saved(machine, found.now.name)
     await asyncio.to_thread(found.ensure_free, plan)
     await _ensure_alone(connection, plan.point.uuid, found.paths)
     files = [FileToBe(path, format, disk) for disk, path, format in found.disks]
@@ -79,6 +81,7 @@ async def restore_in_place(
     async def allowed() -> None:
         # The copying took its time.
         nonlocal found
+        await ensure_nothing_saved(machine, found.now.name)
         now = await _found(machine, plan)
         if now.paths != found.paths:
             raise EngineError(

@@ -41,6 +41,7 @@ from holdfast.engine.libvirt_domain import files_in, read_definition, without_la
 from holdfast.engine.libvirt_labels import owner_of
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_restore import LAYER_SUFFIX
+from holdfast.engine.libvirt_saved import ensure_nothing_saved
 from holdfast.engine.libvirt_secret import (
     layer_secret,
     lend_secret,
@@ -224,6 +225,8 @@ async def _move_while_off(
     with unchanged_while_read(left):
         if await machine.state() is not State.OFF:
             raise MachineBusy("The machine has been powered on this moment. Move it again.")
+        name = read_definition(await machine.definition(live=False)).name
+        await ensure_nothing_saved(machine, name)
         for number, (layer, path) in enumerate(moved.items()):
             advance = phases.phase(number)
             if layer in left:

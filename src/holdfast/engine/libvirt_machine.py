@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from holdfast.engine.errors import HypervisorFailed
+from holdfast.engine.errors import HypervisorFailed, MachineBusy
 from holdfast.engine.libvirt_connection import TIME_LIMIT, LibvirtConnection
 from holdfast.engine.libvirt_xml import METADATA, backup_files_in, copy_xml, without_bitmap
 
@@ -45,6 +45,10 @@ class BackupJob:
 
     done: int
     total: int
+
+
+class MemorySaved(MachineBusy):
+    """To start the machine would use up what was saved of its memory."""
 
 
 class LibvirtMachine:
@@ -88,10 +92,35 @@ class LibvirtMachine:
         """Power the machine on."""
         await self._ask(lambda _library, domain: domain.create(), "starting", _POWER_SECONDS)
 
+    async def saved_definition(self) -> str | None:
+        """Return the domain XML that the machine goes on with, or None when no memory is saved."""
+
+        def get(library: Any, domain: Any) -> str | None:
+            if not domain.hasManagedSaveImage():
+                return None
+            return str(domain.managedSaveGetXMLDesc(library.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE))
+
+        return await self._ask(get, "looking for a saved memory of")
+
+    async def discard_saved(self) -> None:
+        """Forget what was saved of the memory; nothing is fine."""
+
+        def discard(_library: Any, domain: Any) -> None:
+            if domain.hasManagedSaveImage():
+                domain.managedSaveRemove()
+
+        await self._ask(discard, "discarding the saved memory of")
+
     async def start_paused(self, mark: str) -> None:
-        """Power the machine on without carrying out an instruction of the guest, and mark it."""
+        """Power the machine on without carrying out an instruction of the guest, and mark it.
+
+        Raise MemorySaved when it would go on where it was instead.
+        """
 
         def start(library: Any, domain: Any) -> None:
+            # In the same call, since it may have been saved since somebody has looked.
+            if domain.hasManagedSaveImage():
+                raise MemorySaved(f"The memory of the machine {self.uuid} was saved meanwhile.")
             domain.createWithFlags(library.VIR_DOMAIN_START_PAUSED)
             try:
                 _write_mark(library, domain, mark)

@@ -23,6 +23,7 @@ from holdfast.engine.libvirt_domain import MachineDisk
 from holdfast.engine.libvirt_ladder import Decision, Rung, decide, fallen
 from holdfast.engine.libvirt_leftovers import LEFT_JOB_BITMAP, take_leftovers
 from holdfast.engine.libvirt_machine import State
+from holdfast.engine.libvirt_saved import SAVED, copy_at_rest, read_whole
 from holdfast.engine.libvirt_secret import (
     backup_secret,
     lend_secret,
@@ -64,6 +65,9 @@ async def push(work: Work) -> None:
         await run_script(plan.before, environment)
     after_is_due = plan.after is not None
     try:
+        if work.saved is not None:
+            await _copy(work)
+            return
         async with _started(work):
             await _begin(work)
             if plan.after is not None:
@@ -82,6 +86,16 @@ async def push(work: Work) -> None:
         finally:  # when that is cancelled, too: the guest waits for it
             if after_is_due and plan.after is not None:
                 await _run_after(work, plan.after, environment)
+
+
+async def _copy(work: Work) -> None:
+    """Copy the disks without QEMU, and leave the checkpoints as they are."""
+    work.consistency = "crash-consistent"
+    work.warnings.append(SAVED)
+    checkpoints = await work.machine.checkpoints()
+    work.decisions = read_whole([_decide(work, disk, checkpoints) for disk in work.disks])
+    work.nvram = await asyncio.to_thread(_read_nvram, work)
+    await copy_at_rest(work)
 
 
 async def _run_after(work: Work, script: Script, environment: dict[str, str]) -> None:

@@ -53,7 +53,8 @@ class Work:
     """A backup that is going on, and what has become known of it so far.
 
     ``parent_problems`` says, by disk, why the parent point's file cannot be built on, if so.
-    ``started`` when the machine was off, and started for this. ``stale`` are the checkpoints of the
+    ``started`` when the machine was off, and started for this. ``saved`` is the definition that its
+    saved memory goes on with; None where none is saved. ``stale`` are the checkpoints of the
     chain that are still to be deleted.
     """
 
@@ -67,6 +68,7 @@ class Work:
     parent_problems: dict[str, str] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
     started: bool = False
+    saved: str | None = None
     stale: list[str] = field(default_factory=list)
     nvram: bytes | None = None
     consistency: str = "powered off"
