@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.engine.browser import ContentUnreadable
 from support.disks import MIB, ext_image, fat_image, ntfs_image, partitioned, xfs_image
+from support.ntfs import FileTable
 
-from .guests import all_files, opened
+from .guests import all_files, everything, opened, read
 
 FILES = {
     "hello.txt": b"hello\r\n",
@@ -20,6 +22,23 @@ FILES = {
     "resident": b"x" * 300,
     "big.bin": random.Random(2).randbytes(5 * MIB + 17),
 }
+
+# The tags that Windows gives them, and what is to be said.
+_REFUSED = {
+    "compact.dll": (0x80000017, "CompactOS"),
+    "deduplicated.vhd": (0x80000013, "chunk store"),
+    "strange.bin": (0x800A0001, "reparse tag 0x800A0001"),
+    "secret.docx": (0, "EFS"),
+}
+_POINTS = {
+    "symlink": (0xA000000C, "link"),
+    "junction": (0xA0000003, "link"),
+    "alias.exe": (0x8000001B, "link"),
+    "nfs": (0x80000014, "link"),
+    "socket": (0x80000023, "other"),
+    "fetched.txt": (0x9000601A, "file"),
+}
+_OTHERS = dict.fromkeys(_POINTS, b"") | {"plain": b"as it is", "fetched.txt": b"from the cloud"}
 
 
 def fat_tree(folder: Path) -> dict[str, bytes]:
@@ -42,6 +61,34 @@ async def test_every_file_of_an_ntfs_file_system_is_read(tmp_path: Path) -> None
     await asyncio.to_thread(ntfs_image, tmp_path / "disk.raw", FILES)
     async with opened(tmp_path, tmp_path / "disk.raw") as disk:
         assert await all_files(disk, "C:") == FILES
+
+
+async def test_what_ntfs_keeps_elsewhere_is_refused_and_links_are_told_as_such(
+    tmp_path: Path,
+) -> None:
+    image = tmp_path / "disk.raw"
+    await asyncio.to_thread(ntfs_image, image, dict.fromkeys(_REFUSED, b"raw" * 3000) | _OTHERS)
+    table = FileTable(image)
+    for name, (tag, _) in _REFUSED.items():
+        if tag:
+            table.make_reparse_point(name, tag)
+    table.encrypt("secret.docx")
+    for name, (tag, _) in _POINTS.items():
+        table.make_reparse_point(name, tag, b"LNK\x01\0\0\0\0", folder=name == "junction")
+    table.save()
+    async with opened(tmp_path, image) as disk:
+        for name, (_, reason) in _REFUSED.items():
+            with pytest.raises(ContentUnreadable, match=rf"^{name} cannot be read: .*{reason}"):
+                await read(disk, "C:", name)
+        found = await everything(disk, "C:")
+        assert {name: entry.kind for name, entry in found.items()} == (
+            dict.fromkeys(_REFUSED, "file")
+            | {name: kind for name, (_, kind) in _POINTS.items()}
+            | {"plain": "file"}
+        )
+        assert {found[name].size for name in _REFUSED} == {9000}
+        assert await read(disk, "C:", "plain") == b"as it is"
+        assert await read(disk, "C:", "fetched.txt") == b"from the cloud"
 
 
 @pytest.mark.parametrize(("bits", "size"), [(12, 8 * MIB), (16, 32 * MIB), (32, 64 * MIB)])

@@ -13,6 +13,10 @@ class NoSuchEntry(EngineError):
     """There is no such file or folder in the restore point, or it is not of the kind needed."""
 
 
+class ContentUnreadable(EngineError):
+    """A file is in the restore point, but what is kept there of it is not its content."""
+
+
 class Browser(Protocol):
     """An open restore point. Paths are names from the root down.
 
@@ -26,7 +30,7 @@ class Browser(Protocol):
         """Return a part of a folder's entries; ``kinds`` is all, directories or files."""
 
     def content(self, parts: tuple[str, ...]) -> AsyncIterator[bytes]:
-        """Return a file's content, piece by piece."""
+        """Return a file's content, piece by piece. ContentUnreadable when it cannot be had."""
 
     async def close(self) -> None:
         """Let go of everything the browser holds."""

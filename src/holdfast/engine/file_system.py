@@ -14,6 +14,10 @@ class NotFoundError(Exception):
     """There is no such file or folder, or it is not of the kind that is needed."""
 
 
+class ContentElsewhereError(Exception):
+    """What lies on the disk under a file's name is not its content; the message says why."""
+
+
 @dataclass(frozen=True)
 class Unreadable:
     """A `FileSystem` that is there, but cannot be read, for a reason that people are to see."""
@@ -54,4 +58,7 @@ class FileSystem(Protocol):
         """Given a folder's number, return what is in it, in any order, without ``.`` and ``..``."""
 
     def read(self, address: int, offset: int, length: int) -> bytes:
-        """Return a part of a file's content, which reaches that far; zeros in its holes."""
+        """Return a part of a file's content, which reaches that far; zeros in its holes.
+
+        Raise ContentElsewhereError for a file of which the content cannot be had.
+        """

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import msgspec
 
-from holdfast.engine.browser import NoSuchEntry
+from holdfast.engine.browser import ContentUnreadable, NoSuchEntry
 from holdfast.engine.data_key import DataKey, lent
 from holdfast.engine.encrypted_image import is_opened_by
 from holdfast.engine.errors import EngineError, ToolFailed
@@ -157,6 +157,8 @@ class GuestDisk:
                     "The file systems of this disk cannot be read: "
                     "they are damaged, or not of a kind that is known."
                 ) from error
+        if kind == b"U":
+            raise ContentUnreadable(content.decode("utf-8", "replace"))
         if kind == b"E":
             raise NoSuchEntry(content.decode("utf-8", "replace"))
         return content

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from holdfast.engine.file_system import NotFoundError
+from holdfast.engine.file_system import ContentElsewhereError, NotFoundError
 from holdfast.engine.guest_entry import Entry, in_order, match, part_of
 from holdfast.engine.guest_protocol import FRAME, LARGEST_PIECE, Request
 from holdfast.engine.guest_volumes import Volume, volumes_of
@@ -34,6 +34,8 @@ class Reader:
             return self._answer(request)
         except NotFoundError as error:
             return b"E", str(error).encode("utf-8", "replace")
+        except ContentElsewhereError as error:
+            return b"U", str(error).encode("utf-8", "replace")
         except OSError as error:
             return b"E", f"The disk cannot be read there: {error}".encode("utf-8", "replace")
 

@@ -14,7 +14,13 @@ from itertools import islice
 
 from holdfast.engine.btrfs import Btrfs, Device, is_btrfs, join_group, read_superblock
 from holdfast.engine.disk import CachedDisk, Disk, Window
-from holdfast.engine.file_system import FileSystem, Node, NotFoundError, Unreadable
+from holdfast.engine.file_system import (
+    ContentElsewhereError,
+    FileSystem,
+    Node,
+    NotFoundError,
+    Unreadable,
+)
 from holdfast.engine.guest_entry import GREATEST_FOLDER, Entry, in_order, match
 from holdfast.engine.lvm import is_physical_volume, logical_volumes
 from holdfast.engine.sleuthkit import SleuthKit, partitions
@@ -62,13 +68,19 @@ class Volume:
         return ordered
 
     def read(self, node: Node, offset: int, length: int) -> bytes:
-        """Return a part of a file's content; zeros where the file system has lost it."""
+        """Return a part of a file's content; zeros where the file system has lost it.
+
+        Raise ContentElsewhereError, with the name and the reason, when it cannot be had.
+        """
         if node.entry.kind != "file":
             raise NotFoundError(f"{node.entry.name} is not a file.")
         length = min(length, node.entry.size - offset)
         if length <= 0:
             return b""
-        return self._system.read(node.address, offset, length)
+        try:
+            return self._system.read(node.address, offset, length)
+        except ContentElsewhereError as error:
+            raise ContentElsewhereError(f"{node.entry.name} cannot be read: {error}.") from error
 
 
 def _held(folders: OrderedDict[int, list[Node]]) -> int:

@@ -10,8 +10,9 @@ from typing import Any
 import pytsk3
 
 from holdfast.engine.disk import Disk, Window
-from holdfast.engine.file_system import Node
+from holdfast.engine.file_system import ContentElsewhereError, Node
 from holdfast.engine.guest_entry import Entry, Kind, shown_name
+from holdfast.engine.ntfs_content import kind_of, why_unreadable
 
 _NTFS_OWN_FILES = 24  # the first records of the file table: $MFT, $LogFile and so on
 
@@ -52,10 +53,11 @@ class SleuthKit:
         self._system = pytsk3.FS_Info(self._image)
         self.root: int = self._system.info.root_inum
         self.has_letter: bool = self._system.info.ftype in _WINDOWS_TYPES
+        self._is_ntfs: bool = self._system.info.ftype == pytsk3.TSK_FS_TYPE_NTFS
 
     def nodes(self, address: int) -> Iterator[Node]:
         """Given a folder's number, return what is in it."""
-        is_ntfs_root = self._system.info.ftype == pytsk3.TSK_FS_TYPE_NTFS and address == self.root
+        is_ntfs_root = self._is_ntfs and address == self.root
         for file in self._system.open_dir(inode=address):
             name, meta = file.info.name, file.info.meta
             if name is None or meta is None or name.name in (b"", b".", b".."):
@@ -67,16 +69,24 @@ class SleuthKit:
                 continue
             if is_ntfs_root and meta.addr < _NTFS_OWN_FILES:
                 continue
-            yield Node(_entry(name.name, meta), meta.addr)
+            kind = _KINDS.get(meta.type, "other")
+            if self._is_ntfs:
+                kind = kind_of(file, kind)
+            yield Node(_entry(name.name, meta, kind), meta.addr)
 
     def read(self, address: int, offset: int, length: int) -> bytes:
-        """Return a part of a file's content; zeros where the file system has lost it."""
-        content: bytes = self._system.open_meta(inode=address).read_random(offset, length)
+        """Return a part of a file's content; zeros where the file system has lost it.
+
+        Raise ContentElsewhereError for a file of which that is not its content.
+        """
+        file = self._system.open_meta(inode=address)
+        if self._is_ntfs and (reason := why_unreadable(file)) is not None:
+            raise ContentElsewhereError(reason)
+        content: bytes = file.read_random(offset, length)
         return content
 
 
-def _entry(name: bytes, meta: Any) -> Entry:
-    kind = _KINDS.get(meta.type, "other")
+def _entry(name: bytes, meta: Any, kind: Kind) -> Entry:
     return Entry(
         name=shown_name(name),
         kind=kind,
