@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -68,6 +68,11 @@ class ToyPlatform:
             (plan.folder / f"{plan.point}.vda.qcow2").touch()
             await asyncio.Event().wait()
         raise HypervisorFailed(f"The machine {plan.uuid} is a toy.")
+
+    async def end_left_backup(
+        self, access: HostAccess, _uuid: str, _folders: Collection[Path], _chain: str
+    ) -> None:
+        await self._reached(access)
 
     async def ensure_free(self, access: HostAccess, _name: str, _uuid: str) -> None:
         await self._reached(access)

@@ -54,7 +54,8 @@ class Work:
 
     ``parent_problems`` says, by disk, why the parent point's file cannot be built on, if so.
     ``started`` when the machine was off, and started for this. ``stale`` are the checkpoints of the
-    chain that are still to be deleted.
+    chain that are still to be deleted. ``frozen`` while the guest's file systems may be frozen
+    although they were to be thawed; ``thaw_at`` is when that is tried again, by the event loop.
     """
 
     plan: MachinePlan
@@ -68,6 +69,8 @@ class Work:
     decisions: list[Decision] = field(default_factory=list)
     started: bool = False
     stale: list[str] = field(default_factory=list)
+    frozen: bool = False
+    thaw_at: float = 0.0
     nvram: bytes | None = None
     consistency: str = "powered off"
     warnings: list[str] = field(default_factory=list)

@@ -171,8 +171,8 @@ def remove_host(connection: Connection, uid: UUID | None) -> str:
     _refuse_with_replicas(connection, host)
     references = [row.reference for row in _machines_of(connection, host.uid)]
     references += [tag_reference(host.uid, tag) for tag in _tags_of(connection, host.uid)]
-    machine = tables.host_machine
-    connection.execute(delete(machine).where(machine.c.host_uid == host.uid))
+    for table in (tables.host_machine, tables.left_backup):
+        connection.execute(delete(table).where(table.c.host_uid == host.uid))
     connection.execute(delete(tables.host).where(tables.host.c.uid == host.uid))
     for reference in (*references, host_reference(host.uid)):
         publish_item(connection, reference)

@@ -5,7 +5,7 @@ The engine answers it over libvirt; nothing else here knows how a host is reache
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,11 @@ class Platform(Protocol):
         self, access: HostAccess, plan: MachinePlan, on_progress: ProgressCallback
     ) -> MachineResult:
         """Make a restore point of a machine; see `libvirt_backup.back_up_machine`."""
+
+    async def end_left_backup(
+        self, access: HostAccess, uuid: str, folders: Collection[Path], chain: str
+    ) -> None:
+        """End what a backup left at a machine; see `libvirt_tidy.end_left_backup`."""
 
     async def ensure_free(self, access: HostAccess, name: str, uuid: str) -> None:
         """Raise MachineBusy when a replica cannot have this name and UUID on a host."""

@@ -144,6 +144,17 @@ host_machine = Table(
     Index("ix_host_machine_uuid", "uuid"),
 )
 
+#: A machine at which a backup goes on, or was cut off: whatever that has left there is to be ended.
+#: `backup_uid` is its chain, `folders`, a JSON list, are where QEMU was to write to.
+left_backup = Table(
+    "left_backup",
+    metadata,
+    Column("host_uid", ForeignKey("host.uid"), primary_key=True),
+    Column("uuid", String, primary_key=True),
+    Column("backup_uid", Uuid, primary_key=True),
+    Column("folders", Text, nullable=False),
+)
+
 #: What is in a job: a disk image, a directory, a machine of a host, a whole host or a tag (`kind`).
 #: `reference` identifies it beyond the job. `role` says whether the job includes it, excludes it,
 #: or found it: a machine that came with its host or tag. One that was `removed` from the job keeps
