@@ -19,6 +19,7 @@ from holdfast.engine.libvirt_instant import (
     move_to_own_storage,
     stop_moving,
 )
+from holdfast.engine.libvirt_machine import State
 from holdfast.engine.libvirt_replica import (
     Standby,
     define_standby,
@@ -56,7 +57,13 @@ class LibvirtPlatform:
         async with connected(access.uri, account=_account(access)) as connection:
             found = await list_machines(connection)
         return [
-            HostMachine(each.uuid.lower(), each.name, each.tags)
+            HostMachine(
+                each.uuid.lower(),
+                each.name,
+                each.tags,
+                active=each.state is not State.OFF and not each.moving,
+                disks=tuple(disk.path for disk in each.disks if disk.path is not None),
+            )
             for each in found
             if not each.replica
         ]

@@ -51,11 +51,17 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class HostMachine:
-    """A machine as its host lists it. `uuid` in lower case, with dashes."""
+    """A machine as its host lists it. `uuid` in lower case, with dashes.
+
+    `active` when it is on, and this is the host that it is on, not one that it is only moving to.
+    `disks` are the paths of its disks.
+    """
 
     uuid: str
     name: str
     tags: tuple[str, ...] = ()
+    active: bool = True
+    disks: tuple[str, ...] = ()
 
 
 class Platform(Protocol):
