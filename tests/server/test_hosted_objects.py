@@ -41,10 +41,12 @@ async def add_host(lab: Lab, uri: str = HERE) -> UUID:
     return made.uid
 
 
-async def make_job(lab: Lab, *objects: str, excludes: tuple[str, ...] = (), **more: Any) -> UUID:
+async def make_job(
+    lab: Lab, *objects: str, name: str = "Nightly", excludes: tuple[str, ...] = (), **more: Any
+) -> UUID:
     outcome = await lab.command(
         "create-job",
-        name="Nightly",
+        name=name,
         objects=[{"reference": each} for each in objects],
         excludes=[{"reference": each} for each in excludes],
         repository=str(lab.repository),
@@ -191,6 +193,68 @@ async def test_a_moved_machine_stays_the_same_to_its_job(
     # Two at once with the same UUID are two.
     here.add("copy", uuid=machine)
     assert await machines_of(lab, job) == ["copy", "web"]
+
+
+async def test_a_machine_that_migrates_is_one_wherever_it_is_defined(
+    lab: Lab, platform: ToyPlatform, here: ToyHost, there: ToyHost
+) -> None:
+    disks = ("/shared/web.qcow2",)
+    web = here.add("web", "gold", disks=disks)
+    first, second = await add_host(lab, HERE), await add_host(lab, THERE)
+    job = await make_job(lab, host_reference(first), tag_reference(second, "gold"))
+    named = await make_job(lab, machine_reference(first, web), name="Named")
+
+    async def is_one(uri: str) -> None:
+        for each in (job, named):
+            tasks = await lab.tasks((await lab.run(each)).uid)
+            assert [each.values["VmUid"] for each in tasks.values()] == [
+                machine_reference(first, web)
+            ]
+            assert platform.backed_up.pop() == uri
+
+    await is_one(HERE)
+    # It is on its way: there it only waits to be taken over.
+    there.add("web", "gold", uuid=web, active=False, disks=disks)
+    await is_one(HERE)
+    # It has arrived, and what it has left stays defined: while it runs, and when it is off.
+    there.add("web", "gold", uuid=web, disks=disks)
+    here.add("web", "gold", uuid=web, active=False, disks=disks)
+    await is_one(THERE)
+    there.add("web", "gold", uuid=web, active=False, disks=disks)
+    await is_one(THERE)
+    # Back home, by which the other host does not forget it either.
+    here.add("web", "gold", uuid=web, disks=disks)
+    await is_one(HERE)
+    # One with disks of its own is another, and so is one that runs beside it.
+    there.add("www", "gold", uuid=web, active=False, disks=("/other.qcow2",))
+    assert await machines_of(lab, job) == ["web", "www"]
+    there.add("www", "gold", uuid=web, disks=disks)
+    assert await machines_of(lab, job) == ["web", "www"]
+
+
+async def test_a_machine_that_moves_while_its_hosts_are_looked_at_is_neither_lost_nor_two(
+    lab: Lab, platform: ToyPlatform, here: ToyHost, there: ToyHost
+) -> None:
+    web = here.add("web")
+    first, second = await add_host(lab, HERE), await add_host(lab, THERE)
+    job = await make_job(lab, host_reference(first), host_reference(second))
+    named = await make_job(lab, machine_reference(first, web), name="Named")
+
+    for seen_last, target, source in ((HERE, there, here), (THERE, here, there)):
+        # It has come to the one host, or left the other, by the time that this is asked.
+        async def move(target: ToyHost = target, source: ToyHost = source) -> None:
+            if web in source.machines:
+                target.machines[web] = source.machines.pop(web)
+
+        platform.before_asking[seen_last] = move
+        assert await machines_of(lab, job) == ["web"]
+        del platform.before_asking[seen_last]
+    # It has moved to a host that the job does not name, and off here is not off there.
+    there.add("web", uuid=web, disks=("/shared/web.qcow2",))
+    here.add("web", uuid=web, active=False, disks=("/shared/web.qcow2",))
+    [task] = (await lab.tasks((await lab.run(named)).uid)).values()
+    assert task.values["Reason"] == f"The machine {web} is a toy."
+    assert platform.backed_up.pop() == THERE
 
 
 async def test_a_job_on_a_missing_host_fails_with_a_plain_reason(lab: Lab, here: ToyHost) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from holdfast.engine.data_key import DataKey
@@ -31,9 +32,9 @@ class ToyHost:
     hanging: bool = False
     probes: int = 0
 
-    def add(self, name: str, *tags: str, uuid: str = "") -> str:
+    def add(self, name: str, *tags: str, uuid: str = "", **more: Any) -> str:
         """Give it a machine; return the machine's UUID."""
-        machine = HostMachine(uuid or str(uuid4()), name, tags)
+        machine = HostMachine(uuid or str(uuid4()), name, tags, **more)
         self.machines[machine.uuid] = machine
         return machine.uuid
 
@@ -44,7 +45,11 @@ class ToyPlatform:
 
     hosts: dict[str, ToyHost] = field(default_factory=dict)
     asked: list[HostAccess] = field(default_factory=list)
+    #: The URIs of the hosts of which a machine was to be backed up.
+    backed_up: list[str] = field(default_factory=list)
     slow: bool = False
+    #: What happens, by URI, at the moment when a host is asked for its machines.
+    before_asking: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
 
     def add(self, uri: str, name: str) -> ToyHost:
         self.hosts[uri] = ToyHost(name)
@@ -58,16 +63,24 @@ class ToyPlatform:
         )
 
     async def machines(self, access: HostAccess) -> Sequence[HostMachine]:
+        if access.uri in self.before_asking:
+            await self.before_asking[access.uri]()
         return list((await self._reached(access)).machines.values())
 
     async def back_up(
         self, access: HostAccess, plan: MachinePlan, _on_progress: ProgressCallback
     ) -> MachineResult:
         await self._reached(access)
+        self.backed_up.append(access.uri)
         if self.slow:
             (plan.folder / f"{plan.point}.vda.qcow2").touch()
             await asyncio.Event().wait()
         raise HypervisorFailed(f"The machine {plan.uuid} is a toy.")
+
+    async def end_left_backup(
+        self, access: HostAccess, _uuid: str, _folders: Collection[Path], _chain: str
+    ) -> None:
+        await self._reached(access)
 
     async def ensure_free(self, access: HostAccess, _name: str, _uuid: str) -> None:
         await self._reached(access)

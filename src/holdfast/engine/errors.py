@@ -58,6 +58,10 @@ class HypervisorFailed(EngineError):
     """The hypervisor refused, or failed at, what it was asked to do."""
 
 
+class AgentSilent(HypervisorFailed):
+    """A machine's guest agent does not answer: it may do what it was asked for all the same."""
+
+
 class CheckpointUnusable(HypervisorFailed):
     """A checkpoint of a machine, or its bitmap on one of the disks, is missing or broken."""
 

@@ -50,6 +50,7 @@ from holdfast.engine.libvirt_saved import state_at_rest
 from holdfast.engine.libvirt_tidy import (
     checkpoint_prefix,
     end_interrupted_backup,
+    may_be_frozen,
 )
 from holdfast.engine.libvirt_work import MachinePlan, Work
 from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
@@ -65,7 +66,8 @@ class MachineResult:
 
     ``rung`` is the lowest that a disk came to. ``consistency`` is "quiesced" (by the guest agent),
     "crash-consistent" or "powered off". ``warnings`` and ``notes`` are whole sentences. ``sent`` is
-    what a replica took on the wire, in bytes; 0 for a backup.
+    what a replica took on the wire, in bytes; 0 for a backup. ``frozen`` says that the guest's file
+    systems may be frozen still: see `libvirt_tidy.end_left_backup`.
     """
 
     point: MachinePoint
@@ -74,6 +76,7 @@ class MachineResult:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     sent: int = 0
+    frozen: bool = False
 
 
 async def back_up_machine(
@@ -98,6 +101,7 @@ async def back_up_machine(
         while True:
             work = await _prepared(machine, plan, checkpoint, on_progress)
             work.warnings += done
+            work.frozen = await may_be_frozen(machine)
             work.parent_problems |= damage
             try:
                 return await _back_up(work)
@@ -283,6 +287,7 @@ async def _keep(work: Work) -> MachineResult:
         warnings=tuple(work.warnings),
         notes=tuple(work.notes),
         sent=work.sent,
+        frozen=work.frozen,
     )
 
 

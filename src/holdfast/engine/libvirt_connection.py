@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from holdfast.engine.errors import (
+    AgentSilent,
     CheckpointUnusable,
     EngineError,
     HypervisorFailed,
@@ -115,8 +116,8 @@ class LibvirtConnection:
         """Make a call and return what it returns; ``doing`` is a phrase such as "starting web1".
 
         Raise HypervisorUnavailable when there is no answer within ``time_limit`` seconds or the
-        connection is lost, MachineMissing, CheckpointUnusable, or HypervisorFailed. When cancelled,
-        the call itself goes on; one made after it sees what it has done.
+        connection is lost, MachineMissing, AgentSilent, CheckpointUnusable, or HypervisorFailed.
+        When cancelled, the call itself goes on; one made after it sees what it has done.
         """
         if self._hung:
             raise HypervisorUnavailable(f"{self.uri} has stopped to answer.")
@@ -270,6 +271,8 @@ def _failure(library: Any, error: Any, doing: str) -> EngineError:
         return MachineMissing(message)
     if code in (library.VIR_ERR_NO_DOMAIN_CHECKPOINT, library.VIR_ERR_CHECKPOINT_INCONSISTENT):
         return CheckpointUnusable(message)
+    if code in (library.VIR_ERR_AGENT_UNRESPONSIVE, library.VIR_ERR_AGENT_UNSYNCED):
+        return AgentSilent(message)
     if code in (library.VIR_ERR_NO_CONNECT, library.VIR_ERR_RPC) or _BROKEN.search(words):
         return HypervisorUnavailable(message)
     return HypervisorFailed(message)

@@ -40,7 +40,10 @@ class ListedDisk:
 
 @dataclass(frozen=True, slots=True)
 class ListedMachine:
-    """A machine of a host. ``tags`` and ``replica``: see `libvirt_domain.Definition`."""
+    """A machine of a host. ``tags`` and ``replica``: see `libvirt_domain.Definition`.
+
+    ``moving`` while another host is handing it over, or it is being handed over to another.
+    """
 
     uuid: str
     name: str
@@ -48,6 +51,7 @@ class ListedMachine:
     disks: tuple[ListedDisk, ...]
     tags: tuple[str, ...]
     replica: bool = False
+    moving: bool = False
 
 
 async def probe_host(connection: LibvirtConnection, scratch: Path | None = None) -> HostInfo:
@@ -117,6 +121,15 @@ def _listed(library: Any, domain: Any) -> ListedMachine:
         ),
         tags=definition.tags,
         replica=definition.replica,
+        moving=_is_moving(library, domain),
+    )
+
+
+def _is_moving(library: Any, domain: Any) -> bool:
+    state, reason = domain.state()
+    return state == library.VIR_DOMAIN_PAUSED and reason in (
+        library.VIR_DOMAIN_PAUSED_MIGRATION,
+        library.VIR_DOMAIN_PAUSED_STARTING_UP,
     )
 
 

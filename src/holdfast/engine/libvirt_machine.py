@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from holdfast.engine.errors import HypervisorFailed, MachineBusy
+from holdfast.engine.errors import AgentSilent, HypervisorFailed, MachineBusy
 from holdfast.engine.libvirt_connection import TIME_LIMIT, LibvirtConnection
 from holdfast.engine.libvirt_xml import METADATA, backup_files_in, copy_xml, without_bitmap
 
@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 # Storing the bitmaps of a large disk takes its time when QEMU ends.
 _POWER_SECONDS = 120.0
 _AGENT_SECONDS = 60
+#: What libvirt says when no agent listens in the guest, so that it was asked for nothing.
+_NO_AGENT = "guest agent is not connected"
 _NO_JOB = re.compile(
     r"not have an active block job|job '[^']*' (not found|in state '[^']*' cannot accept)",
     re.IGNORECASE,
@@ -396,8 +398,11 @@ class LibvirtMachine:
 
         return await self._ask(ask, "asking QEMU of")
 
-    async def freeze(self) -> str | None:
-        """Have the guest agent freeze the file systems; return why it could not, or None."""
+    async def freeze(self) -> None:
+        """Have the guest agent freeze the file systems.
+
+        Raise AgentSilent when it has not said that it did, and yet may do so.
+        """
 
         def freeze(_library: Any, domain: Any) -> None:
             domain.agentSetResponseTimeout(_AGENT_SECONDS, 0)
@@ -405,12 +410,16 @@ class LibvirtMachine:
 
         try:
             await self._ask(freeze, "freezing", _AGENT_SECONDS + TIME_LIMIT)
-        except HypervisorFailed as error:
-            return str(error)
-        return None
+        except AgentSilent as error:
+            if _NO_AGENT in str(error):
+                raise HypervisorFailed(str(error)) from error
+            raise
 
     async def thaw(self) -> None:
-        """Have the guest agent thaw the file systems; thawed ones are fine."""
+        """Have the guest agent thaw the file systems; thawed ones are fine.
+
+        Raise AgentSilent when they may be frozen still.
+        """
         await self._ask(
             lambda _library, domain: domain.fsThaw(), "thawing", _AGENT_SECONDS + TIME_LIMIT
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from holdfast.engine.durability import remove_durably
 from holdfast.engine.encrypted_backup import make_encrypted
 from holdfast.engine.errors import (
+    AgentSilent,
     CheckpointUnusable,
     EngineError,
     HypervisorFailed,
@@ -50,6 +51,7 @@ _POLL_GROWTH = 1.02  # so what is waited in vain at the end is a fiftieth of the
 _ENDING_SECONDS = 0.2
 _AWAY_SECONDS = 10.0
 _SETTLING_SECONDS = 10.0
+_THAW_AGAIN_SECONDS = 5.0
 _LARGEST_NVRAM = 64 * 1024 * 1024
 
 
@@ -202,38 +204,63 @@ def _decide(work: Work, disk: MachineDisk, checkpoints: list[str]) -> Decision:
 async def _quiesced(work: Work) -> AsyncIterator[None]:
     """Freeze the guest's file systems for the time of a block, where its agent can."""
     work.consistency = "crash-consistent"
-    refusal = None
+    frozen = True
     await work.machine.mark(MARK_FROZEN)
     try:
-        refusal = await work.machine.freeze()
-        if refusal is None:
-            work.consistency = "quiesced"
+        try:
+            await work.machine.freeze()
+        except HypervisorFailed as error:
+            # An agent that has not answered in time may freeze them later.
+            frozen = work.frozen or isinstance(error, AgentSilent)
+            work.notes.append(f"The point is crash-consistent, not quiesced: {error}")
         else:
-            work.notes.append(f"The point is crash-consistent, not quiesced: {refusal}")
+            work.consistency = "quiesced"
         yield
     finally:
         # Also when freezing was cancelled: it may have come about all the same.
-        await uninterrupted(_thaw(work, frozen=refusal is None))
+        await uninterrupted(_end_mark(work, frozen=frozen))
 
 
 @contextlib.asynccontextmanager
 async def _marked(work: Work) -> AsyncIterator[None]:
     """Note on the machine that a backup begins, for the time of a block that does that."""
     work.consistency = "crash-consistent"
-    await work.machine.mark(MARK_BEGINNING)
+    if not work.frozen:
+        await work.machine.mark(MARK_BEGINNING)
     try:
         yield
     finally:
-        await uninterrupted(work.machine.mark(None))
+        await uninterrupted(_end_mark(work, frozen=work.frozen))
 
 
-async def _thaw(work: Work, *, frozen: bool) -> None:
-    if frozen:
-        try:
-            await work.machine.thaw()
-        except HypervisorFailed as error:
-            work.warnings.append(f"The guest's file systems may still be frozen: {error}")
+async def _end_mark(work: Work, *, frozen: bool) -> None:
+    """Thaw what may be frozen, and remove the mark; while that cannot be done, it stays."""
+    work.frozen = frozen
+    if not frozen:
+        await work.machine.mark(None)
+    elif (problem := await _thawed(work)) is not None:
+        work.warnings.append(
+            f"The guest's file systems may still be frozen: {problem} Thawing them is tried again "
+            "and again."
+        )
+
+
+async def _thawed(work: Work) -> str | None:
+    """Thaw the guest's file systems and remove the mark; return why that cannot be done now."""
+    try:
+        await work.machine.thaw()
+    except HypervisorFailed as error:
+        work.thaw_at = asyncio.get_running_loop().time() + _THAW_AGAIN_SECONDS
+        return str(error)
+    work.frozen = False
     await work.machine.mark(None)
+    return None
+
+
+async def _thaw_again(work: Work) -> None:
+    """Thaw file systems that could not be thawed at once, if it is time to try that."""
+    if work.frozen and asyncio.get_running_loop().time() >= work.thaw_at:
+        await _thawed(work)
 
 
 async def _begin_job(work: Work) -> None:
@@ -342,6 +369,7 @@ async def _follow(work: Work) -> None:
                 raise _written_elsewhere(work)
         while (job := await work.machine.backup_job()) is not None:
             advance(job.done / job.total if job.total else 0.0)
+            await _thaw_again(work)
             await asyncio.sleep(pause)
             pause = min(pause * _POLL_GROWTH, longest)
         failure = await work.machine.backup_outcome()

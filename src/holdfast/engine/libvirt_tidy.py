@@ -13,7 +13,13 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from holdfast.engine.durability import PARTIAL_SUFFIX
-from holdfast.engine.errors import EngineError, HypervisorFailed, MachineBusy
+from holdfast.engine.errors import (
+    AgentSilent,
+    EngineError,
+    HypervisorFailed,
+    LeftUnfinished,
+    MachineBusy,
+)
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import Definition, read_definition
 from holdfast.engine.libvirt_leftovers import take_leftovers
@@ -50,27 +56,47 @@ async def end_interrupted_backup(
     """End what a crash left going on of a chain's backup; return what was done, in whole sentences.
 
     A backup job is ours when it writes nothing but temporaries in ``folders``: it is aborted. Raise
-    MachineBusy when another program's job runs. Call it only while no backup of ours does.
+    MachineBusy when another program's job runs. Call it only while no backup of ours does. File
+    systems that may be frozen still are told by `may_be_frozen` after that.
     """
     machine = LibvirtMachine(connection, uuid)
-    await take_secret_back_if_possible(connection, backup_secret(uuid))
-    if await machine.state() is State.OFF:
-        return []
     done = []
     mark = await mark_of(machine)
+    if mark == MARK_FROZEN:
+        # First of all: the guest stands still until then, and the rest may fail or take its time.
+        thawed, told = await _thawed(machine)
+        done.append(told)
+        if thawed:
+            mark = MARK_BEGINNING
+            await machine.mark(mark)
+    await take_secret_back_if_possible(connection, backup_secret(uuid))
+    if await machine.state() is State.OFF:
+        return done
     # The daemon may have been killed as well. A backup that it knows of, it also ends well.
     if mark is not None and await machine.backup_targets() is None:
         await take_leftovers(machine, folders, checkpoint_prefix(chain))
     if await abort_own_backup(machine, folders):
         done.append("A backup job left by an interrupted session was stopped.")
-    if mark == MARK_FROZEN:
-        done.append(await _thawed(machine))
     if mark == MARK_STARTED and await machine.state() is State.PAUSED:
         await machine.destroy()
         done.append("The machine, left started and paused, was powered off again.")
-    elif mark is not None:
+    elif mark not in (None, MARK_FROZEN):
         await machine.mark(None)
     return done
+
+
+async def may_be_frozen(machine: LibvirtMachine) -> bool:
+    """Say whether a backup has left the file systems of a guest frozen, as far as is known."""
+    return await mark_of(machine) == MARK_FROZEN
+
+
+async def end_left_backup(
+    connection: LibvirtConnection, uuid: str, folders: Collection[Path], chain: str
+) -> None:
+    """As `end_interrupted_backup`, but raise LeftUnfinished when that is not all done."""
+    done = await end_interrupted_backup(connection, uuid, folders, chain)
+    if await may_be_frozen(LibvirtMachine(connection, uuid)):
+        raise LeftUnfinished(" ".join(done))
 
 
 async def mark_of(machine: LibvirtMachine) -> str | None:
@@ -78,14 +104,15 @@ async def mark_of(machine: LibvirtMachine) -> str | None:
     return read_definition(await machine.definition(live=True)).mark
 
 
-async def _thawed(machine: LibvirtMachine) -> str:
-    """Thaw file systems that may have been frozen; return what to say of that."""
+async def _thawed(machine: LibvirtMachine) -> tuple[bool, str]:
+    """Thaw file systems that may have been frozen; say if they are now, and what to tell of it."""
     try:
         await machine.thaw()
     except HypervisorFailed as error:
-        # So it is without a guest agent: then nothing had been frozen.
-        return f"An interrupted session may have left file systems frozen: {error}"
-    return "File systems left frozen by an interrupted session were thawed."
+        # Where it cannot be asked for at all, as without a guest agent, nothing had been frozen.
+        refused = not isinstance(error, AgentSilent)
+        return refused, f"An interrupted session may have left file systems frozen: {error}"
+    return True, "File systems left frozen by an interrupted session were thawed."
 
 
 async def abort_own_backup(machine: LibvirtMachine, folders: Collection[Path]) -> bool:

@@ -55,7 +55,8 @@ class Work:
     ``parent_problems`` says, by disk, why the parent point's file cannot be built on, if so.
     ``started`` when the machine was off, and started for this. ``saved`` is the definition that its
     saved memory goes on with; None where none is saved. ``stale`` are the checkpoints of the
-    chain that are still to be deleted.
+    chain that are still to be deleted. ``frozen`` while the guest's file systems may be frozen
+    although they were to be thawed; ``thaw_at`` is when that is tried again, by the event loop.
     """
 
     plan: MachinePlan
@@ -70,6 +71,8 @@ class Work:
     started: bool = False
     saved: str | None = None
     stale: list[str] = field(default_factory=list)
+    frozen: bool = False
+    thaw_at: float = 0.0
     nvram: bytes | None = None
     consistency: str = "powered off"
     warnings: list[str] = field(default_factory=list)

@@ -39,6 +39,7 @@ from holdfast.server.instant_recoveries import InstantRecoveries
 from holdfast.server.instant_service import instant_routes
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.keys import Keys
+from holdfast.server.left_backups import LeftBackups
 from holdfast.server.libvirt_platform import LibvirtPlatform
 from holdfast.server.messages import Command, Information, Outcome
 from holdfast.server.mount_service import mount_routes
@@ -188,6 +189,7 @@ class BackupServer:
         self.secrets = SecretsAtRest(seal, self.repositories.data_keys, self._renewal.set)
         self.hosts = Hosts(store, self._clock, self._platform, self.secrets)
         CheckpointRelease(store, self.hosts)
+        left = LeftBackups(store, self.hosts, locks)
         transfers = self._directory / "transfers"
         await asyncio.to_thread(sweep_transfer_keys, transfers)
         self._runner = JobRunner(
@@ -197,6 +199,7 @@ class BackupServer:
             locks,
             settlement,
             self.hosts,
+            left,
             self._concurrency,
             transfers,
         )
@@ -253,6 +256,7 @@ class BackupServer:
         watch = ClockWatch(store, self._clock)
         await watch.look()  # before anything goes by the time
         self._in_background(watch.run(), "watch over the clock")
+        self._in_background(left.run(), "end of backups that were cut off")
         self._in_background(self._settle(settlement), "settlement of the journal")
         self._in_background(self._failovers.keep_settling(), "settlement of failovers")
         self._in_background(self._restores.keep_settling(), "settlement of restores")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Generic, TypeVar
 
 from holdfast.server.journal import ChainKey
 from holdfast.server.refusal import RefusedError
@@ -14,16 +15,23 @@ from holdfast.server.refusal import RefusedError
 PATIENCE = 15.0
 
 
-class KeyedLocks:
-    """A lock for each chain that somebody asks for."""
+K = TypeVar("K", bound=Hashable)
+
+
+class KeyedLocks(Generic[K]):
+    """A lock for each chain, or whatever else a key names, that somebody asks for."""
 
     def __init__(self) -> None:
-        self._locks: dict[ChainKey, asyncio.Lock] = {}
-        self._users: Counter[ChainKey] = Counter()
+        self._locks: dict[K, asyncio.Lock] = {}
+        self._users: Counter[K] = Counter()
+
+    def is_held(self, key: K) -> bool:
+        """Say whether somebody has what the key names, or waits for it."""
+        return key in self._locks
 
     @asynccontextmanager
-    async def hold(self, key: ChainKey) -> AsyncIterator[None]:
-        """Wait for a chain, and hold it."""
+    async def hold(self, key: K) -> AsyncIterator[None]:
+        """Wait for what the key names, and hold it. Who waits longest comes first."""
         lock = self._locks.setdefault(key, asyncio.Lock())
         self._users[key] += 1
         try:
@@ -141,9 +149,13 @@ class ChainLocks:
     `work` is held by whoever adds to a chain or takes from it: a backup, a copy, retention,
     recovery. `files` is held while files of points that exist are changed or removed, and shared by
     restores, mounts and copies, which read them. So a restore waits for a merge, but not for a
-    backup. Whoever takes both takes `work` first.
+    backup.
+
+    `machines` is held, by a machine's UUID, by whoever has QEMU copy its disks, or gives it others:
+    libvirt allows only one at a time. Whoever takes several takes `work` first, `files` last.
     """
 
     def __init__(self) -> None:
-        self.work = KeyedLocks()
+        self.work: KeyedLocks[ChainKey] = KeyedLocks()
+        self.machines: KeyedLocks[str] = KeyedLocks()
         self.files = FileLocks()

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from holdfast.engine.libvirt_uri import daemon_of
 from holdfast.server import stand_ins, tables
 from holdfast.server.hierarchy import publish_item
+from holdfast.server.host_machines import show_each_once
 from holdfast.server.job_roles import FOUND
 from holdfast.server.job_specification import COPY_KINDS
 from holdfast.server.libvirt_references import (
@@ -81,26 +82,39 @@ def record_scan(
         shown = {
             "name": machine.name,
             "tags": msgspec.json.encode(sorted(set(machine.tags))).decode(),
-            "present": True,
         }
+        noted = {
+            "seen": now,
+            "defined": True,
+            "active": machine.active,
+            "disks": msgspec.json.encode(sorted(machine.disks)).decode(),
+        }
+        noted |= {"ran": now} if machine.active else {}
         before = known.pop(machine.uuid.lower(), None)
         if before is None:
             fixed = {"host_uid": uid, "uuid": machine.uuid.lower(), "reference": reference}
-            connection.execute(insert(tables.host_machine).values(**fixed, **shown, seen=now))
+            fixed["present"] = False
+            connection.execute(insert(tables.host_machine).values(**fixed, **shown, **noted))
         else:
-            _change(connection, before, shown | {"seen": now})
+            _change(connection, before, shown | noted)
         if before is None or any(getattr(before, name) != value for name, value in shown.items()):
             changed.append(reference)
     for gone in known.values():
-        if gone.present:
-            _change(connection, gone, {"present": False})
-            changed.append(gone.reference)
+        if gone.defined:
+            _change(connection, gone, {"defined": False, "active": False})
+    uuids = {machine.uuid.lower() for machine in machines} | known.keys()
+    moved = show_each_once(connection, uuids)
+    changed += [row.reference for row in moved if row.reference not in changed]
     publish_host(connection, uid)
     rename_in_jobs(connection, changed)
     for reference in changed:
         publish_item(connection, reference)
     for tag in tags | _tags_of(connection, uid):
         publish_item(connection, tag_reference(uid, tag))
+    for row in moved:
+        if row.host_uid != uid:
+            for tag in tags_of(row):
+                publish_item(connection, tag_reference(row.host_uid, tag))
 
 
 def record_away(connection: Connection, uid: UUID, reason: str) -> None:
@@ -171,8 +185,8 @@ def remove_host(connection: Connection, uid: UUID | None) -> str:
     _refuse_with_replicas(connection, host)
     references = [row.reference for row in _machines_of(connection, host.uid)]
     references += [tag_reference(host.uid, tag) for tag in _tags_of(connection, host.uid)]
-    machine = tables.host_machine
-    connection.execute(delete(machine).where(machine.c.host_uid == host.uid))
+    for table in (tables.host_machine, tables.left_backup):
+        connection.execute(delete(table).where(table.c.host_uid == host.uid))
     connection.execute(delete(tables.host).where(tables.host.c.uid == host.uid))
     for reference in (*references, host_reference(host.uid)):
         publish_item(connection, reference)

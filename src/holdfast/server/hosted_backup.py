@@ -21,6 +21,7 @@ from holdfast.server.clock import Clock
 from holdfast.server.hosted_objects import locate
 from holdfast.server.hosts import Hosts
 from holdfast.server.journal import Intent, MakeMachine
+from holdfast.server.left_backups import LeftBackups, forget_backup, note_backup
 from holdfast.server.machine_backup import (
     LargestTotal,
     MachineBackup,
@@ -46,12 +47,14 @@ class HostedBackup(MachineBackup):
         clock: Clock,
         settlement: Settlement,
         hosts: Hosts,
+        left: LeftBackups,
         plan: SessionPlan,
         machine: Machine,
         remarks: Sequence[str] = (),
     ) -> None:
         super().__init__(store, clock, settlement, plan, machine, remarks)
         self._hosts = hosts
+        self._left = left
 
     async def _make_point(
         self, parent: Parent, created: int, on_progress: ProgressCallback
@@ -67,34 +70,42 @@ class HostedBackup(MachineBackup):
         staging = await self._staging(where)
         outside = None if staging is None else str(staging)
         making = MakeMachine(self._point, str(inside / name), outside)
+        plan = self._adapted(
+            MachinePlan(
+                uuid=where.uuid,
+                folder=folder.absolute(),
+                point=name,
+                chain=str(self._place.backup),
+                parent=known,
+                staging=None if staging is None else staging.absolute(),
+                left_out=self._left_out(where),
+                quiesce=self._plan.options.quiesce,
+                before=script_of(self._plan.options.before),
+                after=script_of(self._plan.options.after),
+                storing=self._plan.storing,
+                why_full=self._why_full,
+            )
+        )
         intent = await self._declare(making)
         try:
             try:
                 access = await self._hosts.access(where.host_uid)
             except RefusedError as error:
                 raise MachineMissing(str(error)) from error
-            plan = self._adapted(
-                MachinePlan(
-                    uuid=where.uuid,
-                    folder=folder,
-                    point=name,
-                    chain=str(self._place.backup),
-                    parent=known,
-                    staging=staging,
-                    left_out=self._left_out(where),
-                    quiesce=self._plan.options.quiesce,
-                    before=script_of(self._plan.options.before),
-                    after=script_of(self._plan.options.after),
-                    storing=self._plan.storing,
-                    why_full=self._why_full,
-                )
-            )
+            place = (where.host_uid, where.uuid, self._place.backup)
+            # Before the guest's file systems are frozen: whatever happens, they are thawed.
+            await self._store.write(lambda c: note_backup(c, *place, plan.folders))
             result = await self._hosts.platform.back_up(access, plan, seen)
             await self._write_manifests(folder, created, result.point, known)
-            await self._store.write(
-                lambda c: self._record(c, intent, created, inside, result, parent.point)
-            )
+
+            def record(connection: Connection) -> None:
+                self._record(connection, intent, created, inside, result, parent.point)
+                if not result.frozen:
+                    forget_backup(connection, *place)
+
+            await self._store.write(record)
         finally:
+            self._left.wake()
             if seen.total:
                 await self._note_size(seen.total)
             # Once the point is recorded the entry no longer stands, and this does nothing.

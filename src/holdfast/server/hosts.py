@@ -22,7 +22,7 @@ from sqlalchemy import Connection, update
 from holdfast.engine.errors import EngineError
 from holdfast.engine.libvirt_uri import checked_uri
 from holdfast.sealing import SealBroken
-from holdfast.server import host_records, tables
+from holdfast.server import host_machines, host_records, tables
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.host_specification import HostEdit, HostSpecification
 from holdfast.server.messages import Command, Made
@@ -93,12 +93,17 @@ class Hosts:
             task.cancel()
 
     async def refresh(self, hosts: Iterable[UUID]) -> dict[UUID, str]:
-        """Note which machines hosts have now; return those that cannot be asked, and why."""
+        """Note which machines hosts have now; return those that cannot be asked, and why.
+
+        Others are looked at, too, when machines may have moved to them.
+        """
         uids = list(hosts)
+        before = await self._store.read(host_machines.active_on)
         reasons = await asyncio.gather(*(self._scan(uid, thorough=False) for uid in uids))
-        return {
-            uid: reason for uid, reason in zip(uids, reasons, strict=True) if reason is not None
-        }
+        away = {uid: reason for uid, reason in zip(uids, reasons, strict=True) if reason}
+        doubtful = await self._store.read(lambda c: host_machines.hosts_in_doubt(c, uids, before))
+        await asyncio.gather(*(self._scan(uid, thorough=False) for uid in doubtful - away.keys()))
+        return away
 
     @property
     def platform(self) -> Platform:

@@ -32,6 +32,7 @@ from holdfast.server.hosts import Hosts
 from holdfast.server.job_options import JobOptions, decode_options
 from holdfast.server.job_specification import REPLICA, is_copy
 from holdfast.server.journal import ChainKey
+from holdfast.server.left_backups import LeftBackups
 from holdfast.server.machine_backup import MachineBackup, SessionPlan
 from holdfast.server.machine_copy import MachineCopy
 from holdfast.server.other_machines import OtherMachines
@@ -65,6 +66,7 @@ class JobRunner:
         locks: ChainLocks,
         settlement: Settlement,
         hosts: Hosts,
+        left: LeftBackups,
         concurrency: Concurrency,
         keys: Path,
     ) -> None:
@@ -75,6 +77,7 @@ class JobRunner:
         self._locks = locks
         self._settlement = settlement
         self._hosts = hosts
+        self._left = left
         self._keys = keys
         self._slots = Slots(concurrency)
         self._retention = Retention(store, clock, locks, settlement, self._slots)
@@ -340,13 +343,14 @@ class JobRunner:
     ) -> MachineBackup:
         """Return what backs up a source of this kind."""
         store, clock, settlement = self._store, self._clock, self._settlement
+        hosts, left = self._hosts, self._left
         if machine.kind != MACHINE:
             return MachineBackup(store, clock, settlement, plan, machine, remarks)
         if plan.job_kind == REPLICA:
             return HostedReplication(
-                store, clock, settlement, self._hosts, plan, machine, self._keys, remarks
+                store, clock, settlement, hosts, left, plan, machine, self._keys, remarks
             )
-        return HostedBackup(store, clock, settlement, self._hosts, plan, machine, remarks)
+        return HostedBackup(store, clock, settlement, hosts, left, plan, machine, remarks)
 
     async def _copy(
         self, plan: SessionPlan, machine: Machine, on_progress: ProgressCallback

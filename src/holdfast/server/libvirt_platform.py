@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from holdfast.engine.libvirt_instant import (
     move_to_own_storage,
     stop_moving,
 )
+from holdfast.engine.libvirt_machine import State
 from holdfast.engine.libvirt_replica import (
     Standby,
     define_standby,
@@ -30,7 +31,7 @@ from holdfast.engine.libvirt_restore import (
     machine_disks,
     restore_machine,
 )
-from holdfast.engine.libvirt_tidy import release_checkpoints
+from holdfast.engine.libvirt_tidy import end_left_backup, release_checkpoints
 from holdfast.engine.libvirt_uri import is_local
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
@@ -56,7 +57,13 @@ class LibvirtPlatform:
         async with connected(access.uri, account=_account(access)) as connection:
             found = await list_machines(connection)
         return [
-            HostMachine(each.uuid.lower(), each.name, each.tags)
+            HostMachine(
+                each.uuid.lower(),
+                each.name,
+                each.tags,
+                active=each.state is not State.OFF and not each.moving,
+                disks=tuple(disk.path for disk in each.disks if disk.path is not None),
+            )
             for each in found
             if not each.replica
         ]
@@ -67,6 +74,13 @@ class LibvirtPlatform:
         """Make a restore point of a machine."""
         async with connected(access.uri, account=_account(access)) as connection:
             return await back_up_machine(connection, plan, on_progress)
+
+    async def end_left_backup(
+        self, access: HostAccess, uuid: str, folders: Collection[Path], chain: str
+    ) -> None:
+        """End what a backup left at a machine."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            await end_left_backup(connection, uuid, folders, chain)
 
     async def ensure_free(self, access: HostAccess, name: str, uuid: str) -> None:
         """Raise MachineBusy when another machine has the name or the UUID."""

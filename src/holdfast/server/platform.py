@@ -5,7 +5,7 @@ The engine answers it over libvirt; nothing else here knows how a host is reache
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +51,17 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class HostMachine:
-    """A machine as its host lists it. `uuid` in lower case, with dashes."""
+    """A machine as its host lists it. `uuid` in lower case, with dashes.
+
+    `active` when it is on, and this is the host that it is on, not one that it is only moving to.
+    `disks` are the paths of its disks.
+    """
 
     uuid: str
     name: str
     tags: tuple[str, ...] = ()
+    active: bool = True
+    disks: tuple[str, ...] = ()
 
 
 class Platform(Protocol):
@@ -71,6 +77,11 @@ class Platform(Protocol):
         self, access: HostAccess, plan: MachinePlan, on_progress: ProgressCallback
     ) -> MachineResult:
         """Make a restore point of a machine; see `libvirt_backup.back_up_machine`."""
+
+    async def end_left_backup(
+        self, access: HostAccess, uuid: str, folders: Collection[Path], chain: str
+    ) -> None:
+        """End what a backup left at a machine; see `libvirt_tidy.end_left_backup`."""
 
     async def ensure_free(self, access: HostAccess, name: str, uuid: str) -> None:
         """Raise MachineBusy when a replica cannot have this name and UUID on a host."""

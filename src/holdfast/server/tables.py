@@ -130,7 +130,10 @@ host = Table(
 )
 
 #: A machine that a scan has seen on a host. One that is not `present` any more keeps its row as
-#: long as the host is known, so that its name is. `tags` are a JSON list.
+#: long as the host is known, so that its name is. `tags` are a JSON list. One that is `defined` and
+#: yet not present is what a migration has left here of a machine that is on another host, or has
+#: not brought yet (see `host_machines`): for that, whether it was `active`, when it last was
+#: (`ran`), and its `disks`, a JSON list of paths.
 host_machine = Table(
     "host_machine",
     metadata,
@@ -141,7 +144,22 @@ host_machine = Table(
     Column("tags", Text, nullable=False),
     Column("present", Boolean, nullable=False),
     Column("seen", BigInteger, nullable=False),
+    Column("defined", Boolean, nullable=False, server_default=false()),
+    Column("active", Boolean, nullable=False, server_default=false()),
+    Column("ran", BigInteger, nullable=False, server_default=text("0")),
+    Column("disks", Text, nullable=False, server_default="[]"),
     Index("ix_host_machine_uuid", "uuid"),
+)
+
+#: A machine at which a backup goes on, or was cut off: whatever that has left there is to be ended.
+#: `backup_uid` is its chain, `folders`, a JSON list, are where QEMU was to write to.
+left_backup = Table(
+    "left_backup",
+    metadata,
+    Column("host_uid", ForeignKey("host.uid"), primary_key=True),
+    Column("uuid", String, primary_key=True),
+    Column("backup_uid", Uuid, primary_key=True),
+    Column("folders", Text, nullable=False),
 )
 
 #: What is in a job: a disk image, a directory, a machine of a host, a whole host or a tag (`kind`).

@@ -1,21 +1,29 @@
-"""A guest that boots a real kernel, of which one program is all the rest.
+"""Guests that boot a real kernel, of which one program is all the rest.
 
 ``make tools`` puts the kernel's package, unpacked, into ``.venv/kernel``.
 """
 
 from __future__ import annotations
 
+import json
 import lzma
 import os
 import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import libvirt_qemu
+
+from engine.lab import wait_until
+
+from .lab import Guest
 
 KERNEL = Path(os.environ.get("HOLDFAST_KERNEL", Path(sys.prefix) / "kernel"))
 BLOCK = 4096
 _STEP = 2053
-_SOURCE = Path(__file__).with_name("writing_guest.c")
+_SOURCES = Path(__file__).parent
 
 
 def kernel() -> Path:
@@ -24,10 +32,39 @@ def kernel() -> Path:
     return found
 
 
-def write_initrd(path: Path) -> None:
-    """Write what the kernel boots into: the guest's program and the drivers of its disks."""
+def with_agent(folder: Path) -> dict[str, Any]:
+    """Return how a machine is to be made whose guest has an agent (`agent_guest.c`)."""
+    initrd = folder / "initrd"
+    write_initrd(initrd, "agent_guest")
+    return {
+        "memory": 192,
+        "firmware": f"<kernel>{kernel()}</kernel><initrd>{initrd}</initrd>"
+        "<cmdline>quiet panic=-1</cmdline>",
+        "extra": "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/>"
+        "</channel>",
+    }
+
+
+def let_run(guest: Guest) -> None:
+    """Let a guest with an agent boot, until that answers."""
+    guest.domain.resume()
+    wait_until(lambda: "state='connected'" in guest.domain.XMLDesc(0), seconds=200)
+
+
+def ask_agent(guest: Guest, command: str, **arguments: Any) -> Any:
+    text = json.dumps({"execute": command, "arguments": arguments})
+    return json.loads(libvirt_qemu.qemuAgentCommand(guest.domain, text, 60, 0))["return"]
+
+
+def is_frozen(guest: Guest) -> bool:
+    return bool(ask_agent(guest, "guest-fsfreeze-status") == "frozen")
+
+
+def write_initrd(path: Path, name: str = "writing_guest") -> None:
+    """Write what the kernel boots into: the program of that name and the drivers it needs."""
     program = path.with_suffix(".program")
-    subprocess.run(["gcc", "-static", "-O2", "-o", program, _SOURCE], check=True)
+    source = _SOURCES / f"{name}.c"
+    subprocess.run(["gcc", "-static", "-O2", "-o", program, source], check=True)
     files = {"init": program.read_bytes()}
     for module in sorted(KERNEL.rglob("virtio*.ko*")):
         content = module.read_bytes()

@@ -36,6 +36,8 @@ def die_at(moment: str) -> None:
         LibvirtMachine.block_job = die  # type: ignore[method-assign]
     elif moment == "pivoted":
         libvirt_instant._settle_down = die
+    elif moment == "frozen":
+        LibvirtMachine.begin_backup = die  # type: ignore[method-assign]
     elif moment == "discarding":
         LibvirtMachine.undefine = die  # type: ignore[method-assign]
     else:

@@ -1,0 +1,82 @@
+"""Which of the machines that hosts have are one and the same: those that migrate, or have migrated.
+
+For as long as a machine migrates it is on two hosts, and it may stay defined on the one that it
+has left. It is shown where it runs. Two machines that have one UUID and yet run both, or have
+disks of their own, are two. Each function runs in a writing transaction.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection, Row, select, update
+
+from holdfast.server import tables
+
+_AVAILABLE = "Available"
+
+
+def show_each_once(connection: Connection, uuids: Collection[str]) -> list[Row[Any]]:
+    """Show machines where they are now, and nowhere else; return the rows this has changed."""
+    table = tables.host_machine
+    rows = defaultdict[str, list[Row[Any]]](list)
+    query = select(table).where(table.c.uuid.in_(uuids)).order_by(table.c.host_uid)
+    for row in connection.execute(query):
+        rows[row.uuid].append(row)
+    changed = []
+    for uuid, same in rows.items():
+        shown = {row.host_uid for row in _each_once([row for row in same if row.defined])}
+        for row in same:
+            if row.present != (row.host_uid in shown):
+                here = (table.c.host_uid == row.host_uid) & (table.c.uuid == uuid)
+                connection.execute(update(table).where(here).values(present=row.host_uid in shown))
+                changed.append(row)
+    return changed
+
+
+def active_on(connection: Connection) -> dict[str, frozenset[UUID]]:
+    """Return, by UUID, the hosts that machines were on when these were last looked at."""
+    table = tables.host_machine
+    found: dict[str, frozenset[UUID]] = {}
+    for row in connection.execute(select(table.c.uuid, table.c.host_uid).where(table.c.active)):
+        found[row.uuid] = found.get(row.uuid, frozenset()) | {row.host_uid}
+    return found
+
+
+def hosts_in_doubt(
+    connection: Connection, looked_at: Collection[UUID], before: dict[str, frozenset[UUID]]
+) -> set[UUID]:
+    """Return the hosts to be looked at again: machines may have moved while that was done.
+
+    `before` is what `active_on` returned before the hosts were looked at. A machine that is off
+    there now may run on any other host; one that came up beside itself may have left by now.
+    """
+    now, doubtful = active_on(connection), set[UUID]()
+    for uuid, hosts in now.items():
+        if len(hosts) > 1 and hosts != before.get(uuid):
+            doubtful |= hosts
+    left = any(
+        (hosts & set(looked_at)) - now.get(uuid, frozenset()) for uuid, hosts in before.items()
+    )
+    if left:
+        host = tables.host
+        doubtful |= set(connection.scalars(select(host.c.uid).where(host.c.state == _AVAILABLE)))
+    return doubtful
+
+
+def _each_once(rows: Iterable[Row[Any]]) -> list[Row[Any]]:
+    """Given the rows of machines with one UUID, return one for each machine."""
+    found: list[Row[Any]] = []
+    for row in sorted(rows, key=lambda row: (not row.active, -row.ran, -row.seen)):
+        if row.active or not any(_may_share_disks(row, other) for other in found):
+            found.append(row)
+    return found
+
+
+def _may_share_disks(row: Row[Any], other: Row[Any]) -> bool:
+    ours, theirs = (set(msgspec.json.decode(each.disks, type=list[str])) for each in (row, other))
+    return not ours or not theirs or bool(ours & theirs)
