@@ -321,7 +321,11 @@ class MachineCopy:
 
     def _restore_point(self, connection: Connection, point: Point) -> UUID:
         return points.ensure_copied_restore_point(
-            connection, self._plan.session, self._place.backup, point.restore_point_uid
+            connection,
+            self._plan.session,
+            self._place.backup,
+            point.restore_point_uid,
+            point.restore_point_created,
         )
 
     def _as_it_was(self, point: Point) -> Machine:
