@@ -10,7 +10,7 @@ from holdfast.engine.durability import remove_durably
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_backup import ImagePlan, ImageResult, back_up_image
 from holdfast.engine.image_copy import copy_image, copy_image_anew, copy_small_file
-from holdfast.engine.image_merge import MergeResult, merge_into_parent
+from holdfast.engine.image_merge import MergeResult, is_merged, merge_into_parent
 from holdfast.engine.image_restore import restore_image
 from holdfast.engine.image_source import ImageInfo, inspect
 
@@ -25,6 +25,7 @@ __all__ = [
     "copy_image_anew",
     "copy_small_file",
     "inspect",
+    "is_merged",
     "merge_into_parent",
     "remove_image",
     "restore_image",

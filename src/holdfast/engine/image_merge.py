@@ -62,7 +62,7 @@ async def merge_into_parent(
     """
     full, increment = absolute(full), absolute(increment)
     phases = Phases(on_progress, _WEIGHTS)
-    if not await asyncio.to_thread(_already_merged, full, increment):
+    if not await is_merged(full, increment):
         await _commit(full, increment, phases, key)
         try:
             await asyncio.to_thread(_replace_durably, full, increment)
@@ -71,8 +71,15 @@ async def merge_into_parent(
     return await _measured(increment, phases)
 
 
-def _already_merged(full: Path, increment: Path) -> bool:
-    """Say whether the rename was done; raise unless otherwise the two can be merged."""
+async def is_merged(full: Path, increment: Path) -> bool:
+    """Say whether the increment is the full already; if not, raise unless it can become it.
+
+    Raises ChainBroken and EngineError as `merge_into_parent` does. Nothing is written.
+    """
+    return await asyncio.to_thread(_is_merged, absolute(full), absolute(increment))
+
+
+def _is_merged(full: Path, increment: Path) -> bool:
     backing_name = read_backup_header(increment).backing_name
     if backing_name is None and not full.exists():
         return True

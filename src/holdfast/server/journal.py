@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from holdfast.engine.restic import Snapshot
 from holdfast.server import tables
@@ -81,10 +81,14 @@ class RemoveImage(msgspec.Struct, frozen=True, tag=True):
 
 
 class MergeImages(msgspec.Struct, frozen=True, tag=True):
-    """An increment is being merged into the full it is built on. Carried on until it is done."""
+    """An increment is being merged into the full it is built on. Carried on until it is done.
+
+    Called off when that can never be. Until it has `begun`, nothing was written to either file.
+    """
 
     full: UUID
     increment: UUID
+    begun: bool = True
 
 
 class RebuildImage(msgspec.Struct, frozen=True, tag=True):
@@ -149,6 +153,15 @@ def declare(connection: Connection, key: ChainKey, work: Work, now: int) -> Inte
         )
     )
     return intent
+
+
+def restate(connection: Connection, intent: Intent, work: Work) -> None:
+    """Change what an entry says, since the work has come further."""
+    connection.execute(
+        update(tables.intent)
+        .where(tables.intent.c.uid == intent.uid)
+        .values(work=msgspec.json.encode(work).decode())
+    )
 
 
 def strike(connection: Connection, intent: Intent) -> None:

@@ -52,11 +52,12 @@ class _Known:
     """What was found while a chain was worked on.
 
     `given_up` are the files that could not be made fulls, with the reason; `bad` those that were
-    read and are damaged, also such as no point has.
+    read and are damaged, also such as no point has; `proved` those of the next step that are not.
     """
 
     given_up: dict[UUID, str] = field(default_factory=dict)
     bad: dict[UUID, str] = field(default_factory=dict)
+    proved: set[UUID] = field(default_factory=set)
 
 
 #: Declares the next step, given what is known; None when there is none.
@@ -176,6 +177,8 @@ class Retention:
                 # it is settled.
                 problems = await self._settlement.settle_chain(key)
                 while not problems:
+                    # What goes, goes because it is not kept, and not while nobody can see it.
+                    await self._settlement.ensure_available(key)
                     if to_merge is not None:
                         told += await self._look_at(key, partial(to_merge, known), known)
                     intent = await self._store.write(partial(declare_next, known))
@@ -189,9 +192,9 @@ class Retention:
                             )
                         elif problem is not None:
                             problems.append(problem)
-                    problems += await self._settlement.settle_chain(key)
-            except RefusedError as error:
-                # A machine runs from the chain; later, it does not.
+                    problems += await self._settlement.settle_chain(key, known.proved)
+            except (EngineError, RefusedError) as error:
+                # The repository is away, or a machine runs from the chain; later, it does not.
                 problems = [str(error)]
         told += known.given_up.values()
         return told + [f"Old restore points could not be removed: {each}" for each in problems]
@@ -218,16 +221,15 @@ class Retention:
     ) -> list[str]:
         """Compare what is to be merged with its checksum; note and return what is damaged.
 
-        A merge that has begun cannot be called off, and nothing is merged into what is noted, nor
-        what is damaged into anything.
+        Nothing is merged into what is noted, nor what is damaged into anything. Raise EngineError
+        when that cannot be told now: nothing is merged that is not proved.
         """
         told: list[str] = []
+        known.proved = set()
         while files := await self._store.read(to_merge):
-            try:
-                bad = await self._settlement.damaged(key, files)
-            except EngineError:
-                break  # settling the merge will say why
+            bad = await self._settlement.damaged(key, files)
             if not bad:
+                known.proved = {file.uid for file in files}
                 break
             # Without these, others may be next.
             known.bad |= bad
@@ -390,7 +392,7 @@ def _work_of(step: RetentionStep) -> journal.Work:
     if isinstance(step, Drop):
         return RemoveImage(UUID(step.uid))
     if isinstance(step, Merge):
-        return MergeImages(full=UUID(step.oldest), increment=UUID(step.next))
+        return MergeImages(full=UUID(step.oldest), increment=UUID(step.next), begun=False)
     return RebuildImage(UUID(step.uid), None if step.parent is None else UUID(step.parent))
 
 

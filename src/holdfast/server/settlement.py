@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import glob
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Row, select
 from holdfast.engine.durability import PARTIAL_SUFFIX
 from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.file_check import check_file
-from holdfast.engine.image import merge_into_parent, remove_image
+from holdfast.engine.image import MergeResult, is_merged, merge_into_parent, remove_image
 from holdfast.engine.image_rebuild import (
     discard_rebuilt,
     is_built_on,
@@ -73,8 +73,11 @@ class Settlement:
         self._repositories = repositories
         self._locks = locks
 
-    async def settle(self, intent: Intent) -> None:
-        """Bring one entry to an end, if it still stands. Raise EngineError if it cannot be now."""
+    async def settle(self, intent: Intent, proved: Collection[UUID] = ()) -> None:
+        """Bring one entry to an end, if it still stands. Raise EngineError if it cannot be now.
+
+        `proved` are files that were compared with their checksums just before.
+        """
         if not await self._store.read(lambda connection: journal.stands(connection, intent)):
             return
         place = await self._repositories.place_of(intent.key.backup)
@@ -95,26 +98,26 @@ class Settlement:
                     await self._remove_image(intent, intent.work, place)
             case MergeImages():
                 async with self._locks.files.hold(intent.key):
-                    await self._merge_images(intent, intent.work, place)
+                    await self._merge_images(intent, intent.work, place, proved)
             case RebuildImage():
                 await self._settle_rebuilding(intent, intent.work, place)
             case ForgetSnapshots():
                 async with self._locks.files.hold(intent.key):
                     await self._forget_snapshots(intent, intent.work, place)
 
-    async def try_settle(self, intent: Intent) -> str | None:
+    async def try_settle(self, intent: Intent, proved: Collection[UUID] = ()) -> str | None:
         """As `settle`, but return the reason when it cannot be now; it is tried again later."""
         try:
-            await self.settle(intent)
+            await self.settle(intent, proved)
         except (EngineError, JournalError) as error:
             _LOGGER.warning("Not settled yet: %s: %s", intent.work, error)
             return str(error)
         return None
 
-    async def settle_chain(self, key: ChainKey) -> list[str]:
-        """Settle all entries of a chain; return why some could not be, if any."""
+    async def settle_chain(self, key: ChainKey, proved: Collection[UUID] = ()) -> list[str]:
+        """Settle all entries of a chain; return why some could not be, if any. See `settle`."""
         intents = await self._store.read(lambda connection: journal.standing(connection, key))
-        reasons = [await self.try_settle(intent) for intent in intents]
+        reasons = [await self.try_settle(intent, proved) for intent in intents]
         return [reason for reason in reasons if reason is not None]
 
     async def settle_all(self) -> bool:
@@ -203,17 +206,26 @@ class Settlement:
         await remove_image(image)
         await remove_manifest(image)
 
-        def record(connection: Connection) -> None:
+        def record(connection: Connection) -> tuple[Intent, RemoveImage] | None:
             points.remove_file(connection, work.file)
             journal.strike(connection, intent)
+            if not _is_left_over(connection, intent.key, row.parent_uid):
+                return None
+            following = RemoveImage(row.parent_uid)
+            return journal.declare(connection, intent.key, following, row.created), following
 
-        await self._store.write(record)
+        following = await self._store.write(record)
+        if following is not None:
+            await self._remove_image(*following, place)
 
-    async def _merge_images(self, intent: Intent, work: MergeImages, place: BackupPlace) -> None:
+    async def _merge_images(
+        self, intent: Intent, work: MergeImages, place: BackupPlace, proved: Collection[UUID]
+    ) -> None:
         full, increment = await self._store.read(lambda connection: _mergeable(connection, work))
         image = place.path(increment.path)
-        key = await self._repositories.data_keys.of_file(work.increment)
-        result = await merge_into_parent(place.path(full.path), image, ignore_progress, key)
+        result = await self._merged(intent, work, place, (full, increment), proved)
+        if result is None:
+            return
         recorded = await self._store.read(
             lambda connection: recorded_manifest(connection, work.increment)
         )
@@ -232,6 +244,64 @@ class Settlement:
             journal.strike(connection, intent)
 
         await self._store.write(record)
+
+    async def _merged(
+        self,
+        intent: Intent,
+        work: MergeImages,
+        place: BackupPlace,
+        files: tuple[Row[Any], Row[Any]],
+        proved: Collection[UUID],
+    ) -> MergeResult | None:
+        """Merge an increment into its full; None when that can never be, and was called off.
+
+        What it writes gets a new checksum. So nothing is merged that is not what it was: no check
+        would find it any more.
+        """
+        full, increment = (place.path(file.path) for file in files)
+        try:
+            done = await is_merged(full, increment)
+        except ChainBroken:
+            done = False  # seen when they are compared with their checksums, or merged
+        except EngineError as error:
+            if work.begun:
+                raise
+            await self._call_off(intent, {}, str(error))
+            return None
+        if not done:
+            # What has begun has changed the full, and never the increment.
+            unproved = [
+                file
+                for file in files
+                if file.uid not in proved and not (work.begun and file.uid == work.full)
+            ]
+            if bad := await self.damaged(intent.key, unproved):
+                await self._call_off(intent, bad, " ".join(bad.values()))
+                return None
+        if not done and not work.begun:
+            begun = msgspec.structs.replace(work, begun=True)
+            await self._store.write(lambda c: journal.restate(c, intent, begun))
+        key = await self._repositories.data_keys.of_file(work.increment)
+        try:
+            return await merge_into_parent(full, increment, ignore_progress, key)
+        except ChainBroken as error:
+            _LOGGER.warning("A merge is tried once more, for it may be passing: %s", error)
+        try:
+            return await merge_into_parent(full, increment, ignore_progress, key)
+        except ChainBroken as error:
+            await asyncio.to_thread(place.repository.ensure_available)
+            await self._call_off(intent, {work.full: str(error)}, str(error))
+            return None
+
+    async def _call_off(self, intent: Intent, bad: Mapping[UUID, str], reason: str) -> None:
+        """Give up what can never be done, so that the chain is free; note what is damaged."""
+
+        def call_off(connection: Connection) -> None:
+            note_bad_files(connection, intent.key, bad)
+            journal.strike(connection, intent)
+
+        await self._store.write(call_off)
+        _LOGGER.error("A merge of restore points was called off: %s", reason)
 
     async def rebuild(
         self, intent: Intent, storing: Storing, on_progress: ProgressCallback = ignore_progress
@@ -255,6 +325,11 @@ class Settlement:
         async with self._locks.files.hold(intent.key):
             await take_place(file)
             await self._record_rebuilt(intent, work, file, onto)
+
+    async def ensure_available(self, key: ChainKey) -> None:
+        """Raise RepositoryUnavailable unless the repository of a chain is there."""
+        place = await self._repositories.place_of(key.backup)
+        await asyncio.to_thread(place.repository.ensure_available)
 
     async def damaged(self, key: ChainKey, files: Sequence[Row[Any]]) -> dict[UUID, str]:
         """Compare files of a chain with their checksums; return what is wrong with which.
@@ -366,13 +441,30 @@ def _beginning_with(path: Path) -> list[Path]:
 
 def _unneeded_file(connection: Connection, uid: UUID) -> Row[Any]:
     """Return the row of a backup file that may go; JournalError if anything is built on it."""
-    point, file = tables.machine_point, tables.backup_file
-    row = row_of(connection, file, uid)
-    needed = select(point.c.uid).where(holds(uid))
-    built_on = select(file.c.uid).where(file.c.parent_uid == uid)
-    if connection.execute(needed.union(built_on)).first() is not None:
+    row = row_of(connection, tables.backup_file, uid)
+    if _is_needed(connection, uid):
         raise JournalError(f"{row.path} is noted to be removed, and yet it is needed.")
     return row
+
+
+def _is_left_over(connection: Connection, key: ChainKey, uid: UUID | None) -> bool:
+    """Say whether a file has lost its point before, by a merge that was called off, and serves
+    nothing any more.
+    """
+    if uid is None or any(
+        isinstance(each.work, RemoveImage) and each.work.file == uid
+        for each in journal.standing(connection, key)
+    ):
+        return False
+    return not _is_needed(connection, uid)
+
+
+def _is_needed(connection: Connection, uid: UUID) -> bool:
+    """Say whether a point has a backup file, or another file is built on it."""
+    point, file = tables.machine_point, tables.backup_file
+    needed = select(point.c.uid).where(holds(uid))
+    built_on = select(file.c.uid).where(file.c.parent_uid == uid)
+    return connection.execute(needed.union(built_on)).first() is not None
 
 
 def _line(connection: Connection, work: RebuildImage) -> list[Row[Any]]:
