@@ -3,13 +3,14 @@
 import asyncio
 import hashlib
 import os
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from holdfast.engine.errors import ChainBroken, RepositoryUnavailable
+from holdfast.engine.errors import ChainBroken, NoSpace, RepositoryUnavailable
 from holdfast.engine.image import CopyPlan, ImagePlan, back_up_image, copy_image, restore_image
 from holdfast.engine.progress import Progress
 
@@ -92,6 +93,23 @@ async def test_a_file_that_was_cut_off_is_noticed(
 
     with pytest.raises(ChainBroken, match="damaged"):
         await copy_image(plan)
+
+    assert list(target.iterdir()) == []
+
+
+async def test_a_copy_of_which_only_a_part_could_be_written_is_no_copy(
+    make_disk: Callable[..., Disk], folder: Path, target: Path
+) -> None:
+    [file] = await chain_of(make_disk(), folder, 1)
+    plan = plan_for(file, target)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The kernel writes as much as there is room for, and tells no error before the next write.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (plan.file_size - 1000, before[1]))
+    try:
+        with pytest.raises(NoSpace, match=str(target)):
+            await copy_image(plan)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     assert list(target.iterdir()) == []
 

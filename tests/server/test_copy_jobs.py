@@ -381,6 +381,39 @@ async def test_a_merge_that_stands_on_the_source_is_done_before_its_files_are_co
     assert await restored(lab, await offsite.points()) == [content]
 
 
+async def test_a_point_that_retention_lets_go_of_while_it_is_copied_is_a_whole_copy(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offsite, job = await Offsite.of(lab), await lab.create_job("a.raw", retention=1)
+    contents = await back_up(lab, job, 1)
+    [original] = await lab.rows(tables.machine_point)
+    copy = await offsite.copy_job(job)
+    begun, go_on, real = asyncio.Event(), asyncio.Event(), machine_copy.copy_image
+
+    async def slow(plan: Any, on_progress: Any) -> None:
+        begun.set()
+        await go_on.wait()
+        await real(plan, on_progress)
+
+    monkeypatch.setattr(machine_copy, "copy_image", slow)
+    session = await lab.begin(copy)
+    await begun.wait()
+    contents.append(write_image(lab.source("a.raw"), 2))
+    await lab.begin(job)
+
+    async def gone() -> bool:
+        return original.uid not in {row.uid for row in await lab.rows(tables.machine_point)}
+
+    await lab.until(gone)
+    go_on.set()
+    await lab.server.wait_until_idle()
+    assert result_of(await lab.resource("BackupJobSession", session)) == ("Success", None)
+    copied = await offsite.points()
+    assert copied[0].copied_from == original.uid
+    assert await restored(lab, copied) == contents
+    assert await lab.rows(tables.intent) == []
+
+
 async def test_copies_of_many_machines_and_their_backups_do_not_wait_for_each_other_for_ever(
     lab: Lab,
 ) -> None:

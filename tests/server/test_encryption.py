@@ -14,13 +14,14 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from sqlalchemy import update
 
 from holdfast.engine import key_file
 from holdfast.engine.data_key import DataKey
 from holdfast.engine.errors import KeyRefused, NoSpace
 from holdfast.engine.image_rebuild import take_place
 from holdfast.engine.key_file import SUFFIX, Wrapping, key_path, read_key_file, unwrap
-from holdfast.server import settlement, tables
+from holdfast.server import machine_backup, machine_copy, settlement, tables
 from holdfast.server.manifest import read_manifest
 from support.disks import ext_image
 
@@ -69,11 +70,11 @@ def write_secret(lab: Lab, seed: int, name: str = "a.raw") -> bytes:
     return bytes(content)
 
 
-async def run(lab: Lab, job: UUID, seed: int) -> tuple[bytes, str]:
+async def run(lab: Lab, job: UUID, seed: int, result: str = "Success") -> tuple[bytes, str]:
     """Back the machine up; return what the point must hold, and what the session says of it."""
     content = write_secret(lab, seed)
     session = await lab.run(job)
-    assert session.values["Result"] == "Success", session.values
+    assert session.values["Result"] == result, session.values
     [task] = (await lab.tasks(session.uid)).values()
     return content, str(task.values.get("Reason") or "")
 
@@ -116,22 +117,51 @@ async def test_a_chain_is_unreadable_merged_rebuilt_and_restored(lab: Lab) -> No
 
 
 async def test_turning_it_on_off_or_to_another_password_begins_a_full(lab: Lab) -> None:
-    job = await lab.create_job("a.raw", retention=9)
+    offsite, job = await Offsite.of(lab), await lab.create_job("a.raw", retention=9)
+    copying = await offsite.copy_job(job, retention=9)
     one, other = await password(lab), await password(lab, "another")
-    contents, told, wanted = [], [], (None, one, one, other, None)
-    for seed, each in enumerate(wanted):
+    contents, told, copied, wanted = [], [], [], (None, one, one, other, None, None)
+    # Only that it is no longer encrypted is bad news.
+    results = ["Success"] * 4 + ["Warning", "Success"]
+    for seed, (each, result) in enumerate(zip(wanted, results, strict=True)):
         await use(lab, job, each)
-        content, reason = await run(lab, job, seed)
+        content, reason = await run(lab, job, seed, result)
         contents.append(content)
         told.append(reason)
-    assert await kinds(lab) == ["Full", "Full", "Increment", "Full", "Full"]
-    assert await restored(lab) == contents
+        session = await lab.run(copying)
+        assert session.values["Result"] == result
+        [task] = (await lab.tasks(session.uid)).values()
+        copied.append(task.values.get("Reason") or "")
+    points = await lab.rows(tables.machine_point)
+    assert len(points) == 12
+    for point in points:
+        originals = sorted(row.created for row in points if row.copied_from is None)
+        assert await lab.restored(point.uid) == contents[originals.index(point.created)]
+    own = [row for row in points if row.copied_from is None]
+    shown = [await lab.resource("VmRestorePoint", row.uid) for row in own]
+    shown.sort(key=lambda point: point.values["CreationTimeUTC"])
+    assert [point.values["PointType"] for point in shown] == [
+        *("Full", "Full", "Increment", "Full", "Full", "Increment")
+    ]
+    assert [p.values.get("Encryption") for p in shown] == [each and str(each) for each in wanted]
     assert "encrypts its backup from now on" in told[1]
     assert "another password" in told[3]
-    assert "does not encrypt its backup any more" in told[4]
-    assert (told[0], told[2]) == ("", "")
-    shown = [point.values.get("Encryption") for point in await lab.points("a")]
-    assert shown == [each and str(each) for each in wanted]
+    assert "it is not encrypted from now on" in told[4]
+    assert (told[0], told[2], told[5]) == ("", "", "")
+    assert "on, the copies are encrypted with the key of what they are copies of" in copied[1]
+    assert "on, the copies are not encrypted any more" in copied[4]
+    assert [bool(reason) for reason in copied] == [False, True, False, False, True, False]
+
+
+async def test_that_it_is_no_longer_encrypted_is_told_beside_what_else_is_bad(lab: Lab) -> None:
+    wanted = await password(lab)
+    job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
+    await run(lab, job, 1)
+    # As a check has found.
+    await lab.write(lambda c: c.execute(update(tables.machine_point).values(damaged="gone bad")))
+    await use(lab, job, None)
+    _, reason = await run(lab, job, 2, "Warning")
+    assert "the newest restore point is damaged: gone bad, and the job does not encrypt" in reason
 
 
 async def test_a_one_off_backup_is_encrypted_with_the_password_that_is_named(lab: Lab) -> None:
@@ -169,9 +199,34 @@ async def test_a_password_that_something_needs_stays(lab: Lab) -> None:
     assert '1 restore point in the backups of "Nightly"' in refused.message
     assert await restored(lab) == [content]
     # When retention has taken the last of them, it may go.
-    await run(lab, job, 2)
+    await run(lab, job, 2, "Warning")
     assert (await lab.command("delete-password", wanted)).success
     assert await lab.rows(tables.data_key) == []
+
+
+async def test_a_password_that_a_running_session_has_taken_up_stays(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_secret(lab, 1)
+    wanted, other = await password(lab), await password(lab, "another")
+    job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
+    await lab.create_job("b.raw", job="Apart", options={"encryption": str(wanted)})
+    both = await lab.command("delete-password", wanted)
+    assert both.message == 'The jobs "Apart", "Nightly" encrypt their backups with this password.'
+    [apart] = [row.uid for row in await lab.rows(tables.job) if row.name == "Apart"]
+    await use(lab, apart, other)
+    said, real = [], machine_backup.back_up_image
+
+    async def meanwhile(*arguments: Any) -> Any:
+        # The job has another one from now on, and there is no file yet.
+        await use(lab, job, other)
+        said.append((await lab.command("delete-password", wanted)).message)
+        return await real(*arguments)
+
+    monkeypatch.setattr(machine_backup, "back_up_image", meanwhile)
+    assert (await lab.run(job)).values["Result"] == "Success"
+    assert said == ['Sessions of "Nightly" are running, and may encrypt with this password.']
+    assert len(await restored(lab)) == 1
 
 
 async def test_a_new_secret_opens_what_was_encrypted_before(lab: Lab, tmp_path: Path) -> None:
@@ -201,6 +256,58 @@ async def test_a_new_secret_opens_what_was_encrypted_before(lab: Lab, tmp_path: 
     newest = (await lab.points("a"))[0]
     [image] = [path for path in folder.glob("*.qcow2") if read_manifest(path).point == newest.uid]
     assert converted(image, opening, tmp_path / "by-hand") == contents[0]
+
+
+async def test_a_password_that_is_changed_while_its_first_backup_or_copy_is_made_opens_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offsite, wanted = await Offsite.of(lab), await password(lab)
+    job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
+    copying = await offsite.copy_job(job)
+    content = write_secret(lab, 1)
+    for module, step, each, folder, secret in (
+        (machine_backup, "back_up_image", job, lab.repository_path, "second"),
+        (machine_copy, "copy_image", copying, offsite.path, "third"),
+    ):
+        real = getattr(module, step)
+
+        async def meanwhile(*arguments: Any, real: Any = real, secret: str = secret) -> Any:
+            assert (await lab.command("edit-password", wanted, password=secret)).success
+            return await real(*arguments)
+
+        monkeypatch.setattr(module, step, meanwhile)
+        assert (await lab.run(each)).values["Result"] == "Success"
+        [found] = folder.glob(f"*/*{SUFFIX}")
+
+        async def opens(found: Path = found, secret: str = secret) -> bool:
+            try:
+                return bool(unwrap(read_key_file(found), secret))
+            except KeyRefused:
+                return False
+
+        await lab.until(opens)
+    assert await restored(lab) == [content, content]
+
+
+async def test_the_file_of_a_key_is_replaced_only_by_one_that_opens(lab: Lab) -> None:
+    wanted = await password(lab)
+    job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
+    await run(lab, job, 1)
+    [found] = lab.repository_path.glob(f"*/*{SUFFIX}")
+    before = found.read_bytes()
+    [row] = await lab.rows(tables.data_key)
+    for secret, key in (("not it", row.uid), (SECRET, uuid4())):
+        # As if what was kept of the key were damaged.
+        wrong = Wrapping(secret, "").wrap(DataKey.draw(), key)
+        wrong = msgspec.structs.replace(wrong, key=row.uid)
+        text = msgspec.json.encode(wrong).decode()
+        await lab.write(lambda c, t=text: c.execute(update(tables.data_key).values(wrapped=t)))
+        assert not await lab.server.repositories.renew_key_files()
+        assert found.read_bytes() == before
+    # The key itself is whole, and can be wrapped anew.
+    assert (await lab.command("edit-password", wanted, password="new")).success
+    assert await lab.server.repositories.renew_key_files()
+    assert unwrap(read_key_file(found), "new")
 
 
 async def test_what_a_crash_left_of_a_merge_or_a_new_full_is_carried_on(
@@ -340,5 +447,50 @@ async def test_without_the_server_s_own_key_the_reason_says_what_opens_the_backu
         assert not list(tmp_path.glob("restored-*"))
         session = await lab.run(job)
         assert session.values["Result"] == "Failed"
-        assert "cannot be read" in str(session.values)
+        assert 'Enter the password "of the vault" of this backup server again' in str(
+            session.values
+        )
         assert len(await lab.points("a")) == 1
+
+
+@pytest.mark.parametrize("entered", ["again", "anew"])
+async def test_when_the_server_s_own_key_is_lost_the_password_takes_the_chain_up_again(
+    open_lab: OpenLab, tmp_path: Path, entered: str
+) -> None:
+    async with open_lab() as lab:
+        wanted, other = await password(lab), await password(lab, "of another job", "other")
+        job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
+        contents = [(await run(lab, job, 1))[0]]
+        write_image(lab.source("b.raw"), 7)
+        apart = await lab.create_job("b.raw", job="Apart", options={"encryption": str(other)})
+        await lab.run(apart)
+        before = {row.uid for row in await lab.rows(tables.data_key)}
+    (tmp_path / "server" / "keys" / "secrets.key").unlink()
+    async with open_lab() as lab:
+        [found] = lab.repository_path.glob(f"Nightly*/*{SUFFIX}")
+        for secret in ("not the one", "of another job"):
+            refused = await lab.command("edit-password", wanted, password=secret)
+            assert not refused.success
+            assert 'does not open what the backup "Nightly" is encrypted with' in refused.message
+            assert unwrap(read_key_file(found), SECRET)
+        if entered == "again":
+            assert (await lab.command("edit-password", wanted, password=SECRET)).success
+        else:
+            await password(lab, SECRET, "the same, once more")
+        contents.append((await run(lab, job, 2))[0])
+        assert await kinds(lab) == ["Full", "Increment"]
+        assert await restored(lab) == contents
+        assert {row.uid for row in await lab.rows(tables.data_key)} == before
+        # What another password has encrypted needs that one.
+        assert "Enter the password" in str((await lab.run(apart)).values)
+        # From now on it may be changed again.
+        assert (await lab.command("edit-password", wanted, password="new")).success
+        assert await restored(lab) == contents
+
+        async def renewed() -> bool:
+            try:
+                return unwrap(read_key_file(found), "new") is not None
+            except KeyRefused:
+                return False
+
+        await lab.until(renewed)

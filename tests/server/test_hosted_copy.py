@@ -288,6 +288,25 @@ async def test_a_copy_has_nothing_to_do_with_the_host(
         assert await copied(lab, offsite) == contents
 
 
+async def test_a_point_that_goes_just_before_it_is_copied_is_passed_over(
+    open_lab: OpenLab, platform: DiskPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_lab() as lab:
+        offsite, job = await Offsite.of(lab), await add_machine(lab, platform)
+        await back_up(lab, platform, job, 2)
+        real = hosted_copy.HostedCopy._copy_image
+
+        async def late(copying: Any, point: Any, on_progress: Any) -> None:
+            await lab.write(lambda c: withdraw_point(c, point.uid))
+            await real(copying, point, on_progress)
+
+        monkeypatch.setattr(hosted_copy.HostedCopy, "_copy_image", late)
+        copy = await offsite.copy_job(job)
+        assert result_of(await lab.run(copy)) == ("Success", None)
+        assert offsite.files() == {}
+        assert await lab.rows(tables.intent) == []
+
+
 async def test_what_has_lost_its_point_is_merged_and_written_anew_as_others_are(
     open_lab: OpenLab, platform: DiskPlatform
 ) -> None:

@@ -102,7 +102,8 @@ class DataDirectory:
                     f"{self.path}: in use by another Holdfast (process {holder}); stop that first"
                 ) from None
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            with os.fdopen(descriptor, "wb", closefd=False) as file:
+                file.write(f"{os.getpid()}\n".encode())
             yield
         finally:
             os.close(descriptor)

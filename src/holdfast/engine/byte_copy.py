@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.engine.errors import ChainBroken
+from holdfast.engine.errors import ChainBroken, RepositoryUnavailable
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.progress import Progress, ProgressCallback
 
@@ -84,7 +84,8 @@ def _copy(
     with reading:
         try:
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-            with os.fdopen(descriptor, "wb", buffering=0) as writing:
+            # Buffered: a raw file may write less than it is given, and raises nothing.
+            with os.fdopen(descriptor, "wb") as writing:
                 while not stopped.is_set() and (chunk := _read(reading.read, source, chunk_size)):
                     digest.update(chunk)
                     writing.write(chunk)
@@ -92,8 +93,13 @@ def _copy(
                     tell(copied)
                     if plan.rate_limit is not None:
                         stopped.wait(begun + copied / plan.rate_limit - time.monotonic())
+            written = partial.stat().st_size
         except OSError as error:
             raise writing_failure(error, partial) from error
+    if written != copied:
+        raise RepositoryUnavailable(
+            f"{partial} holds {written} bytes, and {copied} were written to it."
+        )
     return digest.hexdigest()
 
 

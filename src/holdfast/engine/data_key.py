@@ -64,7 +64,8 @@ def lent(key: DataKey | None) -> Iterator[Lent]:
         return
     descriptor = os.memfd_create("holdfast-key", os.MFD_CLOEXEC)
     try:
-        os.write(descriptor, key.passphrase)
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(key.passphrase)
         secret = f"secret,id={KEY_ID},file=/proc/self/fd/{descriptor}"
         yield Lent(("--object", secret), (descriptor,))
     finally:

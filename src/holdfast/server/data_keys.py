@@ -9,7 +9,7 @@ password, in a file beside the backups (`holdfast.engine.key_file`), for when th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from holdfast.server import tables
 from holdfast.server.job_options import JobOptions, decode_options
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
+from holdfast.server.session_state import JobSessionState
 from holdfast.server.store import Store
 
 
@@ -54,6 +55,8 @@ class DataKeys:
         self._store = store
         self._seal = seal
         self._writing = asyncio.Lock()
+        #: What was seen to open with its password.
+        self._proved: set[str] = set()
 
     async def of_file(self, file: UUID) -> DataKey | None:
         """Return the key of a backup file, None for one that is not encrypted. KeyRefused."""
@@ -150,18 +153,64 @@ class DataKeys:
                 await self._put_beside(folder, uid)
 
     async def _put_beside(self, folder: Path, uid: UUID) -> None:
-        row = await self._store.read(partial(row_of, table=tables.data_key, uid=uid))
+        row, password = await self._store.read(partial(_with_password, uid=uid))
         wanted = msgspec.json.decode(row.wrapped, type=KeyFile)
         path = key_path(folder, uid)
         try:
-            if await asyncio.to_thread(read_key_file, path) == wanted:
-                return
+            present = await asyncio.to_thread(read_key_file, path)
         except EngineError:
-            pass  # missing or damaged
+            present = None  # missing or damaged
+        if present == wanted:
+            return
+        if present is not None or self._is_readable(password.secret, str(password.uid)):
+            await self._prove(row, password, wanted)
         try:
             await asyncio.to_thread(write_key_file, path, wanted)
         except OSError as error:
             raise writing_failure(error, path) from error
+
+    async def _prove(self, row: Row[Any], password: Row[Any], wanted: KeyFile) -> None:
+        """Raise KeyRefused unless what is to be written opens with the password."""
+        if row.wrapped in self._proved:
+            return
+        try:
+            secret = self._seal.open(password.secret, str(password.uid))
+        except SealBroken as error:
+            raise KeyRefused(
+                f'The password "{password.hint}" cannot be read: {error} Enter it again.'
+            ) from error
+        if await asyncio.to_thread(unwrap, wanted, secret) != self._opened(row):
+            raise KeyRefused(f"The file of the key {row.uid} would hold another key.")
+        self._proved.add(row.wrapped)
+
+    def reopen(self, connection: Connection, secret: str) -> None:
+        """Take up the keys that a password opens and that this server cannot open by itself.
+
+        Its own key was lost: what that has sealed in the database is sealed anew.
+        """
+        table, passwords = tables.data_key, tables.password_key
+        for row in connection.execute(select(table)).all():
+            if self._is_readable(row.secret, _purpose(row.uid)):
+                continue
+            try:
+                key = unwrap(msgspec.json.decode(row.wrapped, type=KeyFile), secret)
+            except EngineError:
+                continue  # that of another password
+            same = table.c.uid == row.uid
+            sealed = self._seal.close(key.secret, _purpose(row.uid))
+            connection.execute(update(table).where(same).values(secret=sealed))
+            owner = row_of(connection, passwords, row.password_uid)
+            if not self._is_readable(owner.secret, str(owner.uid)):
+                same = passwords.c.uid == owner.uid
+                sealed = self._seal.close(secret, str(owner.uid))
+                connection.execute(update(passwords).where(same).values(secret=sealed))
+
+    def _is_readable(self, sealed: bytes, purpose: str) -> bool:
+        try:
+            self._seal.open(sealed, purpose)
+        except SealBroken:
+            return False
+        return True
 
     def wrap_anew(self, connection: Connection, password: UUID, secret: str, hint: str) -> None:
         """Encrypt the keys of a password with a new secret of it, in the database."""
@@ -175,7 +224,12 @@ class DataKeys:
             try:
                 key = self._opened(row)
             except KeyRefused as error:
-                raise RefusedError(str(error)) from error
+                name = row_of(connection, tables.backup, row.backup_uid).name
+                raise RefusedError(
+                    f'Password: it does not open what the backup "{name}" is encrypted with. The '
+                    "key with which this backup server keeps its secrets is another one than it "
+                    "was, so expected is the password as it was last. After that it may be changed."
+                ) from error
             connection.execute(
                 update(table)
                 .where(table.c.uid == row.uid)
@@ -192,7 +246,9 @@ class DataKeys:
         try:
             secret = self._seal.open(row.secret, str(password))
         except SealBroken as error:
-            raise KeyRefused(f'The password "{row.hint}" cannot be read: {error}') from error
+            raise KeyRefused(
+                f'The password "{row.hint}" cannot be read: {error} Enter it again.'
+            ) from error
         uid, key = uuid4(), DataKey.draw()
         connection.execute(
             insert(tables.data_key).values(
@@ -210,9 +266,12 @@ class DataKeys:
         try:
             return DataKey(self._seal.open(row.secret, _purpose(row.uid)))
         except SealBroken as error:
+            hint = msgspec.json.decode(row.wrapped, type=KeyFile).hint
+            known_as = f' "{hint}"' if hint else ""
             raise KeyRefused(
-                f"The key of this encrypted backup cannot be read: {error} The file "
-                f"{row.uid}{SUFFIX} beside the backup opens it with the password."
+                f"The key of this encrypted backup cannot be read: {error} Enter the password"
+                f"{known_as} of this backup server again, as it was. The file {row.uid}{SUFFIX} "
+                "beside the backup opens it with the password, too."
             ) from error
 
 
@@ -233,11 +292,21 @@ def password_of(connection: Connection, key: UUID) -> UUID:
 
 
 def refuse_if_needed(connection: Connection, password: UUID) -> None:
-    """Refuse the deletion of a password that a job uses, or that files of backups need."""
+    """Refuse the deletion of a password that jobs or running sessions use, or files need."""
     table = tables.job
-    for job in connection.execute(select(table).where(~table.c.deleted)):
-        if decode_options(job.options).encryption == password:
-            raise RefusedError(f'Job "{job.name}" encrypts its backup with this password.')
+    jobs = [
+        job.name
+        for job in connection.execute(select(table).where(~table.c.deleted).order_by(table.c.name))
+        if decode_options(job.options).encryption == password
+    ]
+    if len(jobs) == 1:
+        raise RefusedError(f'Job "{jobs[0]}" encrypts its backup with this password.')
+    if jobs:
+        raise RefusedError(f"The jobs {_quoted(jobs)} encrypt their backups with this password.")
+    if running := _sessions_with(connection, password):
+        raise RefusedError(
+            f"Sessions of {_quoted(running)} are running, and may encrypt with this password."
+        )
     key, file, backup = tables.data_key, tables.backup_file, tables.backup
     point = tables.machine_point
     needed = (
@@ -259,12 +328,32 @@ def refuse_if_needed(connection: Connection, password: UUID) -> None:
             .where(key.c.password_uid == password)
         ).all()
     )
-    backups = ", ".join(f'"{name}"' for name in names)
-    points = "1 restore point" if count == 1 else f"{count} restore points"
+    lost = "1 restore point" if count == 1 else f"{count} restore points"
     raise RefusedError(
-        f"Without this password, {points} in the backups of {backups} could not be restored. "
+        f"Without this password, {lost} in the backups of {_quoted(names)} could not be restored. "
         "Delete what is encrypted with it first."
     )
+
+
+def _sessions_with(connection: Connection, password: UUID) -> list[str]:
+    """Return of which jobs sessions are running that may have taken up a key of a password.
+
+    The job may be gone, or encrypt with another one by now, and no file be recorded yet.
+    """
+    key, backup, session = tables.data_key, tables.backup, tables.job_session
+    names = (
+        select(session.c.job_name)
+        .join(backup, backup.c.job_uid == session.c.job_uid)
+        .join(key, key.c.backup_uid == backup.c.uid)
+        .where(key.c.password_uid == password, session.c.state != JobSessionState.STOPPED)
+        .distinct()
+        .order_by(session.c.job_name)
+    )
+    return list(connection.scalars(names))
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def check_password(connection: Connection, options: JobOptions) -> None:
@@ -291,6 +380,11 @@ def places_of_keys(connection: Connection) -> list[tuple[UUID, UUID]]:
     file = tables.backup_file
     query = select(file.c.backup_uid, file.c.key_uid).where(file.c.key_uid.is_not(None)).distinct()
     return [(row.backup_uid, row.key_uid) for row in connection.execute(query)]
+
+
+def _with_password(connection: Connection, uid: UUID) -> tuple[Row[Any], Row[Any]]:
+    row = row_of(connection, tables.data_key, uid)
+    return row, row_of(connection, tables.password_key, row.password_uid)
 
 
 def _encoded(file: KeyFile) -> str:

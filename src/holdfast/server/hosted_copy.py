@@ -10,14 +10,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.data_key import SEALED_SUFFIX
 from holdfast.engine.image import CopyPlan, copy_small_file
 from holdfast.engine.image_rebuild import Rebuilt
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.progress import Phases, Progress, ProgressCallback
-from holdfast.server import hosted_points, journal
+from holdfast.server import hosted_points, journal, tables
 from holdfast.server.copy_plan import Point
 from holdfast.server.journal import MakeMachine
 from holdfast.server.machine_copy import MachineCopy
@@ -42,10 +42,13 @@ class HostedCopy(MachineCopy):
         source = await self._repositories.place_of(point.backup_uid)
         folder = await asyncio.to_thread(place.folder)
         inside = PurePosixPath(folder.relative_to(place.repository.path))
-        known, disks = await self._store.read(lambda c: self._known(c, point, inside))
+        found = await self._store.read(lambda c: self._known(c, point, inside))
+        if found is None:
+            return
+        known, disks = found
         for disk in disks:
             await check_manifest(source.path(disk.row.path), disk.row.sha256)
-        await self._bring_key(folder, disks[0].row.key_uid)
+        await self._bring_key(point, folder, disks[0].row.key_uid)
         name = known.definition.name.removesuffix(SEALED_SUFFIX).removesuffix(".xml")
         intent = await self._declare(MakeMachine(uid, str(inside / name)))
         try:
@@ -89,8 +92,15 @@ class HostedCopy(MachineCopy):
 
     def _known(
         self, connection: Connection, point: Point, folder: PurePosixPath
-    ) -> tuple[MachinePoint, Sequence[_Disk]]:
-        """Return what is known of a point, as it is to be known of its copy, and its disks."""
+    ) -> tuple[MachinePoint, Sequence[_Disk]] | None:
+        """Return what is known of a point, as it is to be known of its copy, and its disks.
+
+        None when retention has let go of it just now: its files stay for who shares them, but
+        what tells which they are is gone.
+        """
+        table = tables.machine_point
+        if connection.execute(select(table.c.uid).where(table.c.uid == point.uid)).first() is None:
+            return None
         disks = []
         for row in hosted_points.disks_of(connection, point.uid):
             path = str(folder / PurePosixPath(row.path).name)

@@ -119,15 +119,15 @@ def ensure_restore_point(connection: Connection, session: UUID, backup: UUID) ->
 
 
 def ensure_copied_restore_point(
-    connection: Connection, session: UUID, backup: UUID, original: UUID
+    connection: Connection, session: UUID, backup: UUID, original: UUID, created: int
 ) -> UUID:
     """Return the restore point of a backup that is a copy of another, made when need be.
 
-    It is of the moment that the original is of; a session makes one for each that it copies.
+    It is of the moment `created` that the original is of, which may be gone by now; a session
+    makes one for each that it copies.
     """
     table, uid = tables.restore_point, copied_restore_point_uid(backup, original)
     if connection.execute(select(table.c.uid).where(table.c.uid == uid)).first() is None:
-        created = row_of(connection, table, original).created
         connection.execute(
             insert(table).values(
                 uid=uid, backup_uid=backup, job_session_uid=session, created=created
