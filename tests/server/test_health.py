@@ -444,3 +444,80 @@ async def test_a_directory_is_backed_up_again_after_its_healing_was_interrupted(
     newest = max(await lab.rows(tables.machine_point), key=lambda row: row.created)
     await lab.server.restore.point(newest.uid, lab.folder / "out")
     assert (lab.folder / "out" / "a").read_bytes() == b"a" * 300_000
+
+
+async def restic_folder(lab: Lab) -> ResticRepository:
+    [backup] = await lab.rows(tables.backup)
+    return (await lab.server.repositories.place_of(backup.uid)).files()
+
+
+async def test_a_snapshot_that_somebody_has_removed_is_found_missing(lab: Lab) -> None:
+    share = lab.source("share")
+    share.mkdir()
+    job = await lab.create_job("share", kind="NasBackup")
+    for number in range(3):
+        (share / "number").write_text(str(number))
+        await lab.run(job)
+    files = await restic_folder(lab)
+    rows = sorted(await lab.rows(tables.machine_point), key=lambda row: row.created)
+    await files.forget([rows[0].snapshot_id])
+    session = await lab.run(job, "check-job")
+    assert session.values["Result"] == "Warning"
+    reason = f"The snapshot {rows[0].snapshot_id} is missing from {files.folder}."
+    assert reason in session.values["FailureMessage"]
+    assert await damaged(lab) == [True, False, False]
+    # The newest of them is stored anew at once.
+    await files.forget([rows[2].snapshot_id])
+    assert (await lab.run(job, "check-job")).values["Result"] == "Warning"
+    assert await damaged(lab) == [True, False, True, False]
+    newest = max(await lab.rows(tables.machine_point), key=lambda row: row.created)
+    await lab.server.restore.point(newest.uid, lab.folder / "out")
+    assert (lab.folder / "out" / "number").read_text() == "2"
+
+
+async def test_packs_that_are_whole_are_left_alone(lab: Lab) -> None:
+    share = lab.source("share")
+    share.mkdir()
+    job = await lab.create_job("share", kind="NasBackup", options={"compression": "none"})
+    for name in ("a", "b"):
+        (share / name).write_bytes(name.encode() * 300_000)
+        await lab.run(job)
+    files = await restic_folder(lab)
+    # As a crash leaves it: restic names all packs, and finds no fault with them.
+    indexes = {path: path.read_bytes() for path in (files.folder / "index").iterdir()}
+    doing = "a test"
+    await files._restic.call("rebuild-index", "--read-all-packs", doing=doing)
+    for path, content in indexes.items():
+        path.write_bytes(content)
+    completed = await files._restic.call("check", "--no-lock", doing=doing)
+    assert "contained in several indexes" in completed.stdout + completed.stderr
+    assert await files.damaged_packs() == ()
+    # Of those that are named beside one that is damaged, too.
+    packs = [path for path in (files.folder / "data").rglob("*") if path.is_file()]
+    bad = max(packs, key=lambda path: path.stat().st_size)
+    flip(bad)
+    assert await files.damaged_packs() == (bad.name,)
+    assert (await lab.run(job, "check-job")).values["Result"] == "Warning"
+    left = {path for path in (files.folder / "data").rglob("*") if path.is_file()}
+    assert set(packs) - left == {bad}
+    newest = max(await lab.rows(tables.machine_point), key=lambda row: row.created)
+    await lab.server.restore.point(newest.uid, lab.folder / "out")
+    for name in ("a", "b"):
+        assert (lab.folder / "out" / name).read_bytes() == name.encode() * 300_000
+
+
+async def test_a_point_that_takes_damaged_data_for_there_is_not_taken_for_good(lab: Lab) -> None:
+    job = await damage_the_first_snapshot(lab)
+    await lab.run(job, "check-job")
+    assert await damaged(lab) == [True, False]
+    # What is damaged is in the source again: restic has it already, and stores it no second time.
+    (lab.source("share") / "a").write_bytes(b"a" * 300_000)
+    session = await lab.run(job)
+    assert session.values["Result"] == "Warning"
+    assert "which the next backup stores anew" in session.values["FailureMessage"]
+    assert (await damaged(lab))[-1]
+    assert (await lab.run(job)).values["Result"] == "Warning"
+    assert not (await damaged(lab))[-1]
+    newest = max(await lab.rows(tables.machine_point), key=lambda row: row.created)
+    await lab.server.restore.point(newest.uid, lab.folder / "out")
+    assert (lab.folder / "out" / "a").read_bytes() == b"a" * 300_000

@@ -22,16 +22,17 @@ from holdfast.engine.errors import (
     ToolFailed,
 )
 from holdfast.engine.failures import last_words, reading_failure
+from holdfast.engine.file_check import check_file
 from holdfast.engine.process import run
 from holdfast.engine.progress import Progress, ProgressCallback, ignore_progress
 from holdfast.engine.restic import (
     DAMAGED,
     INCOMPLETE,
     BackupOutput,
+    CheckOutput,
     CopyOutput,
     Restic,
     Snapshot,
-    damaged_packs_in,
     parse_snapshots,
     size_in,
 )
@@ -340,27 +341,62 @@ class ResticRepository:
     async def damaged_packs(self) -> tuple[str, ...]:
         """Read every byte of the repository; return which of its packs are damaged or missing.
 
-        Raise ChainBroken when something else is damaged, such as an index.
+        Only those whose content is not what their name, its hash, says, or whose parts do not open:
+        each was read twice. Raise ChainBroken when something else is damaged, such as an index.
         """
-        found: dict[str, None] = {}
+        found, words = await self._checked()
+        if words is None:
+            return ()
+        damaged = [pack for pack in found.packs if await self._is_damaged(pack)]
+        if found.inside.difference(damaged):
+            again, _ = await self._checked()
+            damaged += sorted((found.inside & again.inside).difference(damaged))
+        if not damaged:
+            raise ChainBroken(f"The restic repository {self.folder} is damaged: {words}")
+        return tuple(damaged)
 
-        def read(line: str) -> None:
-            found.update(dict.fromkeys(damaged_packs_in(line)))
-
+    async def _checked(self) -> tuple[CheckOutput, str | None]:
+        """Read every byte; return what restic tells, and its last words when there is damage."""
+        found = CheckOutput()
         completed = await self._restic.call(
             "check",
             "--no-lock",
             "--read-data",
             doing=f"Checking {self.folder}",
-            on_line=read,
+            on_line=found.read,
             accept=(0, DAMAGED),
             otherwise=ChainBroken,
         )
-        if completed.exit_code == DAMAGED and not found:
-            raise ChainBroken(
-                f"The restic repository {self.folder} is damaged: {last_words(completed)}"
-            )
-        return tuple(found)
+        return found, last_words(completed) if completed.exit_code == DAMAGED else None
+
+    async def _is_damaged(self, pack: str) -> bool:
+        try:
+            await check_file(files_folder.pack_path(self.folder, pack), pack)
+        except ChainBroken:
+            # Of a disk that has gone meanwhile, everything seems to be missing.
+            await asyncio.to_thread(self.ensure_present)
+            return True
+        return False
+
+    def ensure_present(self) -> None:
+        """Raise RepositoryUnavailable unless the repository is there. Blocking."""
+        self._restic.ensure_present()
+
+    def present_snapshots(self) -> set[str]:
+        """Return the ids of all snapshots that are there, whole or not. Blocking.
+
+        Raise RepositoryUnavailable.
+        """
+        try:
+            names = files_folder.snapshot_names(self.folder, "")
+        except FileNotFoundError:
+            names = []
+        except OSError as error:
+            raise RepositoryUnavailable(
+                f"The restic repository {self.folder} cannot be read: {error.strerror or error}."
+            ) from error
+        self.ensure_present()
+        return set(names)
 
     async def set_aside(self, packs: Sequence[str]) -> None:
         """Take damaged packs out of the repository, so that a backup stores anew what they held.

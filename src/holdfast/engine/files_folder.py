@@ -74,6 +74,11 @@ def identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def pack_path(folder: Path, pack: str) -> Path:
+    """Return where a pack lies; its name is the SHA-256 of its content."""
+    return folder / "data" / pack[:2] / pack
+
+
 def snapshot_names(folder: Path, prefix: str) -> list[str]:
     """Given the beginning of a snapshot id, return the whole ids that begin so."""
     names = [entry.name for entry in (folder / "snapshots").iterdir()]
@@ -139,7 +144,7 @@ def set_aside(folder: Path, packs: Sequence[str]) -> None:
     aside = folder.with_name(f"{folder.name}-damaged")
     try:
         for pack in packs:
-            path = folder / "data" / pack[:2] / pack
+            path = pack_path(folder, pack)
             if path.exists():
                 aside.mkdir(mode=0o700, exist_ok=True)
                 path.rename(aside / pack)

@@ -6,6 +6,7 @@ import re
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,9 @@ INCOMPLETE = 3  # exit code of a backup that left out files it could not read
 _REPORTS_PER_SECOND = "4"
 _PACKS_COPIED = re.compile(r"(\d+(?:\.\d+)?)% +\d+ / \d+ packs copied")
 _DAMAGED_PACK = re.compile(r"(?:^pack |[Pp]ack ID does not match, want )([0-9a-f]{64})\b")
+_DAMAGED_INSIDE = re.compile(r"^pack ([0-9a-f]{64}) contains \d+ errors")
+# Of packs that are whole: what a crash has left, or that indexes say twice.
+_NO_DAMAGE = re.compile(r"not referenced in any index|contained in several indexes")
 _PIECE = 64 * 1024
 _FAILURES: tuple[tuple[re.Pattern[str], type[EngineError], str], ...] = (
     (
@@ -161,9 +165,22 @@ def _file_error(message: _Error) -> str:
     return f"{message.item}: {reason}"
 
 
-def damaged_packs_in(line: str) -> list[str]:
-    """Given a line of ``restic check``, return the damaged packs that it names."""
-    return _DAMAGED_PACK.findall(line)
+@dataclass
+class CheckOutput:
+    """Reads the lines of ``restic check``: the packs that it finds fault with.
+
+    `inside` are those of them whose parts do not open, which may be although the pack as a whole
+    is what was written.
+    """
+
+    packs: dict[str, None] = field(default_factory=dict)
+    inside: set[str] = field(default_factory=set)
+
+    def read(self, line: str) -> None:
+        """Take in one line of either stream."""
+        if not _NO_DAMAGE.search(line):
+            self.packs.update(dict.fromkeys(_DAMAGED_PACK.findall(line)))
+            self.inside.update(_DAMAGED_INSIDE.findall(line))
 
 
 def parse_snapshots(output: str) -> list[Snapshot]:

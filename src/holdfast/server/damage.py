@@ -68,6 +68,17 @@ def note_bad_files(connection: Connection, key: ChainKey, bad_files: Mapping[UUI
     note_damage(connection, [row for row in rows if row.uid in damaged], damaged)
 
 
+def has_damage(connection: Connection, key: ChainKey) -> bool:
+    """Say whether a point of a directory is damaged: others may share what is."""
+    table = tables.machine_point
+    found = select(table.c.uid).where(
+        table.c.backup_uid == key.backup,
+        table.c.snapshot_id.is_not(None),
+        table.c.damaged.is_not(None),
+    )
+    return connection.execute(found.limit(1)).first() is not None
+
+
 def damage_of(connection: Connection, file: UUID) -> str | None:
     """Return what is noted as damaged about the point that a backup file is of, if anything."""
     table = tables.machine_point

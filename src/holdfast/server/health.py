@@ -111,7 +111,12 @@ class HealthCheck:
     ) -> tuple[int, dict[UUID, str], tuple[str, ...]]:
         files = place.files()
         rows = await self._store.read(lambda c: _snapshots(c, key))
-        damaged: dict[UUID, str] = {}
+        present = await asyncio.to_thread(files.present_snapshots) if rows else set()
+        damaged = {
+            row.uid: f"The snapshot {row.snapshot_id} is missing from {files.folder}."
+            for row in rows
+            if row.snapshot_id not in present
+        }
         packs: tuple[str, ...] | None = ()
         try:
             packs = await files.damaged_packs() if rows else ()
@@ -120,7 +125,9 @@ class HealthCheck:
             packs = None
         # What is damaged says nothing about who needs it: that is seen by reading all of each.
         for row in rows if packs != () else ():
-            if (problem := await _unreadable(files, row.snapshot_id)) is not None:
+            if row.uid in damaged:
+                continue
+            if (problem := await unreadable(files, row.snapshot_id)) is not None:
                 damaged[row.uid] = problem
         return len(rows), damaged, packs or ()
 
@@ -130,7 +137,8 @@ async def note_readable(
 ) -> set[UUID]:
     """Read points of directories as a whole; note which are damaged, and return these.
 
-    Those `among` these; without it, all that are not known to be damaged. Raise EngineError.
+    Those `among` these; without it, all that are not known to be damaged. Raise EngineError, also
+    when the repository is away by the end: then nothing is noted.
     """
     rows = [
         row
@@ -139,21 +147,26 @@ async def note_readable(
     ]
     damaged: dict[UUID, str] = {}
     for row in rows:
-        if (problem := await _unreadable(files, row.snapshot_id)) is not None:
+        if (problem := await unreadable(files, row.snapshot_id)) is not None:
             damaged[row.uid] = problem
+    await asyncio.to_thread(files.ensure_present)
     await store.write(lambda c: note_damage(c, rows, damaged))
     return set(damaged)
 
 
-async def _unreadable(files: ResticRepository, snapshot: str) -> str | None:
-    """Read all of a snapshot; return why that is not possible, or None."""
+async def unreadable(files: ResticRepository, snapshot: str) -> str | None:
+    """Read all of a snapshot; return why that is not possible, twice, or None."""
     running: set[Process] = set()
-    try:
-        async for _ in files.dump(snapshot, "/", running):
-            pass
-    except ChainBroken as error:
-        return str(error)
-    return None
+    problem: str | None = None
+    for _ in range(2):
+        try:
+            async for _piece in files.dump(snapshot, "/", running):
+                pass
+        except ChainBroken as error:
+            problem = str(error)
+        else:
+            return None
+    return problem
 
 
 def _files(connection: Connection, key: ChainKey) -> list[_File]:

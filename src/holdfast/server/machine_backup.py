@@ -19,10 +19,11 @@ from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.engine.qemu_image import Storing
 from holdfast.engine.repository import folder_name
 from holdfast.engine.script import Script, around
-from holdfast.server import fulls, journal, points, sessions
+from holdfast.server import fulls, journal, points, sessions, tables
 from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.damage import has_damage, note_damage
 from holdfast.server.data_keys import KnownKey
-from holdfast.server.health import Findings, note_readable
+from holdfast.server.health import Findings, note_readable, unreadable
 from holdfast.server.job_options import JobOptions, ScriptOption
 from holdfast.server.job_specification import REPLICA
 from holdfast.server.journal import ChainKey, Intent, MakeImage, MakeSnapshot, Work
@@ -34,6 +35,7 @@ from holdfast.server.manifest import (
     write_snapshot_manifest,
 )
 from holdfast.server.names import image_file_name
+from holdfast.server.publish import row_of
 from holdfast.server.repositories import BackupPlace
 from holdfast.server.retention import Rules
 from holdfast.server.session_state import Result
@@ -147,6 +149,8 @@ class MachineBackup:
         self._why_full: str | None = None
         #: Points of directories that were good before damaged packs were taken out.
         self._lost: set[UUID] = set()
+        #: Why a new point of a directory is damaged from the first, if it is.
+        self._problem: str | None = None
 
     async def run(self, on_progress: ProgressCallback) -> None:
         """Back the machine up. Raise EngineError with the reason if that fails."""
@@ -233,6 +237,7 @@ class MachineBackup:
         files = place.files()
         await files.ensure()
         read_all = await self._healed(files)
+        in_doubt = not read_all and await self._store.read(self._has_damaged_data)
         plan = FilesPlan(
             source=Path(self._machine.path),
             tag=str(self._point),
@@ -247,6 +252,8 @@ class MachineBackup:
         try:
             async with self._scripts():
                 result = await files.back_up(plan, seen)
+            if in_doubt:
+                await self._prove(files, result.snapshot_id)
             await write_snapshot_manifest(files.folder.parent, self._described(created, result))
             await self._store.write(lambda c: self._record_snapshot(c, intent, created, result))
         finally:
@@ -274,6 +281,26 @@ class MachineBackup:
         # A pack holds more than what is damaged of it.
         self._lost = await note_readable(self._store, files, self._key)
         return True
+
+    def _has_damaged_data(self, connection: Connection) -> bool:
+        """Say whether restic may take damaged data for there: nothing was stored anew for it."""
+        findings = self._plan.findings.get(self._key)
+        if findings is not None and findings.packs:
+            return True
+        return has_damage(connection, self._key)
+
+    async def _prove(self, files: ResticRepository, snapshot: str) -> None:
+        """Read a new snapshot as a whole; when that is not possible, it is damaged from the first.
+
+        The next backup then stores anew what is missing.
+        """
+        self._problem = await unreadable(files, snapshot)
+        await asyncio.to_thread(files.ensure_present)
+        if self._problem is not None:
+            self._remarks.append(
+                "The restore point needs data that was stored before and is damaged, which the "
+                f"next backup stores anew: {self._problem}"
+            )
 
     def _record_image(
         self,
@@ -314,6 +341,9 @@ class MachineBackup:
             snapshot_id=result.snapshot_id,
             total_size=result.total_size,
         )
+        if self._problem is not None:
+            row = row_of(connection, tables.machine_point, self._point)
+            note_damage(connection, [row], {self._point: self._problem})
         self._complete(connection, intent, result.total_size, result.warnings)
 
     def _complete(
