@@ -40,6 +40,7 @@ from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint
 from holdfast.engine.libvirt_same_folder import ensure_same_folder
 from holdfast.engine.libvirt_saved import ensure_nothing_saved
+from holdfast.engine.libvirt_uri import is_local
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 
 
@@ -79,12 +80,8 @@ async def ensure_possible(
     replica: LibvirtConnection, source: LibvirtConnection, plan: FailbackPlan
 ) -> None:
     """Raise why a failback cannot be begun: MachineMissing, MachineBusy or EngineError."""
-    folders = set()
     for disk, there in await _disks(source, plan):
-        if await _ensure_same_size(LibvirtMachine(source, plan.source), disk.state.target, there):
-            folders.add(Path(there.path or "").parent)
-    for folder in sorted(folders):
-        await ensure_same_folder(source, folder)
+        await _ensure_same_size(LibvirtMachine(source, plan.source), disk.state.target, there)
     await ensure_stands_in(replica, plan.failover)
 
 
@@ -142,7 +139,7 @@ async def _disks(
         )
     await ensure_nothing_saved(machine, definition.name)
     found = {disk.target: disk for disk in definition.disks}
-    chosen = []
+    chosen, folders = [], set[Path]()
     for disk in plan.failover.point.disks:
         there = found.get(disk.state.target)
         if there is None or there.path is None:
@@ -150,12 +147,18 @@ async def _disks(
                 f"The source machine {definition.name} has no disk {disk.state.target} that can be "
                 "written to. Fail back to another place."
             )
-        await asyncio.to_thread(_ensure_reachable, Path(there.path))
+        if await asyncio.to_thread(_is_device, Path(there.path)):
+            _ensure_local(source, Path(there.path))
+        else:
+            folders.add(Path(there.path).parent)
         chosen.append((disk, there))
+    for folder in sorted(folders):
+        await ensure_same_folder(source, folder)
     return chosen
 
 
-def _ensure_reachable(path: Path) -> None:
+def _is_device(path: Path) -> bool:
+    """Say whether a disk is a block device. Blocking; raise EngineError when it is no disk here."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -165,27 +168,35 @@ def _ensure_reachable(path: Path) -> None:
         ) from error
     if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
         raise EngineError(f"The disk {path} of the source is neither a file nor a block device.")
+    return stat.S_ISBLK(mode)
 
 
-async def _ensure_same_size(machine: LibvirtMachine, target: str, there: MachineDisk) -> bool:
+def _ensure_local(source: LibvirtConnection, path: Path) -> None:
+    if not is_local(source.uri):
+        raise EngineError(
+            f"The disk {path} of {source.uri} is a block device, of which the backup server cannot "
+            "see whether it is the one that it has under that path. Fail back to another place."
+        )
+
+
+async def _ensure_same_size(machine: LibvirtMachine, target: str, there: MachineDisk) -> None:
     """Raise EngineError when a disk's file here cannot be the one that the host has under its path.
 
-    Say whether it is a file at all.
+    A device is let pass.
     """
     path = Path(there.path or "")
     here = await asyncio.to_thread(_size_of_file, path)
     if here is None:
-        return False
+        return
     try:
         on_host = await machine.file_size(target)
     except HypervisorFailed:
-        return True  # it cannot look at it while the machine is off
+        return  # it cannot look at it while the machine is off
     if on_host != here:
         raise EngineError(
             f"The file {path} has {here} bytes here and {on_host} on the source's host, so it is "
             "another one. The backup server must see the source's disks under the same path."
         )
-    return True
 
 
 def _size_of_file(path: Path) -> int | None:

@@ -38,6 +38,7 @@ from holdfast.engine.libvirt_restore import (
     chosen_disks,
     stored_content,
 )
+from holdfast.engine.libvirt_same_folder import ensure_same_folder
 from holdfast.engine.libvirt_saved import ensure_nothing_saved
 from holdfast.engine.progress import ProgressCallback, ignore_progress
 from holdfast.engine.restored_files import (
@@ -46,6 +47,7 @@ from holdfast.engine.restored_files import (
     NoLedger,
     WholeFile,
     carried_out,
+    expect_regular,
     finish_naming,
     written,
 )
@@ -73,6 +75,8 @@ async def restore_in_place(
     await ensure_nothing_saved(machine, found.now.name)
     await asyncio.to_thread(found.ensure_free, plan)
     await _ensure_alone(connection, plan.point.uuid, found.paths)
+    await asyncio.to_thread(expect_regular, map(Path, found.paths))
+    await _ensure_seen(connection, found.paths)
     files = [FileToBe(path, format, disk) for disk, path, format in found.disks]
     if found.nvram is not None and plan.point.nvram is not None:
         content = await stored_content(plan.folder, plan.point.nvram, plan.key)
@@ -90,6 +94,7 @@ async def restore_in_place(
             )
         await asyncio.to_thread(now.ensure_free, plan)
         await _ensure_alone(connection, plan.point.uuid, now.paths)
+        await _ensure_seen(connection, now.paths)
         found = now
 
     async with written(
@@ -235,6 +240,12 @@ async def _ensure_alone(connection: LibvirtConnection, uuid: str, paths: Collect
 
     files = await connection.call(others, doing="looking for who has the disks")
     await asyncio.to_thread(refuse_taken, files)
+
+
+async def _ensure_seen(connection: LibvirtConnection, paths: Collection[str]) -> None:
+    """Refuse files whose folders are others on the host: its disks would stay as they are."""
+    for folder in sorted({Path(path).parent for path in paths}):
+        await ensure_same_folder(connection, folder)
 
 
 async def _use(machine: LibvirtMachine, plan: RestorePlan, found: _Found) -> str:

@@ -154,7 +154,7 @@ async def written(
     made: list[Path] = []
     whole: list[WholeFile] = []
     if overwrite:
-        await asyncio.to_thread(_expect_regular, [file.path for file in files])
+        await asyncio.to_thread(expect_regular, [file.path for file in files])
     await ledger.writing([str(file.path) for file in files])
     with uncancelled_when_done() as outcome:
         async with discarded_on_exit(*(file.partial for file in files)) as temporaries:
@@ -340,7 +340,7 @@ async def _write(
         await restore_image(point, file.partial, tell, format=file.format, key=key)
 
 
-def _expect_regular(paths: Iterable[Path]) -> None:
+def expect_regular(paths: Iterable[Path]) -> None:
     """Refuse to replace what is no file: what takes the place of a block device is no disk."""
     for path in paths:
         if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):

@@ -304,3 +304,12 @@ def wait_for_state(guest: Guest, state: int) -> None:
     while guest.domain.state()[0] != state:
         assert time.monotonic() < limit
         time.sleep(0.02)
+
+
+class RemoteConnection:
+    """A connection as if its host were another machine."""
+
+    uri = "qemu+tls://elsewhere/system"
+
+    def __init__(self, connection: LibvirtConnection) -> None:
+        self.call = connection.call

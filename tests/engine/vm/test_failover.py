@@ -37,11 +37,11 @@ from holdfast.engine.libvirt_ladder import DiskState, Rung
 from holdfast.engine.libvirt_machine import LibvirtMachine
 from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
-from holdfast.engine.libvirt_same_folder import ensure_same_folder, sees_folder
+from holdfast.engine.libvirt_same_folder import ensure_same_folder
 from holdfast.engine.libvirt_xml import parse, unparse
 from support.cut_off import Killed, cut_off
 
-from .lab import DISK_SIZE, Guest, Host, back_up, restored_disks
+from .lab import DISK_SIZE, Guest, Host, RemoteConnection, back_up, restored_disks
 
 pytestmark = pytest.mark.vm
 
@@ -349,6 +349,11 @@ async def test_file_that_only_has_the_path_of_the_source_s_disk_is_not_written_t
     plan = FailoverPlan(Identity("n", REPLICA, False), tmp_path, point, "one", "")
     with pytest.raises(EngineError, match="on the source's host, so it is another one"):
         await ensure_possible(connection, connection, FailbackPlan(plan, guest.uuid, tmp_path))
+    # Nothing shows of what a device of that path is there.
+    monkeypatch.setattr(libvirt_failback, "_is_device", lambda _path: True)
+    remote = cast(LibvirtConnection, RemoteConnection(connection))
+    with pytest.raises(EngineError, match="is a block device, of which"):
+        await ensure_possible(connection, remote, FailbackPlan(plan, guest.uuid, tmp_path))
 
 
 async def test_machine_is_not_taken_for_an_ordinary_one_when_the_connection_is_lost(
@@ -378,7 +383,7 @@ async def test_folder_of_a_host_on_another_machine_is_the_same_or_not(
     folder, other = tmp_path / "a & b", tmp_path / "other"
     folder.mkdir()
     other.mkdir()
-    remote = cast(LibvirtConnection, _Remote(connection))
+    remote = cast(LibvirtConnection, RemoteConnection(connection))
     await ensure_same_folder(remote, folder)
     direct = libvirt.open(host.uri)
     try:
@@ -393,26 +398,28 @@ async def test_folder_of_a_host_on_another_machine_is_the_same_or_not(
         direct.close()
     # What is left here comes to lie in another place than the host looks at.
     leave = libvirt_same_folder._leave
-    monkeypatch.setattr(libvirt_same_folder, "_leave", lambda path: leave(other / path.name))
+    monkeypatch.setattr(
+        libvirt_same_folder, "_leave", lambda path, held: leave(other / path.name, held)
+    )
     monkeypatch.setattr(libvirt_same_folder, "_SHOWN_SECONDS", 0.0)
     with pytest.raises(EngineError, match="is another one than the backup server has"):
         await ensure_same_folder(remote, folder)
-    # Or the host has no such folder at all.
     with pytest.raises(EngineError, match="is another one than the backup server has"):
-        await ensure_same_folder(remote, tmp_path / "only here")
-    await ensure_same_folder(connection, folder)  # this machine's own needs no look
+        await ensure_same_folder(connection, folder)  # as of a daemon in a container
     monkeypatch.undo()
-    assert await sees_folder(connection, tmp_path / "none") is None
+    with pytest.raises(EngineError, match="is not there on the backup server"):
+        await ensure_same_folder(remote, tmp_path / "none")
+
+    def no_driver(*_arguments: object) -> None:
+        libvirt.virResetLastError()
+        raise libvirt.libvirtError("this function is not supported by the connection driver")
+
+    # On this machine there is no doubt where nothing speaks for one.
+    monkeypatch.setattr(libvirt.virConnect, "storagePoolCreateXML", no_driver)
+    await ensure_same_folder(connection, folder)
+    with pytest.raises(EngineError, match=r"cannot be told: .* needs its storage driver"):
+        await ensure_same_folder(remote, folder)
     assert not list(folder.iterdir())
-
-
-class _Remote:
-    """A connection as if its host were another machine."""
-
-    uri = "qemu+tls://elsewhere/system"
-
-    def __init__(self, connection: LibvirtConnection) -> None:
-        self.call = connection.call
 
 
 async def test_nvram_that_is_brought_back_is_as_private_as_it_was(
