@@ -18,7 +18,7 @@ from uuid import UUID
 import pytest
 
 from holdfast.engine.durability import write_new
-from holdfast.engine.errors import ToolFailed
+from holdfast.engine.errors import ChainBroken, ToolFailed
 from holdfast.engine.image import ImagePlan, back_up_image
 from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_ladder import DiskState, Rung
@@ -270,6 +270,27 @@ async def test_a_damaged_file_is_noticed_and_its_point_never_copied(
             file.write_bytes(whole)
         assert result_of(await lab.run(copy, "retry-job")) == ("Success", None)
         assert await copied(lab, offsite) == contents
+
+
+async def test_a_damaged_definition_or_nvram_is_never_restored(
+    open_lab: OpenLab, platform: DiskPlatform
+) -> None:
+    async with open_lab() as lab:
+        contents = await back_up(lab, platform, await add_machine(lab, platform), 2)
+        [point], target = await lab.points("web"), lab.folder / "restored"
+        for pattern in ("*.xml", "*.nvram"):
+            [file] = lab.repository_path.glob(f"*/{pattern}")
+            whole = file.read_bytes()
+            file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+            with pytest.raises(ChainBroken, match=f"{file} is damaged"):
+                await lab.server.restore.point(point.uid, target)
+            assert not target.exists()
+            [found] = await lab.server.restore.point(point.uid, target, force=True)
+            assert f"{file} is damaged" in found.note
+            assert not list(target.glob(pattern))
+            assert {path.stem: path.read_bytes() for path in target.glob("*.raw")} == contents[0]
+            shutil.rmtree(target)
+            file.write_bytes(whole)
 
 
 async def test_a_copy_has_nothing_to_do_with_the_host(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, select
 
-from holdfast.engine.data_key import SEALED_SUFFIX, DataKey, unseal
+from holdfast.engine.data_key import SEALED_SUFFIX, DataKey
 from holdfast.engine.durability import write_private
+from holdfast.engine.errors import ChainBroken
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image import restore_image
+from holdfast.engine.libvirt_restore import stored_content
 from holdfast.engine.progress import Abreast, Phases, Progress, ProgressCallback, ignore_progress
 from holdfast.engine.repository import folder_name
 from holdfast.engine.together import proven_meanwhile
@@ -33,10 +35,11 @@ from holdfast.server.store import Store
 
 @dataclass(frozen=True)
 class Restored:
-    """A machine that was restored, and where it is now."""
+    """A machine that was restored, and where it is now. ``note`` says what is missing of it."""
 
     machine: str
     path: Path
+    note: str = ""
 
 
 class Restore:
@@ -103,6 +106,7 @@ class Restore:
                 await place.files().restore(row.snapshot_id, target)
                 return Restored(row.display_name, target)
             key = await self._repositories.data_keys.of_file(row.backup_file_uid)
+            note = ""
             abreast = Abreast(on_progress, 2)
             checked, copied = abreast.part(0), abreast.part(1)
 
@@ -113,13 +117,16 @@ class Restore:
                 self._verify(row, place, disks, checked, force=force)
             ) as good:
                 if row.detail is not None:
-                    await self._machine(row, place, target, image_format, tell, disks, key, good)
+                    small, note = await self._small_files(row, place, disks, key, force=force)
+                    await self._machine(
+                        row, place, target, image_format, tell, disks, key, good, small
+                    )
                 else:
                     image = place.path(row.path)
                     await restore_image(
                         image, target, tell, format=image_format, key=key, proof=good
                     )
-        return Restored(row.display_name, target)
+        return Restored(row.display_name, target, note)
 
     async def _verify(
         self,
@@ -141,6 +148,39 @@ class Restore:
         images = [place.path(path) for path in paths or [row.path]]
         await verify(self._store, place, images, advance, force=force)
 
+    async def _small_files(
+        self,
+        row: Row[Any],
+        place: BackupPlace,
+        wanted: Collection[str],
+        key: DataKey | None,
+        *,
+        force: bool,
+    ) -> tuple[dict[str, bytes], str]:
+        """Return definition and NVRAM by their suffixes, none where disks were chosen; and what is
+        to be noted.
+
+        Raise ChainBroken when one is not what was stored; with `force`, it is left out.
+        """
+        if wanted:
+            return {}, ""
+        known = await self._store.read(lambda c: hosted_points.known_point(c, row.uid))
+        folder = place.path(row.path).parent
+        found: dict[str, bytes] = {}
+        problems = []
+        for file in (known.definition, known.nvram):
+            if file is None:
+                continue
+            try:
+                content = await stored_content(folder, file, key)
+            except ChainBroken as error:
+                if not force:
+                    raise
+                problems.append(f"{error} It was left out.")
+                continue
+            found[Path(file.name.removesuffix(SEALED_SUFFIX)).suffix] = content
+        return found, " ".join(problems)
+
     async def _machine(
         self,
         row: Row[Any],
@@ -151,29 +191,24 @@ class Restore:
         wanted: Collection[str],
         key: DataKey | None,
         proof: Awaitable[None],
+        small: Mapping[str, bytes],
     ) -> None:
         """Restore a machine of a host to a new directory: its disks, its definition, its NVRAM."""
         disks = await self._store.read(lambda c: hosted_points.disks_of(c, row.uid))
-        small = await self._store.read(lambda c: hosted_points.small_files(c, row.uid))
         if wanted:
             held = [disk.target for disk in disks]
             if missing := sorted(set(wanted) - set(held)):
                 raise RefusedError(
                     f'"{row.display_name}" has the disks {", ".join(held)}, not {missing[0]}.'
                 )
-            disks, small = [disk for disk in disks if disk.target in wanted], []
+            disks = [disk for disk in disks if disk.target in wanted]
         try:
             await asyncio.to_thread(target.mkdir, parents=True)
         except OSError as error:
             raise writing_failure(error, target) from error
         try:
             await self._disks(place, disks, target, image_format, on_progress, key, proof)
-            for path in small:
-                source = place.path(path)
-                content = await asyncio.to_thread(source.read_bytes)
-                if key is not None:
-                    content = unseal(content, key, source.name)
-                suffix = Path(source.name.removesuffix(SEALED_SUFFIX)).suffix
+            for suffix, content in small.items():
                 copy = target / f"{folder_name(row.display_name)}{suffix}"
                 # The definition may hold secrets.
                 await asyncio.to_thread(write_private, copy, content)

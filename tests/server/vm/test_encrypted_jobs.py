@@ -12,6 +12,7 @@ import pytest
 from engine.vm.lab import Guest
 from holdfast.engine import key_file
 from holdfast.engine.data_key import SEALED_SUFFIX
+from holdfast.engine.errors import ChainBroken
 from holdfast.engine.key_file import SUFFIX, read_key_file, unwrap
 from holdfast.server import tables
 from server.offsite import Offsite
@@ -93,6 +94,13 @@ async def test_a_machine_is_unreadable_in_the_repository_and_comes_back_from_it(
     assert (await lab.command("rescan-host", recovery.host_uid)).success
     assert guest.connection.listAllSecrets() == []
     # The directory of a restore by the command line.
+    kept = {path: path.read_bytes() for path in lab.repository_path.glob(f"*/*.xml{SEALED_SUFFIX}")}
+    for path, whole in kept.items():
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ChainBroken, match="it is not what was stored"):
+        await lab.server.restore.point(points[1].uid, tmp_path / "files")
+    for path, whole in kept.items():
+        path.write_bytes(whole)
     await lab.server.restore.point(points[1].uid, tmp_path / "files")
     for target, content in contents[2].items():
         assert (tmp_path / "files" / f"{target}.raw").read_bytes() == content

@@ -152,6 +152,8 @@ def _to_files(
     place = target.expanduser().absolute()
     for one in asyncio.run(_restore(directory, uid, place, image_format, disks, force)):
         typer.echo(f"{one.machine} restored to {one.path}")
+        if one.note:
+            typer.echo(one.note, err=True)
 
 
 async def _restore(
