@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from uuid import uuid4
 
 from holdfast.engine.data_key import DataKey
 from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
+from holdfast.engine.known_file import KnownFile
 from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_replica import Standby
 from holdfast.engine.libvirt_restore import RestorePlan
@@ -107,16 +107,20 @@ class ToyPlatform:
         self,
         access: HostAccess,
         uuid: str,
-        _files: Sequence[Path],
+        _files: Sequence[KnownFile],
         _token: str,
         _on_progress: ProgressCallback = ignore_progress,
         _going_on: Callable[[], bool] = lambda: False,
         _key: DataKey | None = None,
-    ) -> None:
+    ) -> Sequence[str]:
         await self._reached(access)
         raise HypervisorFailed(f"The machine {uuid} is a toy.")
 
-    stop_moving = move_to_own_storage
+    async def stop_moving(
+        self, access: HostAccess, uuid: str, files: Sequence[KnownFile], token: str
+    ) -> None:
+        await self.move_to_own_storage(access, uuid, files, token)
+
     discard = move_to_own_storage
 
     async def lend_key(self, access: HostAccess, uuid: str, _key: DataKey) -> None:

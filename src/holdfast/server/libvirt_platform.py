@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from holdfast.engine.data_key import DataKey
+from holdfast.engine.known_file import KnownFile
 from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
 from holdfast.engine.libvirt_connection import Account, LibvirtConnection, connected
 from holdfast.engine.libvirt_host import list_machines, probe_host
@@ -132,29 +133,31 @@ class LibvirtPlatform:
         self,
         access: HostAccess,
         uuid: str,
-        files: Sequence[Path],
+        files: Sequence[KnownFile],
         token: str,
         on_progress: ProgressCallback,
         going_on: Callable[[], bool],
         key: DataKey | None,
-    ) -> None:
-        """Let a machine that runs from its point need that no more."""
+    ) -> Sequence[str]:
+        """Let a machine that runs from its point need that no more; say which files stay."""
         async with connected(access.uri, account=_account(access)) as connection:
-            await move_to_own_storage(connection, uuid, files, token, on_progress, going_on, key)
+            return await move_to_own_storage(
+                connection, uuid, files, token, on_progress, going_on, key
+            )
 
     async def stop_moving(
-        self, access: HostAccess, uuid: str, files: Sequence[Path], token: str
+        self, access: HostAccess, uuid: str, files: Sequence[KnownFile], token: str
     ) -> None:
         """Stop the moving of a machine that a crash has left going on."""
         async with connected(access.uri, account=_account(access)) as connection:
             await stop_moving(connection, uuid, files, token)
 
     async def discard(
-        self, access: HostAccess, uuid: str, files: Sequence[Path], token: str
-    ) -> None:
-        """Take a machine away that runs from its point."""
+        self, access: HostAccess, uuid: str, files: Sequence[KnownFile], token: str
+    ) -> Sequence[str]:
+        """Take a machine away that runs from its point; say which files stay."""
         async with connected(access.uri, account=_account(access)) as connection:
-            await discard_machine(connection, uuid, files, token)
+            return await discard_machine(connection, uuid, files, token)
 
     async def lend_key(self, access: HostAccess, uuid: str, key: DataKey) -> None:
         """Let a machine that runs from an encrypted point be powered on."""
