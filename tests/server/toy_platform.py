@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -126,6 +126,14 @@ class ToyPlatform:
     async def lend_key(self, access: HostAccess, uuid: str, _key: DataKey) -> None:
         await self._reached(access)
         raise HypervisorFailed(f"The machine {uuid} is a toy.")
+
+    async def take_key_back(self, access: HostAccess, _uuid: str) -> None:
+        await self._reached(access)
+
+    async def take_keys_back(
+        self, access: HostAccess, _backed_up: Collection[str], _recovered: Collection[str]
+    ) -> None:
+        await self._reached(access)
 
     async def _reached(self, access: HostAccess) -> ToyHost:
         self.asked.append(access)

@@ -231,7 +231,18 @@ class HostedRestore:
                 await take_back(noted.paths, ())
                 return _COMPLETED
         await take_back(noted.paths, noted.files or ())
+        if noted.files is not None and isinstance(plan, RestoreHosted) and plan.instant is not None:
+            await self._take_key_back(plan)
         raise RefusedError(STOPPED_UNEXPECTEDLY)
+
+    async def _take_key_back(self, plan: RestoreHosted) -> None:
+        """Take back what the machine was to open its point with, if nothing else runs with it."""
+        others = await self._store.read(
+            lambda c: instant_records.others_with(c, plan.host, plan.uuid, plan.instant)
+        )
+        if not others:
+            access = await self._hosts.access(plan.host)
+            await self._hosts.platform.take_key_back(access, plan.uuid)
 
     async def _is_whole(self, plan: Hosted, files: Sequence[WholeFile]) -> bool:
         if isinstance(plan, RestoreDisks):

@@ -76,6 +76,15 @@ def running(connection: Connection, host: UUID) -> Sequence[Row[Any]]:
     return connection.execute(of_host.where(table.c.state == InstantState.RUNNING)).all()
 
 
+def others_with(
+    connection: Connection, host: UUID, uuid: str, uid: UUID | None
+) -> Sequence[Row[Any]]:
+    """Return the rows of those on a host whose machine has a UUID, but for one."""
+    table = tables.instant_recovery
+    same = (table.c.host_uid == host) & (table.c.uuid == uuid) & (table.c.uid != uid)
+    return connection.execute(select(table).where(same)).all()
+
+
 def take(connection: Connection, uid: UUID | None, state: InstantState) -> Row[Any]:
     """Let one that runs go on to another state; return its row. Refuse one that does not run."""
     row = row_in_use(connection, uid)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from holdfast.engine.data_key import DataKey
 from holdfast.engine.known_file import KnownFile
-from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
+from holdfast.engine.libvirt_backup import MachineResult, back_up_machine, take_keys_back
 from holdfast.engine.libvirt_connection import Account, LibvirtConnection, connected
 from holdfast.engine.libvirt_host import list_machines, probe_host
 from holdfast.engine.libvirt_in_place import finish_in_place, restore_in_place
@@ -31,6 +31,7 @@ from holdfast.engine.libvirt_restore import (
     machine_disks,
     restore_machine,
 )
+from holdfast.engine.libvirt_secret import layer_secret, take_secret_back
 from holdfast.engine.libvirt_tidy import release_checkpoints
 from holdfast.engine.libvirt_uri import is_local
 from holdfast.engine.libvirt_work import MachinePlan
@@ -163,6 +164,18 @@ class LibvirtPlatform:
         """Let a machine that runs from an encrypted point be powered on."""
         async with connected(access.uri, account=_account(access)) as connection:
             await lend_key(connection, uuid, key)
+
+    async def take_key_back(self, access: HostAccess, uuid: str) -> None:
+        """Make a host forget the key of a machine that was to run from its point."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            await take_secret_back(connection, layer_secret(uuid))
+
+    async def take_keys_back(
+        self, access: HostAccess, backed_up: Collection[str], recovered: Collection[str]
+    ) -> None:
+        """Take back keys that a crash has left."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            await take_keys_back(connection, backed_up, recovered)
 
     def connected(self, access: HostAccess) -> AbstractAsyncContextManager[LibvirtConnection]:
         """Open a connection to a host for the time of a block."""

@@ -5,7 +5,7 @@ The engine answers it over libvirt; nothing else here knows how a host is reache
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -143,6 +143,14 @@ class Platform(Protocol):
 
     async def lend_key(self, access: HostAccess, uuid: str, key: DataKey) -> None:
         """Let a machine that runs from a point be powered on; see `libvirt_instant.lend_key`."""
+
+    async def take_key_back(self, access: HostAccess, uuid: str) -> None:
+        """Make a host forget the key of a machine that was to run from its point."""
+
+    async def take_keys_back(
+        self, access: HostAccess, backed_up: Collection[str], recovered: Collection[str]
+    ) -> None:
+        """Take back keys that a crash has left; see `libvirt_backup.take_keys_back`."""
 
     def connected(self, access: HostAccess) -> AbstractAsyncContextManager[LibvirtConnection]:
         """Open a connection to a host for the time of a block; see `libvirt_connection`."""
