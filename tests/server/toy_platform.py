@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from holdfast.engine.data_key import DataKey
 from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
+from holdfast.engine.known_file import KnownFile
 from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_replica import Standby
 from holdfast.engine.libvirt_restore import RestorePlan
@@ -120,21 +121,33 @@ class ToyPlatform:
         self,
         access: HostAccess,
         uuid: str,
-        _files: Sequence[Path],
+        _files: Sequence[KnownFile],
         _token: str,
         _on_progress: ProgressCallback = ignore_progress,
         _going_on: Callable[[], bool] = lambda: False,
         _key: DataKey | None = None,
-    ) -> None:
+    ) -> Sequence[str]:
         await self._reached(access)
         raise HypervisorFailed(f"The machine {uuid} is a toy.")
 
-    stop_moving = move_to_own_storage
+    async def stop_moving(
+        self, access: HostAccess, uuid: str, files: Sequence[KnownFile], token: str
+    ) -> None:
+        await self.move_to_own_storage(access, uuid, files, token)
+
     discard = move_to_own_storage
 
     async def lend_key(self, access: HostAccess, uuid: str, _key: DataKey) -> None:
         await self._reached(access)
         raise HypervisorFailed(f"The machine {uuid} is a toy.")
+
+    async def take_key_back(self, access: HostAccess, _uuid: str) -> None:
+        await self._reached(access)
+
+    async def take_keys_back(
+        self, access: HostAccess, _backed_up: Collection[str], _recovered: Collection[str]
+    ) -> None:
+        await self._reached(access)
 
     async def _reached(self, access: HostAccess) -> ToyHost:
         self.asked.append(access)

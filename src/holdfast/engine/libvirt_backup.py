@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,6 +47,7 @@ from holdfast.engine.libvirt_machine import LibvirtMachine, MemorySaved
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
 from holdfast.engine.libvirt_push import forget, push, release_stale
 from holdfast.engine.libvirt_saved import state_at_rest
+from holdfast.engine.libvirt_secret import backup_secret, layer_secret, take_secrets_back
 from holdfast.engine.libvirt_tidy import (
     checkpoint_prefix,
     end_interrupted_backup,
@@ -109,6 +110,19 @@ async def back_up_machine(
                 damage = error.problems
             except MemorySaved:
                 continue  # as of now it is backed up without being started
+
+
+async def take_keys_back(
+    connection: LibvirtConnection, backed_up: Collection[str], recovered: Collection[str]
+) -> None:
+    """Take back what is left on a host of the keys that were lent to it.
+
+    ``backed_up`` are the UUIDs of machines that may have been backed up with a key; those that are
+    being backed up now keep it. ``recovered`` are those of machines that ran from a point, and do
+    not now. Raise HypervisorUnavailable or HypervisorFailed.
+    """
+    left = [backup_secret(uuid) for uuid in backed_up if uuid not in _in_progress]
+    await take_secrets_back(connection, [*left, *map(layer_secret, recovered)])
 
 
 async def _back_up(work: Work) -> MachineResult:

@@ -36,6 +36,7 @@ from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_lock import unchanged_while_read
 from holdfast.engine.image_node import Node, chain_node, name_of, plain_node
 from holdfast.engine.image_restore import adopt_permissions, make_private
+from holdfast.engine.known_file import KnownFile, remove_known
 from holdfast.engine.libvirt_connection import LibvirtConnection, uninterrupted
 from holdfast.engine.libvirt_domain import files_in, read_definition, without_layers
 from holdfast.engine.libvirt_labels import owner_of
@@ -63,14 +64,15 @@ _ABORT_POLLS = 600
 async def move_to_own_storage(
     connection: LibvirtConnection,
     uuid: str,
-    files: Sequence[Path],
+    files: Sequence[KnownFile],
     token: str,
     on_progress: ProgressCallback = ignore_progress,
     going_on: Callable[[], bool] = lambda: False,
     key: DataKey | None = None,
-) -> None:
+) -> list[str]:
     """Make a machine need its point no more, be it on or off; its layers are removed.
 
+    Return what is to be said of layers that stay, in sentences: another file has the name of one.
     ``files`` are those it was made with. ``token`` is part of the names of the new files beside
     them, and must be of this machine alone: what has such a name and is not in use is replaced.
     ``key`` is that of an encrypted point, for a machine that is off: one that runs has it.
@@ -104,12 +106,11 @@ async def move_to_own_storage(
     else:
         await _settle_down(machine, moved)
     await take_key_back(connection, uuid)
-    for layer in moved:
-        await remove_durably(layer)
+    return await remove_known(file for file in files if Path(file.path) in moved)
 
 
 async def stop_moving(
-    connection: LibvirtConnection, uuid: str, files: Sequence[Path], token: str
+    connection: LibvirtConnection, uuid: str, files: Sequence[KnownFile], token: str
 ) -> None:
     """Stop the moving that a crash has left going on; nothing to stop is fine."""
     machine = LibvirtMachine(connection, uuid)
@@ -134,31 +135,35 @@ async def take_key_back(connection: LibvirtConnection, uuid: str) -> None:
 
 
 async def discard_machine(
-    connection: LibvirtConnection, uuid: str, files: Sequence[Path], token: str
-) -> None:
+    connection: LibvirtConnection, uuid: str, files: Sequence[KnownFile], token: str
+) -> list[str]:
     """Take a machine away that runs from its point, with all its files. What is gone is fine.
 
-    ``files`` and ``token`` as for `move_to_own_storage`. A machine that has the UUID and uses none
-    of the files is another one, and stays. Raise ImageInUse when something else writes to a file,
-    HypervisorUnavailable, HypervisorFailed or EngineError.
+    Return what is to be said of files that stay, as `move_to_own_storage` does. ``files`` and
+    ``token`` are as there. A machine that has the UUID and uses none of the files is another one,
+    and stays. Raise ImageInUse when something else writes to a file, HypervisorUnavailable,
+    HypervisorFailed or EngineError.
     """
     machine = LibvirtMachine(connection, uuid)
     moved = _moved(files, token).values()
-    own = [*files, *moved, *map(partial_name, moved)]
+    # Nobody else's file has a name with the token.
+    made = [*moved, *map(partial_name, moved)]
+    own = [*(file.path for file in files), *map(str, made)]
     try:
         used = files_in(await machine.definition(live=False))
         used |= files_in(await machine.definition(live=True))
-        if not used.isdisjoint(map(str, own)):
+        if not used.isdisjoint(own):
             if await machine.state() is not State.OFF:
                 await machine.destroy()
             await machine.undefine()
     except MachineMissing:
         pass
     await take_key_back(connection, uuid)
-    for path in own:
+    for path in made:
         if await asyncio.to_thread(path.exists):
             with unchanged_while_read([path]):
                 await remove_durably(path)
+    return await remove_known(files, unused=True)
 
 
 def _changed(layer: Path) -> EngineError:
@@ -167,12 +172,12 @@ def _changed(layer: Path) -> EngineError:
     )
 
 
-def _moved(files: Sequence[Path], token: str) -> dict[Path, Path]:
+def _moved(files: Sequence[KnownFile], token: str) -> dict[Path, Path]:
     """Return the file that takes the place of each layer."""
     return {
-        file: file.with_name(f"{file.name.removesuffix(LAYER_SUFFIX)}.{token}.qcow2")
-        for file in files
-        if file.name.endswith(LAYER_SUFFIX)
+        layer: layer.with_name(f"{layer.name.removesuffix(LAYER_SUFFIX)}.{token}.qcow2")
+        for layer in (Path(file.path) for file in files)
+        if layer.name.endswith(LAYER_SUFFIX)
     }
 
 

@@ -8,6 +8,7 @@ the machine's, so that what a crash leaves is found, and taken away, the next ti
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -50,6 +51,22 @@ async def take_secret_back(connection: LibvirtConnection, uuid: str) -> None:
                 raise
 
     await connection.call(forget, doing="taking the key of a backup back from the host")
+
+
+async def take_secrets_back(connection: LibvirtConnection, uuids: Collection[str]) -> None:
+    """As `take_secret_back`, of all of these that the host has."""
+
+    def look(library: Any, connect: Any) -> set[str]:
+        try:
+            return {str(secret.UUIDString()) for secret in connect.listAllSecrets()}
+        except library.libvirtError as error:
+            if error.get_error_code() != library.VIR_ERR_NO_SUPPORT:
+                raise
+            return set()
+
+    there = await connection.call(look, doing="looking for keys of backups on the host")
+    for uuid in sorted(there.intersection(uuids)):
+        await take_secret_back(connection, uuid)
 
 
 async def take_secret_back_if_possible(connection: LibvirtConnection, uuid: str) -> None:

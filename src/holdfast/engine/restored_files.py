@@ -83,12 +83,14 @@ class WholeFile:
 
     It is known again by its inode and the time it was last written, in nanoseconds: neither changes
     with its name. A ``new`` one takes no other's place: there was none when it was whole.
+    ``device`` is None in what older versions have noted.
     """
 
     path: str
     inode: int
     written: int
     new: bool = False
+    device: int | None = None
 
 
 class Ledger(Protocol):
@@ -294,7 +296,9 @@ def _whole_files(files: Sequence[FileToBe]) -> list[WholeFile]:
     for file in files:
         status = file.partial.lstat()
         new = not os.path.lexists(file.path)
-        found.append(WholeFile(str(file.path), status.st_ino, status.st_mtime_ns, new))
+        found.append(
+            WholeFile(str(file.path), status.st_ino, status.st_mtime_ns, new, status.st_dev)
+        )
     return found
 
 

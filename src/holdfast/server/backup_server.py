@@ -40,6 +40,7 @@ from holdfast.server.instant_service import instant_routes
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.keys import Keys
 from holdfast.server.left_backups import LeftBackups
+from holdfast.server.lent_keys import LentKeys
 from holdfast.server.libvirt_platform import LibvirtPlatform
 from holdfast.server.messages import Command, Information, Outcome
 from holdfast.server.mount_service import mount_routes
@@ -190,6 +191,7 @@ class BackupServer:
         self.hosts = Hosts(store, self._clock, self._platform, self.secrets)
         CheckpointRelease(store, self.hosts)
         left = LeftBackups(store, self.hosts, locks)
+        LentKeys(store, self.hosts)
         transfers = self._directory / "transfers"
         await asyncio.to_thread(sweep_transfer_keys, transfers)
         self._runner = JobRunner(

@@ -26,6 +26,7 @@ from holdfast.engine.errors import (
     KeyRefused,
     LeftUnfinished,
 )
+from holdfast.engine.known_file import KnownFile
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.libvirt_restore import RestorePlan, restore_disks
 from holdfast.engine.progress import Abreast, Progress, ProgressCallback
@@ -80,6 +81,13 @@ class _Noted(msgspec.Struct, frozen=True):
     paths: tuple[str, ...]
     files: tuple[WholeFile, ...] | None = None
 
+    @property
+    def known(self) -> list[KnownFile]:
+        """The files as far as they are known: by their names alone before they are whole."""
+        if self.files is None:
+            return [KnownFile(path) for path in self.paths]
+        return [KnownFile(file.path, file.device, file.inode) for file in self.files]
+
 
 class _SessionLedger:
     """The ledger of a restore, in the row of its session."""
@@ -111,7 +119,7 @@ class _SessionLedger:
             values = {"ledger": msgspec.json.encode(noted).decode()}
             connection.execute(update(table).where(table.c.uid == self._session).values(values))
             if self._instant is not None:
-                instant_records.note_files(connection, self._instant, noted.paths)
+                instant_records.note_files(connection, self._instant, noted.known)
 
         await self._store.write(write)
 
@@ -223,7 +231,18 @@ class HostedRestore:
                 await take_back(noted.paths, ())
                 return _COMPLETED
         await take_back(noted.paths, noted.files or ())
+        if noted.files is not None and isinstance(plan, RestoreHosted) and plan.instant is not None:
+            await self._take_key_back(plan)
         raise RefusedError(STOPPED_UNEXPECTEDLY)
+
+    async def _take_key_back(self, plan: RestoreHosted) -> None:
+        """Take back what the machine was to open its point with, if nothing else runs with it."""
+        others = await self._store.read(
+            lambda c: instant_records.others_with(c, plan.host, plan.uuid, plan.instant)
+        )
+        if not others:
+            access = await self._hosts.access(plan.host)
+            await self._hosts.platform.take_key_back(access, plan.uuid)
 
     async def _is_whole(self, plan: Hosted, files: Sequence[WholeFile]) -> bool:
         if isinstance(plan, RestoreDisks):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
+from holdfast.engine.known_file import KnownFile
 from holdfast.server import journal, tables
 from holdfast.server.host_records import host_in_use
 from holdfast.server.journal import ChainKey
@@ -76,6 +76,15 @@ def running(connection: Connection, host: UUID) -> Sequence[Row[Any]]:
     return connection.execute(of_host.where(table.c.state == InstantState.RUNNING)).all()
 
 
+def others_with(
+    connection: Connection, host: UUID, uuid: str, uid: UUID | None
+) -> Sequence[Row[Any]]:
+    """Return the rows of those on a host whose machine has a UUID, but for one."""
+    table = tables.instant_recovery
+    same = (table.c.host_uid == host) & (table.c.uuid == uuid) & (table.c.uid != uid)
+    return connection.execute(select(table).where(same)).all()
+
+
 def take(connection: Connection, uid: UUID | None, state: InstantState) -> Row[Any]:
     """Let one that runs go on to another state; return its row. Refuse one that does not run."""
     row = row_in_use(connection, uid)
@@ -126,16 +135,16 @@ def session_ended(connection: Connection, plan: Plan, *, failed: bool) -> None:
                 remove(connection, plan.recovery)
 
 
-def note_files(connection: Connection, uid: UUID, files: Sequence[str]) -> None:
+def note_files(connection: Connection, uid: UUID, files: Sequence[KnownFile]) -> None:
     """Note the files that a machine is made with."""
     table = tables.instant_recovery
     values = {"files": msgspec.json.encode(files).decode()}
     connection.execute(update(table).where(table.c.uid == uid).values(values))
 
 
-def files_of(row: Row[Any]) -> list[Path]:
+def files_of(row: Row[Any]) -> list[KnownFile]:
     """Given a row, return the files that the machine was made with."""
-    return [Path(each) for each in msgspec.json.decode(row.files, type=list[str])]
+    return msgspec.json.decode(row.files, type=list[KnownFile])
 
 
 def remove(connection: Connection, uid: UUID) -> None:

@@ -74,7 +74,10 @@ class InstantRecoveries:
         self._closing = True
 
     async def run(self, plan: Instant, on_progress: ProgressCallback) -> str:
-        """Carry a plan out. Raise EngineError or RefusedError with the reason for a failure."""
+        """Carry a plan out; return what is to be noted.
+
+        Raise EngineError or RefusedError with the reason for a failure.
+        """
         async with self._turns[plan.recovery]:
             return await self._run(plan, on_progress)
 
@@ -85,15 +88,15 @@ class InstantRecoveries:
         platform = self._hosts.platform
         if isinstance(plan, MigrateInstant):
             key = await self._key_of(row)
-            await platform.move_to_own_storage(
+            left = await platform.move_to_own_storage(
                 access, row.uuid, files, _token(row), on_progress, lambda: self._closing, key
             )
         else:
-            await platform.discard(access, row.uuid, files, _token(row))
+            left = await platform.discard(access, row.uuid, files, _token(row))
             # It is gone: nothing that is asked for now can change that.
             with contextlib.suppress(asyncio.CancelledError):
                 await self._hosts.refresh([row.host_uid])
-        return ""
+        return " ".join(left)
 
     async def _key_of(self, row: Row[Any]) -> DataKey | None:
         """Return the key of the point that a machine runs from, None also when it is not to be had.

@@ -9,7 +9,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from holdfast.engine.data_key import DataKey
-from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
+from holdfast.engine.known_file import KnownFile
+from holdfast.engine.libvirt_backup import MachineResult, back_up_machine, take_keys_back
 from holdfast.engine.libvirt_connection import Account, LibvirtConnection, connected
 from holdfast.engine.libvirt_host import list_machines, probe_host
 from holdfast.engine.libvirt_in_place import finish_in_place, restore_in_place
@@ -31,6 +32,7 @@ from holdfast.engine.libvirt_restore import (
     machine_disks,
     restore_machine,
 )
+from holdfast.engine.libvirt_secret import layer_secret, take_secret_back
 from holdfast.engine.libvirt_tidy import end_left_backup, release_checkpoints
 from holdfast.engine.libvirt_uri import is_local
 from holdfast.engine.libvirt_work import MachinePlan
@@ -146,34 +148,48 @@ class LibvirtPlatform:
         self,
         access: HostAccess,
         uuid: str,
-        files: Sequence[Path],
+        files: Sequence[KnownFile],
         token: str,
         on_progress: ProgressCallback,
         going_on: Callable[[], bool],
         key: DataKey | None,
-    ) -> None:
-        """Let a machine that runs from its point need that no more."""
+    ) -> Sequence[str]:
+        """Let a machine that runs from its point need that no more; say which files stay."""
         async with connected(access.uri, account=_account(access)) as connection:
-            await move_to_own_storage(connection, uuid, files, token, on_progress, going_on, key)
+            return await move_to_own_storage(
+                connection, uuid, files, token, on_progress, going_on, key
+            )
 
     async def stop_moving(
-        self, access: HostAccess, uuid: str, files: Sequence[Path], token: str
+        self, access: HostAccess, uuid: str, files: Sequence[KnownFile], token: str
     ) -> None:
         """Stop the moving of a machine that a crash has left going on."""
         async with connected(access.uri, account=_account(access)) as connection:
             await stop_moving(connection, uuid, files, token)
 
     async def discard(
-        self, access: HostAccess, uuid: str, files: Sequence[Path], token: str
-    ) -> None:
-        """Take a machine away that runs from its point."""
+        self, access: HostAccess, uuid: str, files: Sequence[KnownFile], token: str
+    ) -> Sequence[str]:
+        """Take a machine away that runs from its point; say which files stay."""
         async with connected(access.uri, account=_account(access)) as connection:
-            await discard_machine(connection, uuid, files, token)
+            return await discard_machine(connection, uuid, files, token)
 
     async def lend_key(self, access: HostAccess, uuid: str, key: DataKey) -> None:
         """Let a machine that runs from an encrypted point be powered on."""
         async with connected(access.uri, account=_account(access)) as connection:
             await lend_key(connection, uuid, key)
+
+    async def take_key_back(self, access: HostAccess, uuid: str) -> None:
+        """Make a host forget the key of a machine that was to run from its point."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            await take_secret_back(connection, layer_secret(uuid))
+
+    async def take_keys_back(
+        self, access: HostAccess, backed_up: Collection[str], recovered: Collection[str]
+    ) -> None:
+        """Take back keys that a crash has left."""
+        async with connected(access.uri, account=_account(access)) as connection:
+            await take_keys_back(connection, backed_up, recovered)
 
     def connected(self, access: HostAccess) -> AbstractAsyncContextManager[LibvirtConnection]:
         """Open a connection to a host for the time of a block."""

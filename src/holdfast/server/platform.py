@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
 
 from holdfast.engine.data_key import DataKey
+from holdfast.engine.known_file import KnownFile
 from holdfast.engine.libvirt_backup import MachineResult
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_replica import Standby
@@ -128,26 +128,40 @@ class Platform(Protocol):
         self,
         access: HostAccess,
         uuid: str,
-        files: Sequence[Path],
+        files: Sequence[KnownFile],
         token: str,
         on_progress: ProgressCallback,
         going_on: Callable[[], bool],
         key: DataKey | None,
-    ) -> None:
-        """Let a machine need its point no more; see `libvirt_instant.move_to_own_storage`."""
+    ) -> Sequence[str]:
+        """Let a machine need its point no more; see `libvirt_instant.move_to_own_storage`.
+
+        Return what is to be said of files that stay.
+        """
 
     async def stop_moving(
-        self, access: HostAccess, uuid: str, files: Sequence[Path], token: str
+        self, access: HostAccess, uuid: str, files: Sequence[KnownFile], token: str
     ) -> None:
         """Stop what a crash left going on; see `libvirt_instant.stop_moving`."""
 
     async def discard(
-        self, access: HostAccess, uuid: str, files: Sequence[Path], token: str
-    ) -> None:
-        """Take a machine away that runs from its point; see `libvirt_instant.discard_machine`."""
+        self, access: HostAccess, uuid: str, files: Sequence[KnownFile], token: str
+    ) -> Sequence[str]:
+        """Take a machine away that runs from its point; see `libvirt_instant.discard_machine`.
+
+        Return what is to be said of files that stay.
+        """
 
     async def lend_key(self, access: HostAccess, uuid: str, key: DataKey) -> None:
         """Let a machine that runs from a point be powered on; see `libvirt_instant.lend_key`."""
+
+    async def take_key_back(self, access: HostAccess, uuid: str) -> None:
+        """Make a host forget the key of a machine that was to run from its point."""
+
+    async def take_keys_back(
+        self, access: HostAccess, backed_up: Collection[str], recovered: Collection[str]
+    ) -> None:
+        """Take back keys that a crash has left; see `libvirt_backup.take_keys_back`."""
 
     def connected(self, access: HostAccess) -> AbstractAsyncContextManager[LibvirtConnection]:
         """Open a connection to a host for the time of a block; see `libvirt_connection`."""

@@ -531,7 +531,8 @@ restore_session = Table(
 
 #: A machine that runs from its restore point. While the row is there, no file of the point's chain
 #: is removed or merged. `uuid` is the machine's on the host, `state` an `InstantState`, `files`
-#: those that it is made with, as JSON. `machine_point_uid` names the point, which may be gone.
+#: those that it is made with (`KnownFile`), as JSON. `machine_point_uid` names the point, which may
+#: be gone.
 instant_recovery = Table(
     "instant_recovery",
     metadata,

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ import libvirt_qemu
 
 from engine.lab import MIB, wait_until
 from holdfast.engine.image import restore_image
+from holdfast.engine.known_file import KnownFile
 from holdfast.engine.libvirt_backup import MachineResult, back_up_machine
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_work import MachinePlan
@@ -313,3 +314,8 @@ class RemoteConnection:
 
     def __init__(self, connection: LibvirtConnection) -> None:
         self.call = connection.call
+
+
+def known(paths: Iterable[Path]) -> list[KnownFile]:
+    """Return files that a machine was made with, as they are there now."""
+    return [KnownFile.at(path) for path in paths]

@@ -31,7 +31,7 @@ from holdfast.engine.libvirt_restore import (
 from holdfast.engine.libvirt_secret import layer_secret, take_secret_back
 from holdfast.engine.qemu_image import Storing
 
-from .lab import DISK_SIZE, Guest, VirtualDisk, back_up, restored_disks
+from .lab import DISK_SIZE, Guest, VirtualDisk, back_up, known, restored_disks
 from .test_machine_restore import bytes_of
 
 pytestmark = pytest.mark.vm
@@ -202,7 +202,7 @@ async def test_it_runs_from_an_encrypted_point_moves_and_comes_back_in_place(
         copies.append((Guest(guest.host, name, targets, guest.connection, disks), restored))
     moving, restored = copies[0]
     moving.write_something(2)
-    await move_to_own_storage(connection, restored.uuid, list(restored.disks.values()), "t1")
+    await move_to_own_storage(connection, restored.uuid, known(restored.disks.values()), "t1")
     moving.power_off()
     for target in moving.disks:
         own = targets / f"copy-{target}.t1.qcow2"
@@ -212,7 +212,7 @@ async def test_it_runs_from_an_encrypted_point_moves_and_comes_back_in_place(
     moving.discard()
     _, thrown_away = copies[1]
     files = list(thrown_away.disks.values())
-    await discard_machine(connection, thrown_away.uuid, files, "t2")
+    await discard_machine(connection, thrown_away.uuid, known(files), "t2")
     assert secrets_of(guest) == []
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
     with pytest.raises(libvirt.libvirtError):
@@ -255,12 +255,13 @@ async def test_one_that_is_off_moves_with_its_key_and_keeps_what_opens_it_until_
     assert secrets_of(guest) == [layer_secret(uuid)]
     await take_secret_back(connection, layer_secret(uuid))
     files = [targets / f"copy-{target}{LAYER_SUFFIX}" for target in guest.disks]
+    made = known(files)
     with pytest.raises(KeyRefused, match="no key"):
-        await move_to_own_storage(connection, uuid, files, "t1")
-    await move_to_own_storage(connection, uuid, files, "t1", key=KEY)
+        await move_to_own_storage(connection, uuid, made, "t1")
+    await move_to_own_storage(connection, uuid, made, "t1", key=KEY)
     for target in guest.disks:
         own = targets / f"copy-{target}.t1.qcow2"
         assert bytes_of(own, "qcow2", tmp_path / "out") == content[target]
     assert not any(path.exists() for path in files)
-    await discard_machine(connection, uuid, files, "t1")
+    await discard_machine(connection, uuid, made, "t1")
     assert not list(targets.iterdir())

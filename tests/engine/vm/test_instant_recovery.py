@@ -14,6 +14,7 @@ import pytest
 
 from holdfast.engine import libvirt_instant
 from holdfast.engine.errors import EngineError
+from holdfast.engine.known_file import KnownFile
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import read_definition
 from holdfast.engine.libvirt_instant import (
@@ -25,7 +26,7 @@ from holdfast.engine.libvirt_machine import LibvirtMachine
 from holdfast.engine.libvirt_restore import RestoredMachine, RestorePlan, restore_machine
 from holdfast.engine.qcow2_header import read_header
 
-from .lab import Guest, VirtualDisk, back_up
+from .lab import Guest, VirtualDisk, back_up, known
 from .test_machine_restore import bytes_of
 
 pytestmark = pytest.mark.vm
@@ -93,7 +94,11 @@ async def test_it_writes_moves_while_it_writes_and_needs_the_point_no_more(
         told: list[float] = []
         moving = asyncio.create_task(
             move_to_own_storage(
-                connection, restored.uuid, files, "t1", lambda done: told.append(done.fraction)
+                connection,
+                restored.uuid,
+                known(files),
+                "t1",
+                lambda done: told.append(done.fraction),
             )
         )
         number = 6
@@ -133,14 +138,15 @@ async def test_a_move_can_be_left_and_a_machine_can_be_taken_away(
     copy, restored = await running_from_backup(connection, guest, folder, targets)
     before = state_of(folder)
     files = list(restored.disks.values())
+    made = known(files)
     copy.write_something(5)
     # As after a crash: a job goes on that nobody follows.
     machine = LibvirtMachine(connection, restored.uuid)
     await machine.begin_copy("vda", targets / "copy-vda.t1.qcow2")
-    await stop_moving(connection, restored.uuid, files, "t1")
+    await stop_moving(connection, restored.uuid, known(files), "t1")
     assert copy.domain.blockJobInfo("vda", 0) == {}
     assert sorted(targets.iterdir()) == files
-    moving = asyncio.create_task(move_to_own_storage(connection, restored.uuid, files, "t1"))
+    moving = asyncio.create_task(move_to_own_storage(connection, restored.uuid, known(files), "t1"))
     await asyncio.sleep(0)
     moving.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -152,8 +158,8 @@ async def test_a_move_can_be_left_and_a_machine_can_be_taken_away(
     copy.start()
     for target, path in restored.disks.items():
         assert bytes_of(path, "qcow2", tmp_path / "out") == copy.contents()[target]
-    await discard_machine(connection, restored.uuid, files, "t1")
-    await discard_machine(connection, restored.uuid, files, "t1")
+    assert await discard_machine(connection, restored.uuid, made, "t1") == []
+    assert await discard_machine(connection, restored.uuid, made, "t1") == []
     assert list(targets.iterdir()) == []
     assert [domain.name() for domain in guest.connection.listAllDomains()] == [guest.name]
     assert state_of(folder) == before
@@ -188,11 +194,11 @@ async def test_a_machine_that_is_off_moves_and_cannot_be_started_meanwhile(
         with monkeypatch.context() as patched:
             patched.setattr(libvirt_instant, "run_qemu_image", fails)
             with pytest.raises(EngineError, match="No"):
-                await move_to_own_storage(connection, restored.uuid, files, "t1")
+                await move_to_own_storage(connection, restored.uuid, known(files), "t1")
         assert sorted(targets.iterdir()) == files
         assert not readable_by_others(targets)
         monkeypatch.setattr(libvirt_instant, "run_qemu_image", started_meanwhile)
-        await move_to_own_storage(connection, restored.uuid, files, "t1")
+        await move_to_own_storage(connection, restored.uuid, known(files), "t1")
         assert len(refused) == len(files)
         assert all("lock" in reason for reason in refused)
         moved = own_disks(copy, targets)
@@ -210,13 +216,37 @@ async def test_a_machine_that_is_off_moves_and_cannot_be_started_meanwhile(
         copy.discard()
 
 
+async def test_what_somebody_else_has_put_in_the_place_of_its_files_stays(
+    connection: LibvirtConnection, guest: Guest, folder: Path, targets: Path
+) -> None:
+    copy, restored = await running_from_backup(connection, guest, folder, targets)
+    layers = restored.disks
+    made = known(layers.values())
+    # QEMU has the layer open, whatever it is called.
+    layers["vda"].rename(tmp := targets / "away")
+    layers["vda"].write_bytes(b"somebody's")
+    [said] = await move_to_own_storage(connection, restored.uuid, made, "t1")
+    assert said.startswith(f"{layers['vda']} stays: it is not the file")
+    assert layers["vda"].read_bytes() == b"somebody's"
+    moved = own_disks(copy, targets)
+    assert sorted(targets.iterdir()) == sorted([*moved.values(), layers["vda"], tmp])
+    # Of what an older version has made nobody knows more than the name.
+    layers["vdb"].write_bytes(b"unknown")
+    unknown = [KnownFile(str(path)) for path in layers.values()]
+    said_of = await discard_machine(connection, restored.uuid, unknown, "t1")
+    assert [sentence.split(",")[0] for sentence in said_of] == [
+        f"{p} stays" for p in layers.values()
+    ]
+    assert sorted(targets.iterdir()) == sorted([*layers.values(), tmp])
+
+
 async def test_another_machine_of_its_uuid_is_not_taken_away(
     connection: LibvirtConnection, guest: Guest, targets: Path
 ) -> None:
     stray = targets / "stray.instant.qcow2"
     stray.write_bytes(guest.disks["vda"].path.read_bytes())
     with pytest.raises(EngineError, match="does not have"):
-        await move_to_own_storage(connection, guest.uuid, [stray], "t1")
-    await discard_machine(connection, guest.uuid, [stray], "t1")
+        await move_to_own_storage(connection, guest.uuid, known([stray]), "t1")
+    await discard_machine(connection, guest.uuid, known([stray]), "t1")
     assert guest.domain.isActive()
     assert list(targets.iterdir()) == []

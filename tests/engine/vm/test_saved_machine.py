@@ -28,7 +28,7 @@ from holdfast.engine.libvirt_restore import RestorePlan
 from holdfast.engine.qemu_image import Storing
 from holdfast.engine.restored_files import NoLedger, WholeFile
 
-from .lab import Guest, back_up, restored_disks
+from .lab import Guest, back_up, known, restored_disks
 from .test_instant_recovery import running_from_backup
 
 pytestmark = pytest.mark.vm
@@ -187,13 +187,14 @@ async def test_one_that_runs_from_its_backup_stays_on_its_layers(
     targets.mkdir()
     copy, restored = await running_from_backup(connection, guest, folder, targets)
     files = list(restored.disks.values())
+    made = known(files)
     try:
         save(copy)
         with pytest.raises(MachineBusy, match="managedsave-remove copy"):
-            await move_to_own_storage(connection, restored.uuid, files, "t1")
+            await move_to_own_storage(connection, restored.uuid, made, "t1")
         assert sorted(targets.iterdir()) == sorted(files)
         resume(copy)
-        await move_to_own_storage(connection, restored.uuid, files, "t1")
+        await move_to_own_storage(connection, restored.uuid, made, "t1")
     finally:
         with suppress(libvirt.libvirtError):
             copy.domain.managedSaveRemove()

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from holdfast.engine import libvirt_instant, restored_files
+from holdfast.engine import libvirt_instant, libvirt_push, libvirt_restore, restored_files
 from holdfast.engine.libvirt_machine import LibvirtMachine
+from holdfast.engine.libvirt_secret import lend_secret
 from holdfast.server import hosted_restore
 from holdfast.server.backup_server import BackupServer
 from holdfast.server.messages import Command
@@ -24,6 +25,11 @@ from server.vm.lab import QuickPlatform
 
 async def die(*_arguments: Any, **_more: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def lent_and_dead(*arguments: Any) -> None:
+    await lend_secret(*arguments)
+    await die()
 
 
 def die_at(moment: str) -> None:
@@ -38,6 +44,9 @@ def die_at(moment: str) -> None:
         libvirt_instant._settle_down = die
     elif moment == "frozen":
         LibvirtMachine.begin_backup = die  # type: ignore[method-assign]
+    elif moment == "lent":
+        for module in (libvirt_push, libvirt_restore):
+            module.lend_secret = lent_and_dead  # type: ignore[attr-defined]
     elif moment == "discarding":
         LibvirtMachine.undefine = die  # type: ignore[method-assign]
     else:

@@ -9,18 +9,63 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from engine.vm.lab import Guest
+from engine.vm.lab import Guest, Host
 from holdfast.engine import key_file
 from holdfast.engine.data_key import SEALED_SUFFIX
 from holdfast.engine.errors import ChainBroken
 from holdfast.engine.key_file import SUFFIX, read_key_file, unwrap
+from holdfast.engine.libvirt_secret import layer_secret
 from holdfast.server import tables
+from server.lab import HandClock
 from server.offsite import Offsite
 
-from .lab import HostedLab, bytes_of, disks_of
+from .lab import HostedLab, bytes_of, disks_of, entries, killed_at, running_hosted_lab
 
 pytestmark = pytest.mark.vm
 SECRET = "correct horse battery staple"
+
+
+async def test_a_key_that_a_crash_has_left_on_a_host_is_taken_back(
+    tmp_path: Path,
+    clock: HandClock,
+    daemon: Host,
+    make_guest: Callable[..., Guest],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(key_file, "_N", 2**10)
+    targets = tmp_path / "targets"
+    targets.mkdir()
+    guest = make_guest("vda")
+
+    def lent() -> list[str]:
+        return [str(secret.UUIDString()) for secret in guest.connection.listAllSecrets()]
+
+    async def left() -> list[str]:
+        """What a start of the server leaves of it."""
+        assert lent() != []
+        async with running_hosted_lab(tmp_path, clock, daemon) as lab:
+            assert (await lab.command("rescan-host", lab.host)).success
+            return lent()
+
+    async with running_hosted_lab(tmp_path, clock, daemon) as lab:
+        made = await lab.command("create-password", hint="of the vault", password=SECRET)
+        assert made.made is not None
+        job = await lab.job_of(guest, options={"encryption": str(made.made.uid)})
+        point = await lab.backed_up(guest, job, 0)
+    killed_at("lent", tmp_path, "start-job", job, {})
+    assert await left() == []
+    wanted = {"new_name": "copy", "new_identifiers": True, "folder": str(targets)}
+    killed_at("lent", tmp_path, "start-instant-recovery", point, wanted)
+    assert await left() == []
+    assert entries(targets) == []
+    # One that is in use is not taken, whatever was before.
+    killed_at("starting", tmp_path, "start-instant-recovery", point, wanted)
+    [key] = await left()
+    async with running_hosted_lab(tmp_path, clock, daemon) as lab:
+        [recovery] = await lab.rows(tables.instant_recovery)
+        assert key == layer_secret(recovery.uuid)
+        await lab.done("discard-instant-recovery", recovery.uid)
+    assert lent() == []
 
 
 async def test_a_machine_is_unreadable_in_the_repository_and_comes_back_from_it(

@@ -182,9 +182,16 @@ async def test_discarding_and_failing_to_start_leave_nothing(
     # After the host went down and came up again, it starts where it was.
     copy.start()
     ensure_held(copy)
-    await lab.done("discard-instant-recovery", recovery.uid)
+    # What somebody has put in the place of a layer is not Holdfast's to remove.
+    layer = copy.disks["vda"].path
+    layer.unlink()
+    layer.write_bytes(b"somebody's")
+    session = await lab.ended(await lab.begun("discard-instant-recovery", recovery.uid))
+    assert session.values["Result"] == "Warning"
+    assert f"{layer} stays: it is not the file" in session.values["FailureMessage"]
     assert await recoveries(lab) == []
-    assert entries(targets) == []
+    assert entries(targets) == [layer.name]
+    assert layer.read_bytes() == b"somebody's"
     assert not is_there(lab.daemon, "copy")
     assert lab.point_files() == before
 
