@@ -65,6 +65,18 @@ async def test_all_disks_of_a_machine_are_read_and_let_go(tmp_path: Path) -> Non
     assert processes("qemu-nbd", tmp_path) == []
 
 
+async def test_a_disk_that_went_away_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    sample_tree(tmp_path / "tree")
+    ext_image(tmp_path / "disk.raw", tmp_path / "tree")
+    async with opened(tmp_path, tmp_path / "disk.raw") as disk:
+        assert await disk.listing(("volume1",), "all", 0, 10)
+        [server] = processes("qemu-nbd", tmp_path)
+        os.kill(server, signal.SIGKILL)
+        wait_until(lambda: not processes("qemu-nbd", tmp_path))
+        with pytest.raises(ToolFailed, match="The backup files of the restore point"):
+            await read(disk, "volume1", "big.bin")
+
+
 async def test_a_machine_of_which_a_disk_is_missing_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     ext_image(tmp_path / "disk.raw", tmp_path / "tree", size=4 << 20)

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from types import SimpleNamespace
 
 import pytest
 
-from holdfast.engine.errors import ChainBroken, RepositoryUnavailable
+from holdfast.engine.errors import (
+    ChainBroken,
+    NoSpace,
+    RepositoryUnavailable,
+    ToolFailed,
+    ToolMissing,
+)
 from holdfast.server import guest_catalog
 from support.disks import ext_image, sample_tree
 
@@ -67,6 +75,50 @@ async def test_what_could_not_be_indexed_for_now_is_indexed_later(
     assert shown.name == "web"
     [point] = await lab.resources("CatalogVmRestorePoint")
     assert point.relations == {"vm": shown.uid, "point": point.uid}
+
+
+@pytest.mark.parametrize(
+    "error", [NoSpace("full"), ToolMissing("gone"), ToolFailed("killed"), TimeoutError(), OSError()]
+)
+async def test_a_failure_that_passes_leaves_no_point_without_an_index(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    with monkeypatch.context() as patched:
+        failing(patched, error)
+        await machine(lab)
+        await lab.run(await lab.create_job("web.raw"))
+        await lab.server.catalog.catch_up()
+        assert not await lab.resources("CatalogVm")
+    # Not at once again: it may be costly to try.
+    await lab.server.catalog.catch_up()
+    assert not await lab.resources("CatalogVm")
+    later = time.monotonic() + 2 * guest_catalog._AGAIN_SECONDS
+    monkeypatch.setattr(guest_catalog, "time", SimpleNamespace(monotonic=lambda: later))
+    await lab.server.catalog.catch_up()
+    assert [shown.name for shown in await lab.resources("CatalogVm")] == ["web"]
+
+
+async def test_what_fails_again_and_again_is_left_without_an_index_and_the_reason_told(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guest_catalog, "_AGAIN_SECONDS", 0.0)
+    with monkeypatch.context() as patched:
+        failing(patched, ToolFailed("The file systems of this disk cannot be read."))
+        await machine(lab)
+        await lab.run(await lab.create_job("web.raw"))
+        for _ in range(guest_catalog._ATTEMPTS):
+            await lab.server.catalog.catch_up()
+    await lab.server.catalog.catch_up()
+    assert not await lab.resources("CatalogVm")
+    [point] = await lab.points("web")
+    refused = (await lab.command("browse-catalog", point.uid)).message
+    assert refused.endswith("not in the catalog. The file systems of this disk cannot be read.")
+    # Of what an older version gave up, nothing is known: it is tried once more after the update.
+    [reason] = lab.folder.rglob("*.reason")
+    await asyncio.to_thread(reason.unlink)
+    await lab.write(lab.server.catalog._forget_unexplained)
+    await lab.server.catalog.catch_up()
+    assert [shown.name for shown in await lab.resources("CatalogVm")] == ["web"]
 
 
 async def test_retention_does_not_wait_for_an_index(

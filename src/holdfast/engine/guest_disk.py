@@ -157,6 +157,9 @@ class GuestDisk:
                     "The file systems of this disk cannot be read: "
                     "they are damaged, or not of a kind that is known."
                 ) from error
+        if kind == b"L":
+            said = content.decode("utf-8", "replace")
+            raise ToolFailed(f"The backup files of the restore point cannot be read: {said}")
         if kind == b"U":
             raise ContentUnreadable(content.decode("utf-8", "replace"))
         if kind == b"E":

@@ -35,19 +35,23 @@ _WANTED = {
 }
 
 
+class IndexNotWritten(EngineError):
+    """The place where indexes are kept takes no more, or nothing at the moment."""
+
+
 async def build_index(browser: Browser, path: Path, greatest: int = GREATEST_INDEX) -> int:
     """Given an open restore point, write its index; return how many entries that has.
 
-    The file appears only when it is whole. Raise EngineError when the point cannot be read. A
-    folder that cannot be read is left out.
+    The file appears only when it is whole. Raise IndexNotWritten, or another EngineError when the
+    point cannot be read. A folder that cannot be read is left out.
     """
     partial = partial_name(path)
-    await asyncio.to_thread(_start, partial)
     try:
+        await asyncio.to_thread(_start, partial)
         taken = await _walk(browser, partial, greatest)
         await asyncio.to_thread(partial.replace, path)
     except (sqlite3.Error, OSError) as error:
-        raise EngineError(f"The index {path} cannot be written: {error}.") from error
+        raise IndexNotWritten(f"The index {path} cannot be written: {error}.") from error
     finally:
         await asyncio.to_thread(partial.unlink, missing_ok=True)
     return taken

@@ -1,8 +1,8 @@
 """What `guest_disk` and the reader's process say to each other.
 
 Requests are JSON, one a line; each is answered by one frame: a byte that says what it is (J JSON,
-D data, E an error for people, U why a file's content cannot be had), the length of the content in
-four bytes, then the content.
+D data, E an error for people, U why a file's content cannot be had, L how a disk failed that was to
+be read), the length of the content in four bytes, then the content.
 """
 
 from __future__ import annotations

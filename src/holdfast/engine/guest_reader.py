@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import msgspec
 
+from holdfast.engine.disk import Disk
 from holdfast.engine.file_system import ContentElsewhereError, NotFoundError
 from holdfast.engine.guest_entry import Entry, in_order, match, part_of
 from holdfast.engine.guest_protocol import FRAME, LARGEST_PIECE, Request
@@ -22,14 +24,52 @@ _MEMORY = 1024 * 1024 * 1024
 _OPEN_FILES = 64
 
 
-class Reader:
-    """Answers requests about the volumes of a machine."""
+class WatchedDisk:
+    """A disk that remembers that it could not be read: what reads file systems may not say so."""
 
-    def __init__(self, volumes: list[Volume]) -> None:
-        self._volumes = {volume.name: volume for volume in volumes}
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self.size = disk.size
+        self.failure: OSError | None = None
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes at an offset; fewer at the end. Raise OSError."""
+        try:
+            return self._disk.read(offset, length)
+        except OSError as error:
+            self.failure = error
+            raise
+
+
+class Reader:
+    """Answers requests about the volumes of a machine, which lie on some disks.
+
+    Where a disk itself failed, nothing is told of what seemed to be there.
+    """
+
+    def __init__(self, disks: Sequence[Disk]) -> None:
+        self._disks = [WatchedDisk(disk) for disk in disks]
+        self._volumes: dict[str, Volume] = {}
+        try:
+            self._volumes |= {volume.name: volume for volume in volumes_of(self._disks)}
+        except (OSError, RuntimeError):
+            if self._failure() is None:
+                raise
+        self._unopened = self._failure()
 
     def answer(self, request: Request) -> tuple[bytes, bytes]:
         """Given a request, return the kind and the content of its answer."""
+        for disk in self._disks:
+            disk.failure = None
+        found = self._answer_or_error(request)
+        if (failure := self._unopened or self._failure()) is not None:
+            return b"L", str(failure).encode("utf-8", "replace")
+        return found
+
+    def _failure(self) -> OSError | None:
+        return next((disk.failure for disk in self._disks if disk.failure is not None), None)
+
+    def _answer_or_error(self, request: Request) -> tuple[bytes, bytes]:
         try:
             return self._answer(request)
         except NotFoundError as error:
@@ -38,6 +78,11 @@ class Reader:
             return b"U", str(error).encode("utf-8", "replace")
         except OSError as error:
             return b"E", f"The disk cannot be read there: {error}".encode("utf-8", "replace")
+        except RuntimeError as error:
+            # So pytsk3 says that the disk it reads from has failed.
+            if self._failure() is None:
+                raise
+            return b"E", str(error).encode("utf-8", "replace")
 
     def _answer(self, request: Request) -> tuple[bytes, bytes]:
         if not request.parts:
@@ -79,7 +124,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    reader = Reader(volumes_of([NbdDisk(socket) for socket in sockets]))
+    reader = Reader([NbdDisk(socket) for socket in sockets])
     serve(reader, sys.stdin.buffer, sys.stdout.buffer)
 
 

@@ -32,6 +32,7 @@ from holdfast.server.failover_plan_runner import FailoverPlanRunner
 from holdfast.server.failover_plans import end_interrupted as end_interrupted_plans
 from holdfast.server.failover_runner import FailoverRunner
 from holdfast.server.failover_runner import end_interrupted as end_interrupted_failovers
+from holdfast.server.finished_chains import FinishedChains
 from holdfast.server.guest_catalog import GuestCatalog
 from holdfast.server.hosted_restore import HostedRestore
 from holdfast.server.hosts import Hosts
@@ -210,11 +211,14 @@ class BackupServer:
         self._runner.when_ended(expiry.wake)
         # A password may have been changed while the first file that needs it was made.
         self._runner.when_ended(self._renewal.set)
-        self.restore = Restore(store, self.repositories, locks)
+        chains = FinishedChains(store, locks, settlement)
+        self.restore = Restore(store, self.repositories, locks, chains)
         hosted_restore = HostedRestore(store, self.repositories, self.hosts)
         instant = InstantRecoveries(store, self.hosts, self.repositories.data_keys)
         self.hosts.when_looked_at(instant.lend_keys)
-        point_restore = PointRestore(store, self.repositories, locks, hosted_restore, instant)
+        point_restore = PointRestore(
+            store, self.repositories, locks, chains, hosted_restore, instant
+        )
         self._restores = RestoreRunner(store, self._clock, point_restore)
         await self._restores.resume()
         self.mounts = Mounts(

@@ -189,6 +189,19 @@ def standing(connection: Connection, key: ChainKey | None = None) -> list[Intent
     ]
 
 
+def rewritten_files(connection: Connection, backup: UUID) -> frozenset[UUID]:
+    """Return the backup files of a backup that may not be what is recorded, nor damaged."""
+    found: set[UUID] = set()
+    for each in standing(connection):
+        if each.key.backup == backup:
+            match each.work:
+                case MergeImages(full=full, increment=increment):
+                    found |= {full, increment}
+                case RebuildImage(file=file):
+                    found.add(file)
+    return frozenset(found)
+
+
 def changes_files(connection: Connection, key: ChainKey) -> bool:
     """Say whether files of a chain's points are to be changed or removed."""
     return any(isinstance(each.work, _CHANGING) for each in standing(connection, key))

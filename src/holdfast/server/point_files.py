@@ -14,7 +14,7 @@ from holdfast.engine.durability import sha256_of
 from holdfast.engine.errors import ChainBroken
 from holdfast.engine.failures import reading_failure
 from holdfast.engine.image_chain import backup_files
-from holdfast.server import tables
+from holdfast.server import journal, tables
 from holdfast.server.repositories import BackupPlace
 from holdfast.server.store import Store
 
@@ -30,7 +30,8 @@ async def verify(
     """Given the disks of a point, compare each file that is read for them with its checksum.
 
     `advance` is told the fraction that is done. Raise ChainBroken naming the first that is not as
-    it was when it was written. With `force`, damaged ones are wanted, too: nothing is compared.
+    it was when it was written, or of which that cannot be said: an interrupted merge has written to
+    it. With `force`, damaged ones are wanted, too: nothing is compared.
     """
     if force:
         advance(1.0)
@@ -49,6 +50,14 @@ async def verify(
         except OSError as error:
             raise reading_failure(error, file) from error
         if digest != known[file].sha256:
+            doubtful = await store.read(lambda c: journal.rewritten_files(c, place.backup))
+            if known[file].uid in doubtful:
+                raise ChainBroken(
+                    f"Whether the backup file {file} is whole cannot be said now: retention was "
+                    "interrupted while it wrote to it, and could not finish that yet. Nothing was "
+                    "restored. The next start of the server, backup or restore of this machine "
+                    "tries again; with force, what can be read of it is restored now."
+                )
             raise ChainBroken(
                 f"The backup file {file} is damaged: its checksum is not the one it was "
                 "written with. Nothing was restored."

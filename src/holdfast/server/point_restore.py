@@ -15,6 +15,7 @@ from holdfast.engine.progress import Abreast, Progress, ProgressCallback
 from holdfast.engine.together import proven_meanwhile
 from holdfast.engine.tree_restore import restore_into_tree
 from holdfast.server.chain_locks import ChainLocks, share_soon
+from holdfast.server.finished_chains import FinishedChains
 from holdfast.server.hosted_restore import HostedRestore
 from holdfast.server.instant_recoveries import InstantRecoveries
 from holdfast.server.journal import ChainKey
@@ -49,12 +50,14 @@ class PointRestore:
         store: Store,
         repositories: Repositories,
         locks: ChainLocks,
+        chains: FinishedChains,
         hosted: HostedRestore,
         instant: InstantRecoveries,
     ) -> None:
         self._store = store
         self._repositories = repositories
         self._locks = locks
+        self._chains = chains
         self._hosted = hosted
         self._instant = instant
 
@@ -69,7 +72,7 @@ class PointRestore:
         row = await self._store.read(lambda c: point_row(c, plan.point))
         place = await self._repositories.place_of(row.backup_uid)
         await asyncio.to_thread(place.repository.ensure_available)
-        async with self._locks.files.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
+        async with self._chains.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
             # Retention may have taken it, or merged its file, while we waited.
             row = await self._store.read(lambda c: point_row(c, plan.point))
             match plan:
@@ -125,6 +128,19 @@ class PointRestore:
             root = Path(row.source_path).name or row.display_name
             names, _ = await GuestSnapshot(place.files(), row.snapshot_id, root).true_path(parts)
             return names
+
+    async def ensure_finished(self, point: UUID | None) -> None:
+        """Finish what was interrupted in a point's chain, before a machine is to run from that.
+
+        Refuse an unknown point, and one of which that cannot be done now, with the reason.
+        """
+        row = await self._store.read(lambda c: point_row(c, point))
+        key = ChainKey.of(row.backup_uid, row.kind, row.reference)
+        if reasons := await self._chains.finish(key):
+            raise RefusedError(
+                "The restore point is being worked on by retention, which cannot finish now: "
+                f"{reasons[0]} Try again later."
+            )
 
     async def _machine(
         self,

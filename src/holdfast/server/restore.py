@@ -21,9 +21,10 @@ from holdfast.engine.libvirt_restore import stored_content
 from holdfast.engine.progress import Abreast, Phases, Progress, ProgressCallback, ignore_progress
 from holdfast.engine.repository import folder_name
 from holdfast.engine.together import proven_meanwhile
-from holdfast.server import hosted_points, journal, tables
+from holdfast.server import hosted_points, tables
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.database import sqlite_url
+from holdfast.server.finished_chains import FinishedChains
 from holdfast.server.journal import ChainKey
 from holdfast.server.keys import Keys
 from holdfast.server.point_files import verify
@@ -43,12 +44,22 @@ class Restored:
 
 
 class Restore:
-    """Restores points of one server. Merges wait for it, when they share its locks."""
+    """Restores points of one server. Merges wait for it, when they share its locks.
 
-    def __init__(self, store: Store, repositories: Repositories, locks: ChainLocks) -> None:
+    Without `chains`, what was interrupted there is not finished before.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        repositories: Repositories,
+        locks: ChainLocks,
+        chains: FinishedChains | None = None,
+    ) -> None:
         self._store = store
         self._repositories = repositories
         self._locks = locks
+        self._chains = chains
 
     async def point(
         self,
@@ -99,7 +110,8 @@ class Restore:
             )
         place = await self._repositories.place_of(row.backup_uid)
         await asyncio.to_thread(place.repository.ensure_available)
-        async with self._locks.files.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
+        chains = self._chains or self._locks.files
+        async with chains.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
             # Retention may have taken it while we waited.
             await self._store.read(lambda connection: _machine_points(connection, row.uid))
             if row.snapshot_id is not None:
@@ -138,11 +150,6 @@ class Restore:
         force: bool,
     ) -> None:
         """Raise ChainBroken when a file that is read is not what was written."""
-        key = ChainKey.of(row.backup_uid, row.kind, row.reference)
-        if await self._store.read(lambda c: journal.changes_files(c, key)):
-            # A merge that was interrupted: it restores the same, and has no checksum yet.
-            advance(1.0)
-            return
         held = await self._store.read(lambda c: hosted_points.disks_of(c, row.uid))
         paths = [disk.path for disk in held if not wanted or disk.target in wanted]
         images = [place.path(path) for path in paths or [row.path]]

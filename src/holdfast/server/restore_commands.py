@@ -66,6 +66,7 @@ class RestoreCommands:
         """Return the operations by their names."""
         return {
             "restore-machine": self._prepare_machine,
+            "start-instant-recovery": self._prepare_instant,
             "mount-point": self._prepare_mount,
             "restore-file": self._prepare_file,
             "browse-catalog": self._prepare_browse,
@@ -77,10 +78,13 @@ class RestoreCommands:
     def operations(self) -> Mapping[str, Operation]:
         """Return those that need no look outside the database, by their names."""
         return {
-            "start-instant-recovery": self._start_instant,
             "migrate-instant-recovery": self._migrate_instant,
             "discard-instant-recovery": self._discard_instant,
         }
+
+    async def _prepare_instant(self, command: Command) -> Operation:
+        await self._restore.ensure_finished(command.target)
+        return self._start_instant
 
     def _start_instant(self, connection: Connection, command: Command, now: datetime) -> Done:
         options = read_arguments(command, MachineRestoreOptions)
