@@ -88,6 +88,7 @@ async def test_the_folder_of_an_older_version_is_known_by_its_name_after_the_upd
     with closing(sqlite3.connect(_database(lab.folder))) as database:
         database.execute("UPDATE backup_file SET path = replace(path, ?, ?)", (old, real))
         database.execute("DROP TABLE left_backup")
+        database.execute("ALTER TABLE machine_point DROP COLUMN made")
         for column in ("defined", "active", "ran", "disks"):
             database.execute(f"ALTER TABLE host_machine DROP COLUMN {column}")
         database.execute("UPDATE alembic_version SET version_num = '0015'")
