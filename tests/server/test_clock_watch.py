@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, insert, select
 from holdfast.server import tables
 from holdfast.server.clock import SystemClock, milliseconds, moment_of, pause
 from holdfast.server.clock_watch import LONGEST_PAUSE, jumps, note_time
+from holdfast.server.hours import DAYS
 from holdfast.server.keeping import age
 
 from .lab import HandClock, Lab, write_image
@@ -52,6 +53,30 @@ async def test_no_point_is_deleted_because_the_clock_has_jumped(lab: Lab, set_ri
     # From then on, days are days again: those from before the jump go one after the other.
     contents |= await run_days(lab, job, range(5, 7))
     assert len(await assert_all_true(lab, contents)) == 3
+
+
+async def test_what_a_clock_that_was_ahead_has_made_ages_and_is_followed_as_all_else(
+    lab: Lab,
+) -> None:
+    options = {"active_full": {"week": list(DAYS)}}
+    job = await lab.create_job("a.raw", retention_days=3, options=options)
+    contents = await run_days(lab, job, range(2))
+    lab.clock.advance(FAR)
+    for number in (2, 3):
+        content = write_image(lab.source("a.raw"), number)
+        contents[(await lab.run(job)).values["CreationTimeUTC"]] = content
+        lab.clock.advance(DAY - timedelta(minutes=10))
+    await lab.write(lambda c: note_time(c, lab.clock.now()))
+    lab.clock.advance(-FAR)
+    # All made before are older than the first one made after, in truth and in what is told.
+    contents |= await run_days(lab, job, range(4, 7))
+    assert len(await assert_all_true(lab, contents)) == 5
+    contents |= await run_days(lab, job, range(7, 9))
+    assert len(await assert_all_true(lab, contents)) == 3
+    rows = sorted(await lab.rows(tables.machine_point), key=lambda row: row.created)
+    assert [row.made for row in rows] == sorted(row.made for row in rows)
+    assert all(row.made < row.created for row in rows)
+    assert all(row.parent_uid is None for row in await lab.rows(tables.backup_file))
 
 
 async def test_backups_that_are_kept_for_a_time_stay_when_the_clock_jumps(lab: Lab) -> None:

@@ -14,7 +14,7 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 def row(created: int) -> Any:
-    return SimpleNamespace(uid=uuid4(), created=created, copied_from=None)
+    return SimpleNamespace(uid=uuid4(), created=created, copied_from=None, made=None)
 
 
 def test_what_any_disk_of_a_point_is_built_on_is_copied_before_it() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -49,6 +49,16 @@ def test_points_do_not_age_by_a_jump_of_the_clock() -> None:
     new = [*points, Point(later)]
     later += 2 * DAY
     assert keeping(new, Policy(3, days=5, jumps=jumped), later).surplus == tuple(points[:7])
+
+
+def test_a_clock_that_was_ahead_or_behind_for_a_while_keeps_nothing_for_ever() -> None:
+    points = daily(40)
+    true = keeping(points, Policy(1, days=5, gfs=Gfs(weekly=Weekly(keep=3))), NOW)
+    for far in (4000 * DAY, -20000 * DAY):
+        wrong = [replace(p, created=p.created + far * (17 <= n < 20)) for n, p in enumerate(points)]
+        found = keeping(wrong, Policy(1, days=5, gfs=Gfs(weekly=Weekly(keep=3))), NOW)
+        assert found.surplus == tuple(p for p in wrong if p not in points or p in true.surplus)
+        assert found.kept_for == true.kept_for
 
 
 def test_damaged_points_take_no_place_of_good_ones() -> None:

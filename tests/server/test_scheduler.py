@@ -143,6 +143,31 @@ async def test_a_session_is_stopped_when_the_window_closes(lab: Lab) -> None:
     assert not list(lab.repository_path.glob("*/*.qcow2"))
 
 
+async def test_jobs_run_again_as_they_should_when_a_clock_that_was_ahead_is_set_right(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.server.scheduler._LONGEST_WAIT_SECONDS", 0.05)
+    write_image(lab.source("a.raw"), 1)
+    await lab.create_job("a.raw", job="Hourly", schedule=HOURLY)
+    await lab.create_job("a.raw", job="Always", schedule={"type": "Continuously"})
+    await lab.create_job("missing.raw", job="Failing", schedule=HOURLY, retry=RETRY)
+    await sessions(lab, 1)
+    lab.clock.advance(timedelta(days=4000))
+    await sessions(lab, 4)
+    lab.clock.advance(timedelta(days=-4000))
+
+    async def brought_back() -> bool:
+        jobs = await lab.rows(tables.job)
+        times = [row.next_run for row in jobs] + [row.retry_at for row in jobs if row.retry_at]
+        soon = milliseconds(lab.clock.now() + timedelta(hours=1))
+        return len(times) == 4 and all(each <= soon for each in times)
+
+    await lab.until(brought_back)
+    for count in (6, 8):
+        lab.clock.advance(timedelta(minutes=5))
+        await sessions(lab, count)
+
+
 async def test_a_quick_backup_does_not_cost_the_job_its_run(lab: Lab) -> None:
     write_slow_image(lab.source("a.raw"))
     job = await lab.create_job("a.raw", "missing.raw", schedule=HOURLY)

@@ -108,6 +108,13 @@ def _eras(connection: Connection) -> list[tuple[int, int]]:
     return found
 
 
+def is_behind(connection: Connection) -> bool:
+    """Say whether the clock has been set back by more than it had jumped ahead, as by a boot in
+    1970: then it was right before, and is wrong now."""
+    total = connection.scalar(select(func.sum(tables.clock_jump.c.length))) or 0
+    return bool(total < -_SMALL)
+
+
 def jumps(connection: Connection) -> tuple[Jump, ...]:
     """Return what is left out of the ages of points, by the moments at which that begins.
 

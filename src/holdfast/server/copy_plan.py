@@ -277,7 +277,7 @@ class _Candidate:
 
     @property
     def created(self) -> datetime:
-        return moment_of(self.row.created)
+        return moment_of(points.made_at(self.row))
 
 
 def _missing(

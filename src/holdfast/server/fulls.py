@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row
 
 from holdfast.server import points, tables
-from holdfast.server.clock import moment_of
+from holdfast.server.clock import milliseconds, moment_of
 from holdfast.server.hosted_points import disks_of
 from holdfast.server.job_options import Days
 from holdfast.server.publish import row_of
@@ -34,9 +34,12 @@ def full_is_due(
     """Say whether one of the days has begun since a machine's newest full. Not without any."""
     if days is None:
         return False
+    made = milliseconds(now)
     for row in reversed(points.points_of(connection, backup, reference)):
+        # No point was made after those that follow it, even if the clock was ahead then.
+        made = min(made, points.made_at(row))
         if row.damaged is None and is_full(connection, row):
-            return days.due(moment_of(row.created), now)
+            return days.due(moment_of(made), now)
     return False
 
 

@@ -18,7 +18,9 @@ def check_is_due(job: Row[Any], session: Row[Any], days: Days | None, now: datet
     """Say whether a session of a job is to check what the job has backed up."""
     if days is None or session.is_retry or session.cause in ASIDE:
         return False
-    return days.due(moment_of(job.checked or job.created), now)
+    checked = moment_of(job.checked or job.created)
+    # A clock that was ahead must not put it off until then.
+    return checked > now or days.due(checked, now)
 
 
 def note_check(connection: Connection, job: UUID, begun: int) -> None:

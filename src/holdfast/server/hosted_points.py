@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, insert, select
 
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint
 from holdfast.server import tables
+from holdfast.server.points import made_of
 from holdfast.server.publish import publish_backup_file, publish_machine_point, row_of
 from holdfast.server.sessions import Machine
 
@@ -171,6 +172,7 @@ def record_disks(
             backup_file_uid=files[0],
             detail=encoded(point),
             copied_from=copied_from,
+            made=made_of(connection, copied_from),
         )
     )
     for position, (disk, file_uid) in enumerate(zip(point.disks, files, strict=True)):

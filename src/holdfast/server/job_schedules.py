@@ -85,6 +85,31 @@ def put_off(connection: Connection, uid: UUID, now: datetime) -> None:
     _set(connection, uid, next_run=_from_outside(job, now + _PUT_OFF))
 
 
+def bring_back(connection: Connection, now: datetime) -> None:
+    """Let no job wait for longer than its schedule can say: the clock was ahead, and is right now.
+
+    What was reckoned then is a long way off.
+    """
+    job = tables.job
+    later = (job.c.next_run > milliseconds(now)) | (job.c.retry_at > milliseconds(now))
+    for row in connection.execute(select(job).where(job.c.schedule_enabled, later)).all():
+        latest = _latest_run(row, now)
+        if None not in (row.next_run, latest) and row.next_run > latest:
+            _set(connection, row.uid, next_run=latest)
+        again = _within_window(row, now + timedelta(minutes=row.retry_minutes))
+        if row.retry_at is not None and row.retry_at > again:
+            _set(connection, row.uid, retry_at=again)
+
+
+def _latest_run(job: Row[Any], now: datetime) -> int | None:
+    """Return when a job that is due some time, in milliseconds, is due at the latest."""
+    match schedule := decode_schedule(job.schedule):
+        case Continuously() | AfterJob():
+            return _from_outside(job, now + max(CONTINUOUS_DISTANCE, _PUT_OFF))
+        case _:
+            return _due(job, schedule, now)
+
+
 def due_retries(connection: Connection, now: datetime) -> list[Row[Any]]:
     """Return the jobs whose failed machines are to be tried again now; late ones as above."""
     job, due = tables.job, []
@@ -151,7 +176,8 @@ def session_ended(
         again = _within_window(job, now + timedelta(minutes=job.retry_minutes))
         _set(connection, job.uid, retry_at=again)
     if _runs_again(job) and job.next_run is None:
-        earliest = moment_of(session.created) + CONTINUOUS_DISTANCE
+        # It bears a time to come when the clock was ahead before.
+        earliest = min(moment_of(session.created), now) + CONTINUOUS_DISTANCE
         due = _due(job, decode_schedule(job.schedule), max(now, earliest))
         _set(connection, job.uid, next_run=due)
     elif job.kind == IMMEDIATE_COPY and job.next_run is not None:

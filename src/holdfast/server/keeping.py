@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -20,7 +21,7 @@ class Kept(Protocol):
 
     @property
     def created(self) -> datetime:
-        """When it was made."""
+        """What time it was when it was made, by a clock that may have been wrong."""
 
     @property
     def is_good(self) -> bool:
@@ -71,17 +72,19 @@ class Keeping(Generic[P]):
 def keeping(points: Sequence[P], policy: Policy, now: datetime) -> Keeping[P]:
     """Given the points of a machine, oldest first, return what becomes of them.
 
-    The newest good point always stays. Damaged points stay as long as a good one in their place
-    would: whoever has nothing better may want them. So what was kept for a period, or is the first
-    of it, stays when it is damaged; and beside it the first good one, if there is any.
+    That order is true, whatever the times say: no point is younger than one after it. The newest
+    good point always stays. Damaged points stay as long as a good one in their place would: whoever
+    has nothing better may want them. So what was kept for a period, or is the first of it, stays
+    when it is damaged; and beside it the first good one, if there is any.
     """
     kept_for = _kept_for(points, policy.gfs)
     stays = {id(point) for point, _ in kept_for}
     longest = timedelta(days=policy.days or 0)
     wanted = 1 if policy.days is not None else policy.points
-    good = 0
+    good, oldest = 0, timedelta.min
     for point in reversed(points):
-        within = policy.days is not None and age(point.created, now, policy.jumps) < longest
+        oldest = max(oldest, age(point.created, now, policy.jumps))
+        within = policy.days is not None and oldest < longest
         if good < wanted or within:
             stays.add(id(point))
         good += point.is_good
@@ -110,23 +113,24 @@ def _kept_for(points: Sequence[P], gfs: Gfs | None) -> tuple[tuple[P, tuple[str,
 
 
 def _firsts(points: Sequence[P], starts: Iterator[datetime]) -> list[P]:
-    """Return the first point of each period that has any; `starts` are their beginnings."""
-    found: list[P] = []
-    following = next(starts)
+    """Return the first point of each period that has any; `starts` are their beginnings.
+
+    A clock that was ahead for a while has made points of periods that were still to come.
+    """
+    found: dict[int, P] = {}
+    known: list[datetime] = []
     for point in points:
-        if found and point.created < following:
-            continue
-        found.append(point)
-        while following <= point.created:
-            following = next(starts)
-    return found
+        while not known or known[-1] <= point.created:
+            known.append(next(starts))
+        found.setdefault(bisect_right(known, point.created), point)
+    return list(found.values())
 
 
 def _periods(points: Sequence[P], gfs: Gfs) -> Iterator[tuple[str, int, Iterator[datetime]]]:
     """Yield each kind of period that is wanted, how many of them, and when they begin."""
     if not points:
         return
-    first = points[0].created.astimezone(zone_of(gfs.zone)).date()
+    first = min(point.created for point in points).astimezone(zone_of(gfs.zone)).date()
     if gfs.weekly is not None:
         yield "Weekly", gfs.weekly.keep, _weeks(first, DAYS.index(gfs.weekly.day), gfs.zone)
     if gfs.monthly is not None:

@@ -21,6 +21,7 @@ from holdfast.engine.repository import folder_name
 from holdfast.engine.script import Script, around
 from holdfast.server import fulls, journal, points, sessions, tables
 from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.clock_watch import is_behind
 from holdfast.server.damage import has_damage, note_damage
 from holdfast.server.data_keys import KnownKey
 from holdfast.server.health import Findings, note_readable, unreadable
@@ -160,8 +161,13 @@ class MachineBackup:
         parent = await self._newest_point()
         await self._look_for_fulls()
         # Later than the last point, also when the clock was set back: order is told by it.
-        created = max(milliseconds(self._clock.now()), parent.created + 1)
+        now = milliseconds(self._clock.now())
+        created = max(now, parent.created + 1)
         await self._make_point(parent, created, on_progress)
+        if created > now:
+            await self._store.write(
+                lambda c: points.note_made(c, self._point, now, is_right=not is_behind(c))
+            )
 
     async def _look_for_fulls(self) -> None:
         """Find out whether the point is to be a full, whatever there is to build on."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from holdfast.engine.chain import Chain, ChainPoint
 from holdfast.engine.image import ImageResult, MergeResult
@@ -290,6 +290,37 @@ def merged_data_size(full: Row[Any], increment: Row[Any]) -> int:
     return int(min(full.data_size + increment.data_size, increment.virtual_size))
 
 
+def note_made(connection: Connection, point: UUID, made: int, *, is_right: bool) -> None:
+    """Note what time it was when a point was made, which is not the one that it bears.
+
+    When that `is_right`, the clock having been ahead before, the points before it that were made
+    later by that clock were made by then, too.
+    """
+    table, row = tables.machine_point, row_of(connection, tables.machine_point, point)
+    connection.execute(update(table).where(table.c.uid == point).values(made=made))
+    if is_right:
+        connection.execute(
+            update(table)
+            .where(table.c.backup_uid == row.backup_uid, table.c.reference == row.reference)
+            .where(table.c.created < row.created)
+            .where(func.coalesce(table.c.made, table.c.created) > made)
+            .values(made=made)
+        )
+
+
+def made_at(point: Row[Any]) -> int:
+    """Given the row of a point, return what time it was when that was made, in milliseconds."""
+    made: int = point.created if point.made is None else point.made
+    return made
+
+
+def made_of(connection: Connection, point: UUID | None) -> int | None:
+    """Return what was noted, if anything, of when the point was made that another is a copy of."""
+    table = tables.machine_point
+    made: int | None = connection.scalar(select(table.c.made).where(table.c.uid == point))
+    return made
+
+
 def record_point(
     connection: Connection,
     *,
@@ -318,6 +349,7 @@ def record_point(
             backup_file_uid=backup_file_uid,
             snapshot_id=snapshot_id,
             copied_from=copied_from,
+            made=made_of(connection, copied_from),
         )
     )
     publish_machine_point(connection, point)

@@ -102,7 +102,7 @@ class _Point:
 
     @property
     def created(self) -> datetime:
-        return moment_of(self.row.created)
+        return moment_of(points.made_at(self.row))
 
     @property
     def is_good(self) -> bool:

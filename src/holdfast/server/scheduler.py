@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,7 @@ from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 _RETRY_SECONDS = 30.0
+_LONGEST_WAIT_SECONDS = 60.0
 WINDOW_CLOSED = "The session was stopped because the backup window of its job closed."
 
 
@@ -36,6 +38,8 @@ class Scheduler:
         self._clock = clock
         self._runner = runner
         self._alarm = Alarm(clock)
+        #: What time it was when the jobs were last looked at; None before that.
+        self._seen: datetime | None = None
         runner.when_ended(self.wake)
 
     def wake(self) -> None:
@@ -47,6 +51,7 @@ class Scheduler:
         while True:
             self._alarm.clear()
             try:
+                await self._look_at_clock()
                 for session in await self._store.write(self._begin_due):
                     self._runner.launch(session)
                 for session in await self._store.write(self._close_windows):
@@ -58,7 +63,17 @@ class Scheduler:
                 _LOGGER.exception("The schedule cannot be followed at the moment")
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
-                await self._alarm.wait(first)
+                # Not for longer: the clock may be set back meanwhile.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LONGEST_WAIT_SECONDS):
+                        await self._alarm.wait(first)
+
+    async def _look_at_clock(self) -> None:
+        """See to it that no job waits for a time that a clock was at which has been set back."""
+        now = self._clock.now()
+        if self._seen is None or now < self._seen:
+            await self._store.write(lambda c: job_schedules.bring_back(c, now))
+        self._seen = now
 
     def _begin_due(self, connection: Connection) -> list[UUID]:
         now = self._clock.now()

@@ -306,6 +306,8 @@ backup_file = Table(
 #: or more (`machine_disk`), of which the first is its backup file, and in `detail`, as JSON, what
 #: the engine needs to know of the point. `damaged` says why it cannot be restored, as the last
 #: check found; `kept_for` for which periods (Weekly, Monthly, Yearly) it is kept, with commas.
+#: The points of a machine were made in the order of `created`. `made` is what time it was then,
+#: where that is another: the clock had been ahead before.
 machine_point = Table(
     "machine_point",
     metadata,
@@ -324,6 +326,7 @@ machine_point = Table(
     Column("detail", Text),
     Column("damaged", Text),
     Column("kept_for", String),
+    Column("made", BigInteger),
     Index("ix_machine_point_chain", "backup_uid", "reference", "created"),
     CheckConstraint("(backup_file_uid IS NULL) <> (snapshot_id IS NULL)", name="one_place"),
 )

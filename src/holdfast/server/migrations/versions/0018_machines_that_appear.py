@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0018"
-down_revision = "0016"
+down_revision = "0017"
 
 
 def upgrade() -> None:
@@ -31,4 +31,6 @@ def upgrade() -> None:
             sa.Column("ran", sa.BigInteger(), nullable=False, server_default=sa.text("0"))
         )
         machine.add_column(sa.Column("disks", sa.Text(), nullable=False, server_default="[]"))
+    with op.batch_alter_table("machine_point") as point:
+        point.add_column(sa.Column("made", sa.BigInteger()))
     op.execute(sa.text("UPDATE host_machine SET defined = present, active = present"))
