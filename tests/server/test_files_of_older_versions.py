@@ -42,21 +42,6 @@ async def test_files_of_which_only_names_were_noted_are_kept(
     assert layer.exists()
 
 
-def test_what_is_noted_of_files_stays_when_the_update_is_made_again(
-    engine: Engine, tmp_path: Path
-) -> None:
-    upgrade(engine)
-    layer = tmp_path / "layer"
-    layer.touch()
-    noted = KnownFile.at(layer)
-    insert(tmp_path, [{"path": noted.path, "device": noted.device, "inode": noted.inode}])
-    with closing(sqlite3.connect(tmp_path / "test.sqlite")) as database:
-        database.execute("UPDATE alembic_version SET version_num = '0015'")
-        database.commit()
-    upgrade(engine)
-    assert files(engine) == [[noted]]
-
-
 def upgrade(engine: Engine, revision: str = "head") -> None:
     # Without a look at what the rows refer to: they are alone.
     config = Config()

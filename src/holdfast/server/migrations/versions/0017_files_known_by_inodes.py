@@ -17,12 +17,9 @@ _RECOVERY = sa.table("instant_recovery", sa.column("uid", sa.Uuid()), sa.column(
 
 
 def upgrade() -> None:
-    """Make the change; files that are described already stay as they are."""
+    """Make the change."""
     connection = op.get_bind()
     for row in connection.execute(sa.select(_RECOVERY)).all():
-        files = [
-            {"path": each, "device": None, "inode": None} if isinstance(each, str) else each
-            for each in json.loads(row.files)
-        ]
+        files = [{"path": each, "device": None, "inode": None} for each in json.loads(row.files)]
         same = _RECOVERY.c.uid == row.uid
         connection.execute(sa.update(_RECOVERY).where(same).values(files=json.dumps(files)))
