@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung, decide, fallen
+from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung, decide, fallen, lowest
 
 DISK = DiskState("vda", "/images/a.qcow2", "qcow2", 1 << 30, 17)
 
@@ -60,3 +60,10 @@ def test_only_the_disk_that_libvirt_names_falls_and_all_when_it_names_none() -> 
     # The same refusal again cannot go on for ever.
     assert {decision.rung for decision in fallen(once, message)} == {Rung.DIFFERENCE}
     assert {decision.rung for decision in fallen(both, "no such thing")} == {Rung.DIFFERENCE}
+
+
+def test_a_point_is_a_full_only_when_all_its_disks_are() -> None:
+    changed, difference, full = Rung
+    assert lowest([full, full]) is full
+    assert lowest([full, changed]) is changed
+    assert lowest([changed, difference, full]) is difference

@@ -21,7 +21,7 @@ from holdfast.engine.durability import write_new
 from holdfast.engine.errors import ChainBroken, ToolFailed
 from holdfast.engine.image import ImagePlan, back_up_image
 from holdfast.engine.libvirt_backup import MachineResult
-from holdfast.engine.libvirt_ladder import DiskState, Rung
+from holdfast.engine.libvirt_ladder import DiskState, Rung, lowest
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
@@ -81,7 +81,8 @@ class DiskPlatform(ToyPlatform):
             nvram=stored["nvram"],
             disks=tuple(disks),
         )
-        return MachineResult(point, max(disk.rung for disk in disks), "crash-consistent", (), ())
+        rung = lowest([disk.rung for disk in disks])
+        return MachineResult(point, rung, "crash-consistent", (), ())
 
 
 @pytest.fixture
@@ -147,6 +148,13 @@ async def test_a_chain_is_copied_bit_by_bit_and_restores_without_its_source(
         contents = await back_up(lab, platform, job, 1, 2, 3)
         files = {row.path for row in await lab.rows(tables.backup_file) if row.parent_uid is None}
         assert sorted(path.split(".")[-2] for path in files) == ["vda", "vda", "vdb"]
+        # One disk is a full, but the point needs the one before it for the other.
+        kinds = [("Full", "Full"), *[("Increment", "Incremental")] * 2]
+        shown = await lab.points("web")
+        assert [(p.values["PointType"], p.values["Algorithm"]) for p in shown] == kinds
+        tasks = await lab.resources("BackupTaskSession")
+        reasons = [str(task.values["Reason"]).split(",")[0] for task in tasks]
+        assert reasons == ["Full", "Difference", "Difference"]
 
         session = await lab.run(await offsite.copy_job(job))
 
@@ -154,6 +162,9 @@ async def test_a_chain_is_copied_bit_by_bit_and_restores_without_its_source(
         [task] = (await lab.tasks(session.uid)).values()
         assert (task.values["Result"], task.values["TotalSize"]) == ("Success", 16 * MIB)
         assert task.relations["point"] == (await offsite.points("machine"))[-1].uid
+        copies = (await lab.points("web"))[0::2], (await lab.points("web"))[1::2]
+        for shown in copies:
+            assert [(p.values["PointType"], p.values["Algorithm"]) for p in shown] == kinds
         images = {path.name: path.read_bytes() for path in lab.repository_path.glob("*/*.qcow2")}
         assert len(images) == 6
         assert images.items() <= offsite.files().items()

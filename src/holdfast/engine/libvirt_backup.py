@@ -42,7 +42,7 @@ from holdfast.engine.image_backup import (
 from holdfast.engine.image_send import send_image, send_layer
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import MachineDisk, read_definition
-from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung
+from holdfast.engine.libvirt_ladder import Decision, DiskState, Rung, lowest
 from holdfast.engine.libvirt_machine import LibvirtMachine, MemorySaved
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
 from holdfast.engine.libvirt_push import forget, push, release_stale
@@ -65,10 +65,11 @@ _in_progress: set[str] = set()
 class MachineResult:
     """A point whose files are whole and on stable storage.
 
-    ``rung`` is the lowest that a disk came to. ``consistency`` is "quiesced" (by the guest agent),
-    "crash-consistent" or "powered off". ``warnings`` and ``notes`` are whole sentences. ``sent`` is
-    what a replica took on the wire, in bytes; 0 for a backup. ``frozen`` says that the guest's file
-    systems may be frozen still: see `libvirt_tidy.end_left_backup`.
+    ``rung`` is the lowest that a disk came to, a full only when all did. ``consistency`` is
+    "quiesced" (by the guest agent), "crash-consistent" or "powered off". ``warnings`` and ``notes``
+    are whole sentences. ``sent`` is what a replica took on the wire, in bytes; 0 for a backup.
+    ``frozen`` says that the guest's file systems may be frozen still: see
+    `libvirt_tidy.end_left_backup`.
     """
 
     point: MachinePoint
@@ -293,10 +294,9 @@ async def _keep(work: Work) -> MachineResult:
         nvram=nvram,
         disks=tuple(disks),
     )
-    order = list(Rung)
     return MachineResult(
         point=point,
-        rung=max((disk.rung for disk in disks), key=order.index),
+        rung=lowest([disk.rung for disk in disks]),
         consistency=work.consistency,
         warnings=tuple(work.warnings),
         notes=tuple(work.notes),

@@ -22,6 +22,17 @@ class Rung(StrEnum):
     FULL = "full"
 
 
+def lowest(rungs: Collection[Rung]) -> Rung:
+    """Given the rungs of the disks of a point, return that of the point.
+
+    It is a full only when all of them are: a point with an increment needs others.
+    """
+    order = list(Rung)
+    return max(
+        (rung for rung in rungs if rung is not Rung.FULL), key=order.index, default=Rung.FULL
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class DiskState:
     """What identifies a disk. ``virtual_size`` in bytes.

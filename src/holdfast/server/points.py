@@ -11,7 +11,6 @@ from uuid import UUID, uuid4, uuid5
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
-from holdfast.engine.chain import Chain, ChainPoint
 from holdfast.engine.image import ImageResult, MergeResult
 from holdfast.engine.image_rebuild import Rebuilt
 from holdfast.server import tables
@@ -65,12 +64,11 @@ def newest_point(connection: Connection, backup: UUID, reference: str) -> Row[An
 
 
 def points_of(connection: Connection, backup: UUID, reference: str) -> list[Row[Any]]:
-    """Return the points of a machine, oldest first, each with the parent of its file."""
-    point, file = tables.machine_point, tables.backup_file
+    """Return the points of a machine, oldest first."""
+    point = tables.machine_point
     return list(
         connection.execute(
-            select(point, file.c.parent_uid)
-            .outerjoin(file, file.c.uid == point.c.backup_file_uid)
+            select(point)
             .where(point.c.backup_uid == backup, point.c.reference == reference)
             .order_by(point.c.created)
         )
@@ -82,16 +80,6 @@ def holds(file: UUID) -> ColumnElement[bool]:
     point, disk = tables.machine_point, tables.machine_disk
     of_disk = select(disk.c.point_uid).where(disk.c.backup_file_uid == file)
     return (point.c.backup_file_uid == file) | point.c.uid.in_(of_disk)
-
-
-def image_chain(connection: Connection, backup: UUID, reference: str) -> Chain:
-    """Return what depends on what among the points of an image; a point is known by its file."""
-    chain = Chain(
-        ChainPoint(str(row.backup_file_uid), row.parent_uid and str(row.parent_uid))
-        for row in points_of(connection, backup, reference)
-    )
-    chain.validate()
-    return chain
 
 
 def restore_point_uid(session: UUID) -> UUID:

@@ -188,7 +188,7 @@ def publish_machine_point(connection: Connection, uid: UUID) -> None:
     ).first()
     if row is None:
         return
-    full = row.parent_uid is None
+    full = row.parent_uid is None and not _has_increment(connection, uid)
     values = {
         "VmDisplayName": row.display_name,
         "CreationTimeUTC": row.created,
@@ -216,6 +216,17 @@ def publish_machine_point(connection: Connection, uid: UUID) -> None:
             {"restore_point": row.restore_point_uid, "backup_file": row.backup_file_uid},
         ),
     )
+
+
+def _has_increment(connection: Connection, point: UUID) -> bool:
+    """Say whether a disk of a point with several is built on another file."""
+    disk, file = tables.machine_disk, tables.backup_file
+    increments = (
+        select(file.c.uid)
+        .join(disk, disk.c.backup_file_uid == file.c.uid)
+        .where(disk.c.point_uid == point, file.c.parent_uid.is_not(None))
+    )
+    return connection.execute(increments.limit(1)).first() is not None
 
 
 def withdraw_machine_point(connection: Connection, row: Row[Any]) -> None:
