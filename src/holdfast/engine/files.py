@@ -120,8 +120,7 @@ class ResticRepository:
         arguments += [] if parent is None else ["--parent", parent]
         arguments += _limited(plan.rate_limit)
         # What a restore is just putting together there comes and goes: not part of the source.
-        unfinished = await asyncio.to_thread(files_folder.staging_pattern, plan.source)
-        arguments += ["--exclude", unfinished]
+        arguments += ["--exclude", files_folder.staging_pattern()]
         output = BackupOutput(on_progress)
         try:
             completed = await self._restic.call(
@@ -272,7 +271,7 @@ class ResticRepository:
                 doing=f"Restoring {snapshot_id} to {target}",
                 writing=target,
             )
-            await _synchronise_tree(target)
+            await synchronise_tree(target)
         except BaseException:  # cancellation too: half a tree must not look like a whole one
             await asyncio.to_thread(files_folder.empty, target)
             raise
@@ -308,9 +307,10 @@ class ResticRepository:
             otherwise=ChainBroken,
         )
 
-    async def restore_part(self, snapshot_id: str, path: str, target: Path) -> None:
+    async def restore_part(self, snapshot_id: str, path: str, target: Path, *, shown: Path) -> None:
         """Put one file or folder of a snapshot below ``target``, with the folders that lead to it.
 
+        ``shown`` is what people are told is being written.
         Raise ChainBroken when the snapshot is damaged. What a failure leaves is the caller's.
         """
         await self._restic.call(
@@ -321,10 +321,10 @@ class ResticRepository:
             "--include",
             files_folder.pattern_of(path),
             doing=f"Restoring {path} from {snapshot_id}",
-            writing=target,
+            writing=shown,
             otherwise=ChainBroken,
         )
-        await _synchronise_tree(target)
+        await synchronise_tree(target)
 
     async def check(self, *, read_data: bool = False) -> None:
         """Check the structure of the repository and, if asked, every byte of its data.
@@ -459,7 +459,7 @@ def _ensure_readable_folder(source: Path) -> None:
         raise reading_failure(error, source) from error
 
 
-async def _synchronise_tree(folder: Path) -> None:
+async def synchronise_tree(folder: Path) -> None:
     """Bring everything on the folder's file system to stable storage."""
     # syncfs() is not in Python's standard library; coreutils has it.
     completed = await run(["sync", "--file-system", os.fspath(folder)])

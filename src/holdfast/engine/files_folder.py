@@ -121,9 +121,9 @@ def staging_folder(directory: Path, token: str) -> Path:
     return directory / f"{_STAGING}{token}"
 
 
-def staging_pattern(directory: Path) -> str:
-    """Given a directory, return the pattern by which restic leaves such folders out of it."""
-    return pattern_of(os.fspath(directory.resolve())).rstrip("/") + f"/{_STAGING}{'?' * 32}"
+def staging_pattern() -> str:
+    """Return the pattern by which restic leaves such folders out of a backup, wherever they are."""
+    return f"{_STAGING}{'?' * 32}"
 
 
 def empty(folder: Path) -> None:

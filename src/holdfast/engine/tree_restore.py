@@ -1,8 +1,8 @@
 """Puts one file or folder of a snapshot back where it was, without ever leaving that directory.
 
 restic writes into a staging folder of our own inside the directory; from there the file gets its
-name in one step. The folders on the way are opened one by one, following no link: what somebody
-has put there since the backup leads nowhere else.
+name in one step. The directory, the staging folder and the folders on the way are opened one by
+one, following no link, and held: what somebody puts there, at any moment, leads nowhere else.
 """
 
 from __future__ import annotations
@@ -12,24 +12,26 @@ import contextlib
 import ctypes
 import errno
 import os
-import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from holdfast.engine.errors import EngineError
-from holdfast.engine.failures import writing_failure
-from holdfast.engine.files import ResticRepository
+from holdfast.engine.failures import tool_failure, writing_failure
+from holdfast.engine.files import ResticRepository, synchronise_tree
 from holdfast.engine.files_folder import staging_folder
+from holdfast.engine.process import finished, run
+from holdfast.engine.tree_staging import FOLDER, opened_directory, path_of, staging_in
 
 #: A restored file that may not take the place of the present one is named so beside it.
 PREFIX = "RESTORED-"
 _MOST_NAMES = 1000
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
+_NO_SUCH_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 class _Folder(msgspec.Struct, frozen=True):
@@ -61,38 +63,79 @@ async def restore_into_tree(
     Folders on the way that are missing are made again, with the owners and permissions they had.
     Raise EngineError; then, and when cancelled, nothing is changed but folders that were missing.
     """
-    staging = staging_folder(directory, token)
+    staging_name = staging_folder(directory, token).name
+    above, path = names[:-1], _path(names)
     try:
-        await asyncio.to_thread(_make_staging, staging)
-        path = "/" + "/".join(names)
-        await repository.restore_part(snapshot_id, path, staging)
-        missing = await asyncio.to_thread(_missing_above, directory, names)
-        folders = await _described(repository, snapshot_id, missing)
-        return await asyncio.to_thread(_put, staging, names, directory, overwrite, folders)
+        async with AsyncExitStack() as held:
+            top = await _entered(held, opened_directory(directory))
+            missing = await asyncio.to_thread(_missing_above, top, above, directory)
+            staging = await _entered(held, staging_in(top, staging_name))
+            place = path_of(staging)
+            await repository.restore_part(snapshot_id, path, place, shown=directory / names[-1])
+            folders = await _described(repository, snapshot_id, missing)
+            source = await _entered(held, _opened(staging, above, directory))
+            target = await _entered(held, _opened(top, above, directory, make=folders))
+            try:
+                given = await asyncio.to_thread(_put, names[-1], source, target, overwrite)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                # A folder on the way is another file system.
+                near = await _entered(held, staging_in(target, staging_name))
+                await _copy(names[-1], source, near)
+                given = await asyncio.to_thread(_put, names[-1], near, target, overwrite)
+    except FileNotFoundError as error:
+        if not await asyncio.to_thread(directory.is_dir):
+            raise EngineError(
+                f"The directory {directory} to restore to does not exist any more."
+            ) from error
+        raise writing_failure(error, directory / names[-1]) from error
     except OSError as error:
         raise writing_failure(error, directory / names[-1]) from error
-    finally:
-        await asyncio.to_thread(remove_staging, staging)
+    return directory.joinpath(*above, given)
 
 
-def remove_staging(staging: Path) -> None:
-    """Remove a staging folder, following no link; a missing one is fine. Blocking."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        if stat.S_ISDIR(staging.lstat().st_mode):
-            shutil.rmtree(staging, ignore_errors=True)
+async def _entered(held: AsyncExitStack, context: AbstractContextManager[int]) -> int:
+    """Enter a context in a thread, and leave it in one when the stack ends."""
+    entered: list[int] = []
+
+    async def leave() -> None:
+        await finished(_in_a_thread(lambda: context.__exit__(None, None, None)))
+
+    async def enter() -> None:
+        entered.append(await asyncio.to_thread(context.__enter__))
+        held.push_async_callback(leave)
+
+    # Also when cancelled meanwhile, it must be left again.
+    await finished(enter())
+    return entered[0]
 
 
-def _make_staging(staging: Path) -> None:
-    if not staging.parent.is_dir():
-        raise EngineError(f"The directory {staging.parent} to restore to does not exist any more.")
-    remove_staging(staging)
-    staging.mkdir(mode=0o700)
+async def _in_a_thread(work: Callable[[], object]) -> None:
+    await asyncio.to_thread(work)
 
 
-def _missing_above(directory: Path, names: tuple[str, ...]) -> list[str]:
+async def _copy(name: str, source: int, target: int) -> None:
+    """Copy a file or folder, with all that is known of it, to another file system, and wait until
+    it is on stable storage there.
+    """
+    copied = path_of(target) / name
+    arguments = ["cp", "--archive", "--no-target-directory", "--"]
+    completed = await run([*arguments, os.fspath(path_of(source) / name), os.fspath(copied)])
+    if completed.exit_code != 0:
+        raise tool_failure(completed, doing=f"Copying {name}", writing=copied)
+    await synchronise_tree(path_of(target))
+
+
+def _missing_above(top: int, above: Sequence[str], directory: Path) -> list[str]:
     """Return the paths in the snapshot of the folders that will have to be made."""
-    above = [names[:depth] for depth in range(1, len(names))]
-    return [_path(each) for each in above if not os.path.lexists(directory.joinpath(*each))]
+    for depth in range(len(above)):
+        try:
+            with _opened(top, above[: depth + 1], directory):
+                continue
+        except FileNotFoundError:
+            return [_path(above[:each]) for each in range(depth + 1, len(above) + 1)]
+    return []
 
 
 async def _described(
@@ -116,44 +159,37 @@ def _path(names: Sequence[str]) -> str:
     return "/" + "/".join(names)
 
 
-def _put(
-    staging: Path,
-    names: tuple[str, ...],
-    directory: Path,
-    overwrite: bool,
-    folders: Mapping[str, _Folder],
-) -> Path:
-    *above, name = names
-    with _opened(staging, above) as source, _opened(directory, above, make=folders) as target:
-        status = os.stat(name, dir_fd=source, follow_symlinks=False)
-        if overwrite and _is_file(name, target) and stat.S_ISREG(status.st_mode):
-            os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
-            given = name
-        else:
-            given = _renamed_to_new(name, source, target)
-        os.fsync(target)
-    return directory.joinpath(*above, given)
+def _put(name: str, source: int, target: int, overwrite: bool) -> str:
+    """Move an entry of one folder to another; return the name that it has there."""
+    status = os.stat(name, dir_fd=source, follow_symlinks=False)
+    if overwrite and _is_file(name, target) and stat.S_ISREG(status.st_mode):
+        os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+        given = name
+    else:
+        given = _renamed_to_new(name, source, target)
+    os.fsync(target)
+    return given
 
 
 @contextlib.contextmanager
 def _opened(
-    root: Path, names: list[str], *, make: Mapping[str, _Folder] | None = None
+    root: int, names: Sequence[str], directory: Path, *, make: Mapping[str, _Folder] | None = None
 ) -> Iterator[int]:
-    """Open a folder below a root, name by name.
+    """Open a folder below one that is open, name by name. `directory` is what people call that.
 
     With `make`, folders that are missing are made, as they are described there.
     """
-    descriptor = os.open(root, _FOLDER)
+    descriptor = os.dup(root)
     try:
         for depth, name in enumerate(names, start=1):
             made = make is not None and _made(name, descriptor)
             try:
-                below = os.open(name, _FOLDER, dir_fd=descriptor)
+                below = os.open(name, FOLDER, dir_fd=descriptor)
             except OSError as error:
                 if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                     raise
                 raise EngineError(
-                    f"{name} in {root} is not a folder any more, but a link or a file; "
+                    f"{name} in {directory} is not a folder any more, but a link or a file; "
                     "nothing is restored through it."
                 ) from error
             os.close(descriptor)
@@ -212,6 +248,26 @@ def _rename_no_replace(name: str, source: int, given: str, target: int) -> None:
     result = library.renameat2(
         source, os.fsencode(name), target, os.fsencode(given), _RENAME_NOREPLACE
     )
-    if result != 0:
-        number = ctypes.get_errno()
+    if result == 0:
+        return
+    number = ctypes.get_errno()
+    if number not in _NO_SUCH_RENAME:
         raise OSError(number, os.strerror(number), given)
+    # NFS and many file systems of FUSE know no such rename. A link is refused as well where
+    # something is; a folder can have none.
+    if not stat.S_ISDIR(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode):
+        with contextlib.suppress(PermissionError, NotImplementedError):
+            os.link(name, given, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+            os.unlink(name, dir_fd=source)
+            return
+    if _is_there(given, target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), given)
+    os.rename(name, given, src_dir_fd=source, dst_dir_fd=target)
+
+
+def _is_there(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.engine.durability import remove_durably
 from holdfast.engine.errors import EngineError, HypervisorUnavailable, LeftUnfinished
-from holdfast.engine.tree_restore import remove_staging
+from holdfast.engine.tree_staging import remove_left
 from holdfast.server import restore_sessions, tables
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.hosted_restore import given_up, left_by
@@ -24,7 +24,13 @@ from holdfast.server.point_restore import PointRestore
 from holdfast.server.publish import row_of
 from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
 from holdfast.server.refusal import RefusedError
-from holdfast.server.restore_plan import DiscardInstant, MigrateInstant, Plan, is_instant
+from holdfast.server.restore_plan import (
+    DiscardInstant,
+    MigrateInstant,
+    Plan,
+    RestoreFiles,
+    is_instant,
+)
 from holdfast.server.session_runner import SessionRunner
 from holdfast.server.session_state import JobSessionState
 from holdfast.server.store import Store
@@ -173,8 +179,10 @@ async def end_interrupted(store: Store, clock: Clock) -> None:
             if row.kind == "RestoreVm":
                 await remove_durably(temporary)
             else:
-                await asyncio.to_thread(remove_staging, temporary)
-        except OSError as error:
+                plan = msgspec.json.decode(row.plan, type=RestoreFiles)
+                directory, above = Path(plan.directory), plan.names[:-1]
+                await asyncio.to_thread(remove_left, directory, above, temporary.name)
+        except (OSError, EngineError) as error:
             _LOGGER.warning("What a restore has left at %s cannot be removed: %s", temporary, error)
 
         def end(connection: Connection, session: UUID = row.uid) -> None:
