@@ -33,6 +33,7 @@ from holdfast.engine.libvirt_domain import (
 from holdfast.engine.libvirt_labels import labels_for
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
+from holdfast.engine.libvirt_same_folder import ensure_same_folder
 from holdfast.engine.libvirt_secret import (
     layer_secret,
     lend_secret,
@@ -118,6 +119,8 @@ async def restore_machine(
     folder = plan.target_folder.absolute()
     if not await asyncio.to_thread(folder.is_dir):
         raise target_folder_gone(folder)
+    # Else it would be told as restored, with disks that its host does not have.
+    await ensure_same_folder(connection, folder, proven=False)
     chosen = chosen_disks(plan.point, plan.disks)
     layers, labels = {}, Labels()
     if plan.instant:

@@ -26,12 +26,15 @@ _SHOWN_SECONDS = 70.0
 _PAUSE = 2.0
 
 
-async def ensure_same_folder(connection: LibvirtConnection, folder: Path) -> None:
+async def ensure_same_folder(
+    connection: LibvirtConnection, folder: Path, *, proven: bool = True
+) -> None:
     """Raise EngineError unless a host has the same folder under this path as this machine.
 
     A host on another machine has to show it: where it cannot be asked, its libvirt having no
     storage driver, or nothing can be left there, it is taken for another folder. A host on this
-    machine is only refused when it says that it is.
+    machine is only refused when it says that it is, and without ``proven`` so is any: for files
+    that take the place of no others.
     """
     local = is_local(connection.uri)
     if not local and not await asyncio.to_thread(folder.is_dir):
@@ -42,7 +45,7 @@ async def ensure_same_folder(connection: LibvirtConnection, folder: Path) -> Non
     try:
         seen = await sees_folder(connection, folder, 0.0 if local else _SHOWN_SECONDS)
     except (HypervisorFailed, OSError) as error:
-        if local:
+        if local or not proven:
             return
         why = str(error) if isinstance(error, HypervisorFailed) else f"{error}."
         raise EngineError(

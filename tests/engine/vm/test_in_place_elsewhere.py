@@ -15,7 +15,7 @@ from holdfast.engine import libvirt_same_folder
 from holdfast.engine.errors import EngineError
 from holdfast.engine.libvirt_connection import LibvirtConnection, connected
 from holdfast.engine.libvirt_in_place import restore_in_place
-from holdfast.engine.libvirt_restore import RestorePlan
+from holdfast.engine.libvirt_restore import RestorePlan, restore_machine
 from holdfast.engine.restored_files import NoLedger, WholeFile
 
 from .lab import Guest, RemoteConnection, back_up
@@ -44,6 +44,11 @@ async def test_a_file_here_is_not_taken_for_the_disk_that_the_host_has_under_its
         async with connected(daemon.uri) as far:
             with pytest.raises(EngineError, match=rf"The folder {disks} of \S+ is another one"):
                 await restore_in_place(far, plan)
+            # Nor is a new machine told as restored whose disks are not there.
+            new = RestorePlan(point, folder, disks, "copy", True)
+            with pytest.raises(EngineError, match=rf"The folder {disks} of \S+ is another one"):
+                await restore_machine(far, new)
+            assert [domain.name() for domain in direct.listAllDomains()] == ["there"]
         assert ours.read_bytes() == b"a file of somebody here"
         assert theirs.read_bytes() == before
         assert [path.name for path in disks.iterdir()] == [ours.name]

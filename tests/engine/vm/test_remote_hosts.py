@@ -15,9 +15,12 @@ from engine.lab import wait_until
 from holdfast.engine.errors import HypervisorUnavailable
 from holdfast.engine.libvirt_connection import connected
 from holdfast.engine.libvirt_host import list_machines
+from holdfast.engine.libvirt_in_place import restore_in_place
 from holdfast.engine.libvirt_ladder import Rung
+from holdfast.engine.libvirt_restore import RestorePlan
 
 from .lab import Guest, Host, back_up, libvirt_daemon, restored_disks
+from .test_machine_restore import bytes_of
 
 pytestmark = pytest.mark.vm
 
@@ -136,7 +139,7 @@ def over_tls(tmp_path: Path) -> Iterator[tuple[str, Host]]:
         yield f"qemu+tls://localhost:{port}/session?pkipath=", host
 
 
-async def test_a_machine_is_backed_up_over_tls(
+async def test_a_machine_is_backed_up_and_restored_in_place_over_tls(
     over_tls: tuple[str, Host], folder: Path, tmp_path: Path
 ) -> None:
     uri, host = over_tls
@@ -150,7 +153,14 @@ async def test_a_machine_is_backed_up_over_tls(
         guest.write_something(1)
         async with connected(uri + str(tmp_path / "trusted")) as connection:
             full = await back_up(connection, guest, folder, "p1")
-        assert await restored_disks(full, folder, tmp_path / "out") == guest.contents()
+            assert await restored_disks(full, folder, tmp_path / "out") == guest.contents()
+            guest.write_something(2)
+            guest.power_off()
+            # The host shows that it has the disks under the same paths.
+            await restore_in_place(connection, RestorePlan(full.point, folder, folder))
+        assert [path.name for path in disks.iterdir()] == [guest.disks["vda"].path.name]
+        after = await restored_disks(full, folder, tmp_path / "out")
+        assert bytes_of(guest.disks["vda"].path, "qcow2", tmp_path / "back") == after["vda"]
     finally:
         guest.discard()
         guest.connection.close()

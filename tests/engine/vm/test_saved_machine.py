@@ -17,7 +17,7 @@ from holdfast.engine.errors import MachineBusy
 from holdfast.engine.image import restore_image
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import Identity
-from holdfast.engine.libvirt_failback import FailbackPlan, bring_back
+from holdfast.engine.libvirt_failback import FailbackPlan, bring_back, ensure_stands_in
 from holdfast.engine.libvirt_failover import fail_over, take_back
 from holdfast.engine.libvirt_in_place import restore_in_place
 from holdfast.engine.libvirt_instant import move_to_own_storage
@@ -217,5 +217,8 @@ async def test_a_replica_that_is_taken_back_forgets_it(
     guest.domain.managedSaveRemove()
     await fail_over(connection, plan)
     save(guest)
+    # What is in the memory would not be brought back.
+    with pytest.raises(MachineBusy, match="is off with its memory saved"):
+        await ensure_stands_in(connection, plan)
     await take_back(connection, plan)
     assert not guest.domain.hasManagedSaveImage()
