@@ -15,12 +15,13 @@ from holdfast.server import job_schedules, sessions, tables
 from holdfast.server.alarm import Alarm
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.copy_plan import has_points_to_copy
+from holdfast.server.hosted_objects import all_away
 from holdfast.server.job_lookup import running_session
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.job_specification import IMMEDIATE_COPY
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
-from holdfast.server.session_start import begin_retry, begin_session
+from holdfast.server.session_start import begin_retry, begin_session, failed_objects
 from holdfast.server.session_state import ASIDE, Cause, JobSessionState
 from holdfast.server.store import Store
 
@@ -92,10 +93,16 @@ class Scheduler:
                 continue
             begun.append(begin_session(connection, job.uid, milliseconds(now), Cause.SCHEDULE))
         for job in job_schedules.due_retries(connection, now):
+            if running_session(connection, job.uid) is not None or all_away(
+                connection, job, failed_objects(connection, job)
+            ):
+                # Tried now, it would be lost, or fail for the same reason.
+                job_schedules.put_off_retry(connection, job, now)
+                continue
             try:
                 begun.append(begin_retry(connection, job.uid, milliseconds(now), Cause.RETRY))
             except RefusedError as refusal:
-                # It runs, or what had failed was backed up since.
+                # What had failed was backed up since.
                 _LOGGER.info("No retry: %s", refusal)
         return begun
 
