@@ -165,11 +165,14 @@ async def test_a_retry_that_was_noted_survives_a_restart(open_lab: OpenLab) -> N
         assert results(found)[-1] == ("Success", True)
 
 
-async def test_a_session_is_stopped_when_the_window_closes(lab: Lab) -> None:
+@pytest.mark.parametrize("ahead", [0, 4000])
+async def test_a_session_is_stopped_when_the_window_closes(lab: Lab, ahead: int) -> None:
     write_slow_image(lab.source("a.raw"))
     window = {"days": {"Monday": [9]}}
     job = await lab.create_job("a.raw", window=window, schedule=HOURLY, retry=RETRY)
-    await lab.begin(job)
+    # Should the clock have been ahead before, the session bears a time to come.
+    now = milliseconds(lab.clock.now() + timedelta(days=ahead))
+    lab.server._runner.launch(await lab.write(lambda c: begin_session(c, job, now, Cause.SCHEDULE)))
     await lab.until_copying()
 
     lab.clock.advance(timedelta(hours=1))

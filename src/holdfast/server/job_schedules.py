@@ -195,10 +195,17 @@ def session_ended(
         _set(connection, job.uid, next_run=_from_outside(job, now))
 
 
-def closing_of(job: Row[Any], since: int) -> datetime | None:
-    """Return when the backup window closes on a session of a job begun at `since`, if ever."""
+def closing_of(job: Row[Any], session: Row[Any], now: datetime) -> datetime | None:
+    """Return when the backup window closes on a session of a job, if ever."""
     window = decode_hours(job.backup_window)
-    return None if window is None else window.closes(moment_of(since))
+    if window is None:
+        return None
+    begun = moment_of(session.created)
+    if begun <= now:
+        return window.closes(begun)
+    # It bears a time to come, the clock having been ahead. What a person began may be outside.
+    scheduled = session.cause in (Cause.SCHEDULE, Cause.RETRY)
+    return now if scheduled and not window.is_open(now) else window.closes(now)
 
 
 def followers_of(connection: Connection, uid: UUID) -> list[Row[Any]]:

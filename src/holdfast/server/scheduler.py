@@ -109,7 +109,7 @@ class Scheduler:
     def _close_windows(self, connection: Connection) -> list[UUID]:
         now = self._clock.now()
         closed = []
-        for session, closing in _closings(connection):
+        for session, closing in _closings(connection, now):
             if closing <= now and session.state != JobSessionState.STOPPING:
                 sessions.request_stop(connection, session.uid, WINDOW_CLOSED)
                 closed.append(session.uid)
@@ -118,7 +118,7 @@ class Scheduler:
     def _next_time(self, connection: Connection) -> int | None:
         times = [
             milliseconds(closing)
-            for session, closing in _closings(connection)
+            for session, closing in _closings(connection, self._clock.now())
             if session.state != JobSessionState.STOPPING
         ]
         if (first := job_schedules.first_due(connection)) is not None:
@@ -126,13 +126,13 @@ class Scheduler:
         return min(times, default=None)
 
 
-def _closings(connection: Connection) -> list[tuple[Row[Any], datetime]]:
+def _closings(connection: Connection, now: datetime) -> list[tuple[Row[Any], datetime]]:
     """Return the sessions that run in a backup window, each with the moment when it closes."""
     found = []
     for uid in sessions.unfinished_sessions(connection):
         session = row_of(connection, tables.job_session, uid)
         job = row_of(connection, tables.job, session.job_uid)
-        closing = job_schedules.closing_of(job, session.created)
+        closing = job_schedules.closing_of(job, session, now)
         if closing is not None:
             found.append((session, closing))
     return found
