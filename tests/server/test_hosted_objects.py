@@ -225,6 +225,13 @@ async def test_a_machine_that_migrates_is_one_wherever_it_is_defined(
     # Back home, by which the other host does not forget it either.
     here.add("web", "gold", uuid=web, disks=disks)
     await is_one(HERE)
+    # Its host is lost, and it is started on the other one.
+    here.away = True
+    there.add("web", "gold", uuid=web, disks=disks)
+    await is_one(THERE)
+    here.away = False
+    there.add("web", "gold", uuid=web, active=False, disks=disks)
+    await is_one(HERE)
     # One with disks of its own is another, and so is one that runs beside it.
     there.add("www", "gold", uuid=web, active=False, disks=("/other.qcow2",))
     assert await machines_of(lab, job) == ["web", "www"]
