@@ -23,5 +23,5 @@ def test_what_any_disk_of_a_point_is_built_on_is_copied_before_it() -> None:
     built_on: dict[UUID, list[UUID]] = {first.uid: [], second.uid: [], third.uid: [vda, vdb]}
     files = _Files({}, built_on, {vda: first.uid, vdb: second.uid})
     assert _missing([], [first, second, third], Policy(1), NOW, files) == [first, second, third]
-    copied = SimpleNamespace(uid=uuid4(), created=1, copied_from=first.uid)
+    copied = SimpleNamespace(uid=uuid4(), created=1, copied_from=first.uid, made=None)
     assert _missing([copied], [first, second, third], Policy(1), NOW, files) == [second, third]

@@ -225,6 +225,13 @@ async def test_a_machine_that_migrates_is_one_wherever_it_is_defined(
     # Back home, by which the other host does not forget it either.
     here.add("web", "gold", uuid=web, disks=disks)
     await is_one(HERE)
+    # Its host is lost, and it is started on the other one.
+    here.away = True
+    there.add("web", "gold", uuid=web, disks=disks)
+    await is_one(THERE)
+    here.away = False
+    there.add("web", "gold", uuid=web, active=False, disks=disks)
+    await is_one(HERE)
     # One with disks of its own is another, and so is one that runs beside it.
     there.add("www", "gold", uuid=web, active=False, disks=("/other.qcow2",))
     assert await machines_of(lab, job) == ["web", "www"]
@@ -271,6 +278,39 @@ async def test_a_job_on_a_missing_host_fails_with_a_plain_reason(lab: Lab, here:
     here.away = False
     here.add("web")
     assert await machines_of(lab, job, "retry-job") == ["web"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_retry_waits_for_the_host_and_is_not_used_up_meanwhile(
+    lab: Lab, here: ToyHost, whole: bool
+) -> None:
+    uid = await add_host(lab)
+    if not whole:
+        here.add("web")
+    schedule, retry = {"type": "Periodically", "every": 1}, {"times": 1, "minutes": 5}
+    await make_job(lab, host_reference(uid), schedule=schedule, retry=retry)
+    here.away = True
+
+    async def ended(count: int) -> list[Any]:
+        async def found() -> bool:
+            shown = await lab.resources("BackupJobSession")
+            return len([each for each in shown if each.values["State"] == "Stopped"]) >= count
+
+        await lab.until(found)
+        shown = await lab.resources("BackupJobSession")
+        return [each.values["IsRetry"] for each in shown]
+
+    lab.clock.advance(timedelta(hours=1))
+    await ended(1)
+    for _ in range(4):
+        lab.clock.advance(timedelta(minutes=5))
+        await lab.command("nothing")
+        await lab.server.wait_until_idle()
+        assert len(await ended(1)) == 1
+    here.away = False
+    assert (await lab.command("rescan-host", uid)).success
+    lab.clock.advance(timedelta(minutes=5))
+    assert await ended(2) == [False, True]
 
 
 async def test_a_machine_that_is_gone_fails_by_its_name(lab: Lab, here: ToyHost) -> None:

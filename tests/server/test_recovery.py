@@ -16,11 +16,11 @@ import pytest
 from holdfast.engine.errors import ChainBroken, ToolFailed
 from holdfast.engine.files import FilesPlan, ResticRepository
 from holdfast.server import journal, machine_backup, sessions, settlement, tables
-from holdfast.server.backup_server import SHUT_DOWN, BackupServer, DirectoryInUseError
+from holdfast.server.backup_server import BackupServer, DirectoryInUseError
 from holdfast.server.clock import milliseconds
 from holdfast.server.journal import FILES_CHAIN, ChainKey, ForgetSnapshots, MakeImage, MakeSnapshot
 from holdfast.server.manifest import snapshot_manifest_path
-from holdfast.server.recovery import STOPPED_UNEXPECTEDLY
+from holdfast.server.recovery import SHUT_DOWN, STOPPED_UNEXPECTEDLY
 from holdfast.server.session_start import begin_session
 
 from .lab import HandClock, Lab, running_lab, write_image, write_slow_image

@@ -16,6 +16,7 @@ from holdfast.server.messages import Change
 from holdfast.server.scheduler import WINDOW_CLOSED
 from holdfast.server.session_start import begin_session
 from holdfast.server.session_state import Cause
+from holdfast.server.sessions import request_stop
 
 from .lab import Lab, write_image, write_slow_image
 
@@ -114,6 +115,44 @@ async def test_retries_end_with_success_and_are_not_made_of_what_a_person_starte
     await sessions(lab, 3)
 
 
+async def test_a_retry_waits_for_a_quick_backup_and_is_not_made_at_once(lab: Lab) -> None:
+    write_slow_image(lab.source("a.raw"))
+    await lab.create_job(
+        "a.raw", "missing.raw", schedule=HOURLY, retry={"times": 999, "minutes": 0}
+    )
+    lab.clock.advance(timedelta(hours=1))
+    await sessions(lab, 1)
+    await quiet(lab)
+    await sessions(lab, 1)
+    reference = (await lab.resources("ObjectInJob"))[0].values["HierarchyObjRef"]
+    assert (await lab.command("quick-backup", machine=reference)).success
+    lab.clock.advance(timedelta(minutes=1))
+    await quiet(lab)
+    assert results(await sessions(lab, 2))[-1] == ("Success", False)
+    lab.clock.advance(timedelta(minutes=1))
+    assert results(await sessions(lab, 3))[-1] == ("Failed", True)
+
+
+async def test_what_a_person_stopped_is_not_tried_again_though_the_server_died_of_it(
+    open_lab: OpenLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_lab() as lab:
+        job = await lab.create_job("a.raw", schedule=HOURLY, retry=RETRY)
+        now = milliseconds(lab.clock.now())
+        session = await lab.write(lambda c: begin_session(c, job, now, Cause.SCHEDULE))
+        await lab.write(lambda c: request_stop(c, session, "Stopped by operator."))
+
+        async def killed(*_arguments: object) -> None:
+            return None
+
+        monkeypatch.setattr("holdfast.server.job_runner.JobRunner.stop_all", killed)
+    monkeypatch.undo()
+    async with open_lab() as lab:
+        lab.clock.advance(timedelta(minutes=5))
+        await quiet(lab)
+        await sessions(lab, 1)
+
+
 async def test_a_retry_that_was_noted_survives_a_restart(open_lab: OpenLab) -> None:
     async with open_lab() as lab:
         await lab.create_job("a.raw", schedule=HOURLY, retry=RETRY)
@@ -126,11 +165,14 @@ async def test_a_retry_that_was_noted_survives_a_restart(open_lab: OpenLab) -> N
         assert results(found)[-1] == ("Success", True)
 
 
-async def test_a_session_is_stopped_when_the_window_closes(lab: Lab) -> None:
+@pytest.mark.parametrize("ahead", [0, 4000])
+async def test_a_session_is_stopped_when_the_window_closes(lab: Lab, ahead: int) -> None:
     write_slow_image(lab.source("a.raw"))
     window = {"days": {"Monday": [9]}}
     job = await lab.create_job("a.raw", window=window, schedule=HOURLY, retry=RETRY)
-    await lab.begin(job)
+    # Should the clock have been ahead before, the session bears a time to come.
+    now = milliseconds(lab.clock.now() + timedelta(days=ahead))
+    lab.server._runner.launch(await lab.write(lambda c: begin_session(c, job, now, Cause.SCHEDULE)))
     await lab.until_copying()
 
     lab.clock.advance(timedelta(hours=1))

@@ -49,7 +49,7 @@ from holdfast.server.mounts import MountLimits, Mounts
 from holdfast.server.operations import OPERATIONS
 from holdfast.server.platform import Platform
 from holdfast.server.point_restore import PointRestore
-from holdfast.server.recovery import recover
+from holdfast.server.recovery import SHUT_DOWN, recover
 from holdfast.server.replica_jobs import ReplicaJobs
 from holdfast.server.replica_removal import ReplicaRemoval
 from holdfast.server.replica_runs import ReplicaRuns
@@ -76,7 +76,6 @@ _LOCK_PAUSE = 0.05
 #: restic that was killed is stale after a moment, a share may be mounted late. After the last try,
 #: the next backup of the machine concerned settles it.
 _SETTLE_DELAYS = (0.0, 5.0, 60.0, 600.0)
-SHUT_DOWN = "The backup server was shut down."
 
 
 class DirectoryInUseError(Exception):
@@ -214,7 +213,7 @@ class BackupServer:
         chains = FinishedChains(store, locks, settlement)
         self.restore = Restore(store, self.repositories, locks, chains)
         hosted_restore = HostedRestore(store, self.repositories, self.hosts)
-        instant = InstantRecoveries(store, self.hosts, self.repositories.data_keys)
+        instant = InstantRecoveries(store, self.hosts, self.repositories.data_keys, locks)
         self.hosts.when_looked_at(instant.lend_keys)
         point_restore = PointRestore(
             store, self.repositories, locks, chains, hosted_restore, instant

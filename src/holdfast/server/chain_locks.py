@@ -8,8 +8,12 @@ from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Generic, TypeVar
 
+from holdfast.engine.errors import MachineBusy
 from holdfast.server.journal import ChainKey
 from holdfast.server.refusal import RefusedError
+
+#: How many seconds to wait for one's turn at a machine: the full backup of a large one takes long.
+LONGEST_TURN = 24 * 3600.0
 
 #: How many seconds to wait for a point whose files are being merged, before saying so.
 PATIENCE = 15.0
@@ -139,6 +143,27 @@ async def share_soon(
         except TimeoutError as error:
             raise RefusedError(
                 "The restore point is being worked on by retention. Try again later."
+            ) from error
+        yield
+
+
+@asynccontextmanager
+async def turn_at(
+    locks: KeyedLocks[str], uuid: str, name: str, seconds: float | None = None
+) -> AsyncIterator[None]:
+    """Wait until nobody else works on a machine, and keep it so for the time of a block.
+
+    Raise MachineBusy when that takes longer than so many seconds, LONGEST_TURN unless told.
+    """
+    seconds = LONGEST_TURN if seconds is None else seconds
+    async with AsyncExitStack() as held:
+        try:
+            async with asyncio.timeout(seconds):
+                await held.enter_async_context(locks.hold(uuid.lower()))
+        except TimeoutError as error:
+            raise MachineBusy(
+                f'The machine "{name}" was not free within {seconds / 60:g} minutes: another job, '
+                "a restore or a failover works on it."
             ) from error
         yield
 

@@ -49,7 +49,7 @@ from holdfast.engine.libvirt_overlay import hold_anything
 from holdfast.engine.libvirt_tidy import end_interrupted_backup
 from holdfast.engine.progress import Phases, ProgressCallback, fraction_of
 from holdfast.server import replicas, tables
-from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.chain_locks import PATIENCE, ChainLocks
 from holdfast.server.failover_elsewhere import (
     Elsewhere,
     jobs_with_source,
@@ -272,13 +272,13 @@ class Failovers:
     ) -> str:
         # Most of it is moved while the machine still runs.
         await self._replicate(replica.uid)
-        async with self._ground.source(replica) as source:
+        async with self._ground.source_alone(replica), self._ground.source(replica) as source:
             was_on = await is_on(source, replica.source_uuid)
             await self._ground.declare(replica.uid, Operation.PLANNED, source_was_on=was_on)
             note = await self._shut_down(source, replica.uid, replica.source_uuid, options)
         await self._replicate(replica.uid)
         async with self._ground.at_rest(replica), self._ground.target(replica) as target:
-            async with self._ground.source(replica) as source:
+            async with self._ground.source_alone(replica), self._ground.source(replica) as source:
                 if await is_on(source, replica.source_uuid):
                     raise MachineBusy(
                         f"The source of {replica.machine_name} was powered on again meanwhile."
@@ -309,7 +309,11 @@ class Failovers:
         phases = Phases(on_progress, [50, 50])
         first, last = phases.phase(0), phases.phase(1)
         notes: list[str] = []
-        async with self._ground.target(replica) as target, self._ground.source(replica) as source:
+        async with (
+            self._ground.source_alone(replica),
+            self._ground.target(replica) as target,
+            self._ground.source(replica) as source,
+        ):
             await ensure_possible(target, source, plan)
             was_on = await is_on(target, replica.machine_uuid)
             await self._ground.declare(
@@ -440,6 +444,8 @@ class Failovers:
             folders.add(staging)
         async with (
             self._locks.work.hold(ChainKey(row.backup_uid, row.reference)),
+            # What is not done now is settled later.
+            self._ground.source_alone(row, PATIENCE),
             self._ground.source(row) as source,
         ):
             await end_interrupted_backup(source, row.source_uuid, folders, str(row.backup_uid))

@@ -17,7 +17,7 @@ from holdfast.engine.libvirt_failback import FailbackPlan
 from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.server import replicas, tables
-from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.chain_locks import ChainLocks, turn_at
 from holdfast.server.failover_elsewhere import refuse_taken
 from holdfast.server.failover_record import Failover, Operation, check, encoded, record_of
 from holdfast.server.hosts import Hosts
@@ -55,6 +55,15 @@ class FailoverGround:
             if reasons := await self._settlement.settle_chain(key):
                 raise RefusedError(" ".join(reasons))
             yield
+
+    def source_alone(
+        self, replica: Row[Any], seconds: float | None = None
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        """Keep the backups of a replica's source, and whoever restores it, off it for a block.
+
+        Raise MachineBusy when they are at it for longer than so many seconds; see `turn_at`.
+        """
+        return turn_at(self._locks.machines, replica.source_uuid, replica.name, seconds)
 
     @contextlib.asynccontextmanager
     async def target(self, replica: Row[Any]) -> AsyncIterator[LibvirtConnection]:

@@ -1,8 +1,9 @@
 """Which of the machines that hosts have are one and the same: those that migrate, or have migrated.
 
 For as long as a machine migrates it is on two hosts, and it may stay defined on the one that it
-has left. It is shown where it runs. Two machines that have one UUID and yet run both, or have
-disks of their own, are two. Each function runs in a writing transaction.
+has left; when a host is lost, its machines are started on others. It is shown where it runs. Two
+machines that have one UUID and yet run both, or have disks of their own, are two. Each function
+runs in a writing transaction.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ _AVAILABLE = "Available"
 
 def show_each_once(connection: Connection, uuids: Collection[str]) -> list[Row[Any]]:
     """Show machines where they are now, and nowhere else; return the rows this has changed."""
-    table = tables.host_machine
+    table, host = tables.host_machine, tables.host
     rows = defaultdict[str, list[Row[Any]]](list)
-    query = select(table).where(table.c.uuid.in_(uuids)).order_by(table.c.host_uid)
+    # On a host that is away, what ran there may have been started elsewhere.
+    runs = (table.c.active & (host.c.state == _AVAILABLE)).label("runs")
+    query = select(table, runs).join(host, host.c.uid == table.c.host_uid)
+    query = query.where(table.c.uuid.in_(uuids)).order_by(table.c.host_uid)
     for row in connection.execute(query):
         rows[row.uuid].append(row)
     changed = []
@@ -71,8 +75,8 @@ def hosts_in_doubt(
 def _each_once(rows: Iterable[Row[Any]]) -> list[Row[Any]]:
     """Given the rows of machines with one UUID, return one for each machine."""
     found: list[Row[Any]] = []
-    for row in sorted(rows, key=lambda row: (not row.active, -row.ran, -row.seen)):
-        if row.active or not any(_may_share_disks(row, other) for other in found):
+    for row in sorted(rows, key=lambda row: (not row.runs, -row.ran, -row.seen)):
+        if row.runs or not any(_may_share_disks(row, other) for other in found):
             found.append(row)
     return found
 

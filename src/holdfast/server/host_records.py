@@ -104,17 +104,24 @@ def record_scan(
             _change(connection, gone, {"defined": False, "active": False})
     uuids = {machine.uuid.lower() for machine in machines} | known.keys()
     moved = show_each_once(connection, uuids)
-    changed += [row.reference for row in moved if row.reference not in changed]
+    changed += [
+        row.reference for row in moved if row.host_uid == uid and row.reference not in changed
+    ]
     publish_host(connection, uid)
     rename_in_jobs(connection, changed)
     for reference in changed:
         publish_item(connection, reference)
     for tag in tags | _tags_of(connection, uid):
         publish_item(connection, tag_reference(uid, tag))
-    for row in moved:
-        if row.host_uid != uid:
-            for tag in tags_of(row):
-                publish_item(connection, tag_reference(row.host_uid, tag))
+    _publish_moved(connection, [row for row in moved if row.host_uid != uid])
+
+
+def _publish_moved(connection: Connection, machines: Iterable[Row[Any]]) -> None:
+    """Show machines and their tags where they are now, and no more where they were."""
+    for row in machines:
+        publish_item(connection, row.reference)
+        for tag in tags_of(row):
+            publish_item(connection, tag_reference(row.host_uid, tag))
 
 
 def record_away(connection: Connection, uid: UUID, reason: str) -> None:
@@ -123,6 +130,10 @@ def record_away(connection: Connection, uid: UUID, reason: str) -> None:
     values = {"state": UNAVAILABLE, "reason": reason}
     if connection.execute(update(table).where(table.c.uid == uid).values(values)).rowcount:
         publish_host(connection, uid)
+        _publish_moved(
+            connection,
+            show_each_once(connection, [row.uuid for row in _machines_of(connection, uid)]),
+        )
 
 
 def rename_host(connection: Connection, uid: UUID) -> None:

@@ -6,7 +6,7 @@ moved, which is gone from its host and has come up on another with the same UUID
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row, insert, select, update
 
 from holdfast.server import stand_ins, tables
-from holdfast.server.host_records import host_in_use, source_path, tags_of
+from holdfast.server.host_records import UNAVAILABLE, host_in_use, source_path, tags_of
 from holdfast.server.job_roles import EXCLUDED, FOUND, INCLUDED
 from holdfast.server.job_specification import COPY_KINDS
 from holdfast.server.libvirt_references import (
@@ -120,6 +120,23 @@ def hosts_of(connection: Connection, job: UUID) -> set[UUID]:
         if row.kind == MACHINE and (machine := locate(connection, row.reference)) is not None:
             found.add(machine.host_uid)
     return found & set(connection.scalars(select(tables.host.c.uid)))
+
+
+def all_away(connection: Connection, job: Row[Any], objects: Collection[Row[Any]]) -> bool:
+    """Say whether no host can be reached that has any of some objects of a job.
+
+    Without objects it is about all hosts of the job. For replicas their host is needed, too.
+    """
+    host, target = tables.host, tables.replica_target
+    away = set(connection.scalars(select(host.c.uid).where(host.c.state == UNAVAILABLE)))
+    replicas_on = connection.scalar(select(target.c.host_uid).where(target.c.job_uid == job.uid))
+    if replicas_on in away:
+        return True
+    wanted = set[UUID | None](() if objects else hosts_of(connection, job.uid))
+    for row in objects:
+        where = locate(connection, row.reference) if row.kind == MACHINE else None
+        wanted.add(None if where is None else where.host_uid)
+    return bool(wanted) and wanted <= away
 
 
 def hosted_in(connection: Connection, job: UUID) -> bool:

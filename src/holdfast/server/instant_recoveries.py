@@ -19,6 +19,7 @@ from holdfast.engine.data_key import DataKey
 from holdfast.engine.errors import EngineError, HypervisorUnavailable, KeyRefused
 from holdfast.engine.progress import ProgressCallback
 from holdfast.server import instant_records
+from holdfast.server.chain_locks import ChainLocks, turn_at
 from holdfast.server.data_keys import DataKeys
 from holdfast.server.hosts import Hosts
 from holdfast.server.refusal import RefusedError
@@ -32,8 +33,9 @@ _HOST_AGAIN_SECONDS = 30.0
 class InstantRecoveries:
     """The instant recoveries of a server, once they run."""
 
-    def __init__(self, store: Store, hosts: Hosts, data_keys: DataKeys) -> None:
+    def __init__(self, store: Store, hosts: Hosts, data_keys: DataKeys, locks: ChainLocks) -> None:
         self._store = store
+        self._locks = locks
         self._hosts = hosts
         self._data_keys = data_keys
         self._closing = False
@@ -83,6 +85,10 @@ class InstantRecoveries:
 
     async def _run(self, plan: Instant, on_progress: ProgressCallback) -> str:
         row = await self._store.read(lambda c: instant_records.row_in_use(c, plan.recovery))
+        async with turn_at(self._locks.machines, row.uuid, row.name):
+            return await self._carry_out(row, plan, on_progress)
+
+    async def _carry_out(self, row: Row[Any], plan: Instant, on_progress: ProgressCallback) -> str:
         access = await self._hosts.access(row.host_uid)
         files = instant_records.files_of(row)
         platform = self._hosts.platform

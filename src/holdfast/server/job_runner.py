@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -18,8 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from holdfast.engine.errors import EngineError
 from holdfast.engine.progress import Progress, ProgressCallback
-from holdfast.server import job_schedules, points, sessions, tables
-from holdfast.server.chain_locks import ChainLocks
+from holdfast.server import job_schedules, points, sessions, stand_ins, tables
+from holdfast.server.chain_locks import ChainLocks, turn_at
 from holdfast.server.clock import Clock, milliseconds, moment_of
 from holdfast.server.clock_watch import jumps, note_time
 from holdfast.server.data_keys import KnownKey
@@ -33,6 +33,7 @@ from holdfast.server.job_options import JobOptions, decode_options
 from holdfast.server.job_specification import REPLICA, is_copy
 from holdfast.server.journal import ChainKey
 from holdfast.server.left_backups import LeftBackups
+from holdfast.server.libvirt_references import read_reference
 from holdfast.server.machine_backup import MachineBackup, SessionPlan
 from holdfast.server.machine_copy import MachineCopy
 from holdfast.server.other_machines import OtherMachines
@@ -43,7 +44,7 @@ from holdfast.server.repositories import BackupPlace, Repositories
 from holdfast.server.retention import Retention
 from holdfast.server.session_machines import find_machines
 from holdfast.server.session_state import ASIDE, Cause, JobSessionState, Result
-from holdfast.server.sessions import Machine
+from holdfast.server.sessions import Machine, was_asked_to_stop
 from holdfast.server.settlement import Settlement
 from holdfast.server.slots import Concurrency, Slots
 from holdfast.server.store import Store
@@ -51,6 +52,10 @@ from holdfast.server.store import Store
 _LOGGER = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
+WAITING = (
+    "It waits for its turn: the machine is being backed up or replicated by another job, restored "
+    "or failed over."
+)
 _MENDED = "It was copied again from the backup, and is whole."
 UNEXPECTED = "An internal error ended this. The log of the backup server tells more."
 
@@ -88,7 +93,8 @@ class JobRunner:
         self._work: dict[UUID, asyncio.Task[list[str]]] = {}
         self._supervisors: dict[UUID, asyncio.Task[None]] = {}
         self._when_ended: list[Callable[[], None]] = []
-        self._going_down = False
+        #: Why all sessions are stopped, when they are because the server goes down.
+        self._going_down: str | None = None
 
     def when_ended(self, call: Callable[[], None]) -> None:
         """Have something called whenever a session has ended."""
@@ -123,7 +129,7 @@ class JobRunner:
             for uid in sessions.unfinished_sessions(connection):
                 sessions.request_stop(connection, uid, reason)
 
-        self._going_down = True
+        self._going_down = reason
         await self._store.write(request)
         for session in list(self._work):
             self.interrupt(session)
@@ -156,8 +162,8 @@ class JobRunner:
 
         def end(connection: Connection) -> None:
             now = self._clock.now()
-            state = row_of(connection, tables.job_session, session).state
-            if state == JobSessionState.STOPPED:
+            row = row_of(connection, tables.job_session, session)
+            if row.state == JobSessionState.STOPPED:
                 return
             sessions.end_session(
                 connection, session, milliseconds(now), cut_short=cut_short, warnings=warnings
@@ -166,8 +172,8 @@ class JobRunner:
                 connection,
                 session,
                 now,
-                stopped=state == JobSessionState.STOPPING,
-                cut_off=self._going_down,
+                stopped=was_asked_to_stop(row, self._going_down),
+                cut_off=self._going_down is not None,
             )
             one_off_ended(connection, session, now)
 
@@ -281,25 +287,47 @@ class JobRunner:
     async def _back_up(
         self, plan: SessionPlan, machine: Machine, on_progress: ProgressCallback
     ) -> None:
-        host = await self._store.read(lambda c: _host_of(c, machine))
-        async with AsyncExitStack() as held:
-            if plan.options.bandwidth is not None:
-                # The limit is the job's: its machines share it by taking turns.
-                await held.enter_async_context(plan.turns)
-            await held.enter_async_context(self._slots.taken(plan.place.repository_uid, host))
-            findings, problems = await self._checked(plan, machine)
+        problems: Sequence[str] = ()
+        if plan.checking:
+            async with self._slots.taken(plan.place.repository_uid):
+                findings, problems = await self._checked(plan, machine)
             if plan.only_checking and not await self._store.read(
                 lambda c: newest_is_damaged(c, plan.place.backup, machine.reference)
             ):
                 await self._note_findings(machine, findings, problems)
                 return
-            try:
+        try:
+            async with AsyncExitStack() as held:
+                # First, as the chain before: others may have it for hours.
+                await held.enter_async_context(self._turn(machine))
+                if plan.options.bandwidth is not None:
+                    # The limit is the job's: its machines share it by taking turns.
+                    await held.enter_async_context(plan.turns)
+                host = await self._store.read(lambda c: _host_of(c, machine))
+                await held.enter_async_context(self._slots.taken(plan.place.repository_uid, host))
                 await self._backup_of(plan, machine, problems).run(on_progress)
-            except EngineError as error:
-                if not problems:
-                    raise
-                # What the check found must be told, too.
-                raise EngineError(" ".join((*problems, str(error)))) from error
+        except EngineError as error:
+            if not problems:
+                raise
+            # What the check found must be told, too.
+            raise EngineError(" ".join((*problems, str(error)))) from error
+
+    @asynccontextmanager
+    async def _turn(self, machine: Machine) -> AsyncIterator[None]:
+        """Keep all others off a machine of a host. Raise MachineBusy when they are at it too long.
+
+        Other jobs may have the same machine, and it may be restored or failed over.
+        """
+        uuid = await self._store.read(lambda c: _uuid_of(c, machine))
+        if uuid is None:
+            yield
+            return
+        task = machine.task_session
+        if self._locks.machines.is_held(uuid):
+            await self._store.write(lambda c: sessions.note_waiting(c, task, WAITING))
+        async with turn_at(self._locks.machines, uuid, machine.name):
+            await self._store.write(lambda c: sessions.note_waiting(c, task, ""))
+            yield
 
     async def _checked(
         self, plan: SessionPlan, machine: Machine
@@ -415,6 +443,14 @@ def _host_of(connection: Connection, machine: Machine) -> UUID | None:
     """Return the host that a machine is on, if it is on one."""
     where = locate(connection, machine.reference) if machine.kind == MACHINE else None
     return None if where is None else where.host_uid
+
+
+def _uuid_of(connection: Connection, machine: Machine) -> str | None:
+    """Return the UUID that a machine of a host has there; None for other sources."""
+    if machine.kind != MACHINE:
+        return None
+    read = read_reference(stand_ins.current(connection, machine.reference))
+    return None if read is None else read.item
 
 
 def _jumped(

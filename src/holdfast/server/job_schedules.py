@@ -96,8 +96,7 @@ def bring_back(connection: Connection, now: datetime) -> None:
         latest = _latest_run(row, now)
         if None not in (row.next_run, latest) and row.next_run > latest:
             _set(connection, row.uid, next_run=latest)
-        again = _within_window(row, now + timedelta(minutes=row.retry_minutes))
-        if row.retry_at is not None and row.retry_at > again:
+        if row.retry_at is not None and row.retry_at > (again := _next_try(row, now)):
             _set(connection, row.uid, retry_at=again)
 
 
@@ -122,6 +121,17 @@ def due_retries(connection: Connection, now: datetime) -> list[Row[Any]]:
         _set(connection, row.uid, retry_at=None if is_open else opening)
         due += [row] if is_open else []
     return due
+
+
+def put_off_retry(connection: Connection, job: Row[Any], now: datetime) -> None:
+    """Let what failed be tried again later, since it cannot be now; that is no try."""
+    _set(connection, job.uid, retry_at=_next_try(job, now))
+
+
+def _next_try(job: Row[Any], now: datetime) -> int:
+    """Return when what has failed now is to be tried again: not at once, to fail at once again."""
+    pause = max(timedelta(minutes=job.retry_minutes), _PUT_OFF)
+    return _within_window(job, now + pause)
 
 
 def first_due(connection: Connection) -> int | None:
@@ -152,8 +162,9 @@ def session_ended(
 ) -> None:
     """Note what is due because a session has ended.
 
-    `stopped` says that it was asked to stop, `cut_off` that the server went down in the middle:
-    then no other job follows, but what failed is tried again.
+    `stopped` says that it was asked to stop, by a person or because its window closed: then
+    nothing is tried again. `cut_off` says that the server went down in the middle: then no other
+    job follows.
     """
     session = row_of(connection, tables.job_session, uid)
     job = row_of(connection, tables.job, session.job_uid)
@@ -169,12 +180,11 @@ def session_ended(
     may_retry = (
         session.result == Result.FAILED
         and session.cause in (Cause.SCHEDULE, Cause.RETRY)
-        and (cut_off or not stopped)
+        and not stopped
         and session.attempt < job.retry_times
     )
     if may_retry:
-        again = _within_window(job, now + timedelta(minutes=job.retry_minutes))
-        _set(connection, job.uid, retry_at=again)
+        _set(connection, job.uid, retry_at=_next_try(job, now))
     if _runs_again(job) and job.next_run is None:
         # It bears a time to come when the clock was ahead before.
         earliest = min(moment_of(session.created), now) + CONTINUOUS_DISTANCE
@@ -185,10 +195,17 @@ def session_ended(
         _set(connection, job.uid, next_run=_from_outside(job, now))
 
 
-def closing_of(job: Row[Any], since: int) -> datetime | None:
-    """Return when the backup window closes on a session of a job begun at `since`, if ever."""
+def closing_of(job: Row[Any], session: Row[Any], now: datetime) -> datetime | None:
+    """Return when the backup window closes on a session of a job, if ever."""
     window = decode_hours(job.backup_window)
-    return None if window is None else window.closes(moment_of(since))
+    if window is None:
+        return None
+    begun = moment_of(session.created)
+    if begun <= now:
+        return window.closes(begun)
+    # It bears a time to come, the clock having been ahead. What a person began may be outside.
+    scheduled = session.cause in (Cause.SCHEDULE, Cause.RETRY)
+    return now if scheduled and not window.is_open(now) else window.closes(now)
 
 
 def followers_of(connection: Connection, uid: UUID) -> list[Row[Any]]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row
 
+from holdfast.engine.errors import LeftUnfinished, MachineBusy
 from holdfast.engine.guest_snapshot import GuestSnapshot
 from holdfast.engine.image import inspect, restore_image
 from holdfast.engine.progress import Abreast, Progress, ProgressCallback
 from holdfast.engine.together import proven_meanwhile
 from holdfast.engine.tree_restore import restore_into_tree
-from holdfast.server.chain_locks import ChainLocks, share_soon
+from holdfast.server.chain_locks import PATIENCE, ChainLocks, share_soon, turn_at
 from holdfast.server.finished_chains import FinishedChains
 from holdfast.server.hosted_restore import HostedRestore
 from holdfast.server.instant_recoveries import InstantRecoveries
@@ -69,6 +72,37 @@ class PointRestore:
         """
         if isinstance(plan, MigrateInstant | DiscardInstant):
             return await self._instant.run(plan, on_progress)
+        async with self._turn(plan):
+            return await self._run(session, plan, on_progress)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, plan: Plan, seconds: float | None = None) -> AsyncIterator[None]:
+        """Keep backups and others off a machine that is restored in place."""
+        if isinstance(plan, RestoreHosted) and plan.in_place:
+            async with turn_at(self._locks.machines, plan.uuid, plan.name, seconds):
+                yield
+        else:
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _turn_now(self, plan: Plan) -> AsyncIterator[None]:
+        """As `_turn`, for what is tried again: others must not wait for it for long.
+
+        Raise LeftUnfinished when somebody else is at the machine.
+        """
+        async with contextlib.AsyncExitStack() as held:
+            try:
+                await held.enter_async_context(self._turn(plan, PATIENCE))
+            except MachineBusy as error:
+                raise LeftUnfinished(str(error)) from error
+            yield
+
+    async def _run(
+        self,
+        session: UUID,
+        plan: RestoreMachine | RestoreFiles | RestoreHosted | RestoreDisks,
+        on_progress: ProgressCallback,
+    ) -> str:
         row = await self._store.read(lambda c: point_row(c, plan.point))
         place = await self._repositories.place_of(row.backup_uid)
         await asyncio.to_thread(place.repository.ensure_available)
@@ -97,7 +131,8 @@ class PointRestore:
         """
         match plan:
             case RestoreHosted() | RestoreDisks():
-                return await self._hosted.put_right(session.uid, plan, session.ledger)
+                async with self._turn_now(plan):
+                    return await self._hosted.put_right(session.uid, plan, session.ledger)
             case MigrateInstant() | DiscardInstant():
                 stopping = session.state == JobSessionState.STOPPING
                 stopped = session.failure_message if stopping else None
@@ -108,7 +143,8 @@ class PointRestore:
     async def settle(self, session: Row[Any], plan: Plan) -> None:
         """Put right what a restore has left that has ended. See `HostedRestore.settle`."""
         if isinstance(plan, RestoreHosted | RestoreDisks):
-            await self._hosted.settle(session.uid, plan, session.ledger)
+            async with self._turn_now(plan):
+                await self._hosted.settle(session.uid, plan, session.ledger)
 
     async def true_names(self, point: UUID, parts: tuple[str, ...]) -> tuple[str, ...]:
         """Given a path in a directory's point as it is shown, return the names restic knows.

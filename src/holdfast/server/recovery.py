@@ -30,6 +30,7 @@ from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.journal import ChainKey
 from holdfast.server.names import imported_folder
 from holdfast.server.part_backup import one_off_ended
+from holdfast.server.publish import row_of
 from holdfast.server.publish_job import publish_job
 from holdfast.server.repositories import BackupPlace, Repositories
 from holdfast.server.store import Store
@@ -38,6 +39,7 @@ _LOGGER = logging.getLogger(__name__)
 
 #: How long the answers to commands are kept; nobody asks again after that.
 COMMANDS_KEPT = timedelta(days=30)
+SHUT_DOWN = "The backup server was shut down."
 STOPPED_UNEXPECTEDLY = "The backup server stopped unexpectedly while this was running."
 
 
@@ -66,8 +68,10 @@ async def recover(store: Store, clock: Clock, repositories: Repositories) -> Non
 
 def _end_sessions(connection: Connection, now: datetime) -> None:
     for uid in sessions.unfinished_sessions(connection):
+        row = row_of(connection, tables.job_session, uid)
+        stopped = sessions.was_asked_to_stop(row, SHUT_DOWN)
         sessions.end_session(connection, uid, milliseconds(now), cut_short=STOPPED_UNEXPECTEDLY)
-        job_schedules.session_ended(connection, uid, now, stopped=False, cut_off=True)
+        job_schedules.session_ended(connection, uid, now, stopped=stopped, cut_off=True)
         one_off_ended(connection, uid, now)
 
 

@@ -15,12 +15,13 @@ from holdfast.server import job_schedules, sessions, tables
 from holdfast.server.alarm import Alarm
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.copy_plan import has_points_to_copy
+from holdfast.server.hosted_objects import all_away
 from holdfast.server.job_lookup import running_session
 from holdfast.server.job_runner import JobRunner
 from holdfast.server.job_specification import IMMEDIATE_COPY
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
-from holdfast.server.session_start import begin_retry, begin_session
+from holdfast.server.session_start import begin_retry, begin_session, failed_objects
 from holdfast.server.session_state import ASIDE, Cause, JobSessionState
 from holdfast.server.store import Store
 
@@ -92,17 +93,23 @@ class Scheduler:
                 continue
             begun.append(begin_session(connection, job.uid, milliseconds(now), Cause.SCHEDULE))
         for job in job_schedules.due_retries(connection, now):
+            if running_session(connection, job.uid) is not None or all_away(
+                connection, job, failed_objects(connection, job)
+            ):
+                # Tried now, it would be lost, or fail for the same reason.
+                job_schedules.put_off_retry(connection, job, now)
+                continue
             try:
                 begun.append(begin_retry(connection, job.uid, milliseconds(now), Cause.RETRY))
             except RefusedError as refusal:
-                # It runs, or what had failed was backed up since.
+                # What had failed was backed up since.
                 _LOGGER.info("No retry: %s", refusal)
         return begun
 
     def _close_windows(self, connection: Connection) -> list[UUID]:
         now = self._clock.now()
         closed = []
-        for session, closing in _closings(connection):
+        for session, closing in _closings(connection, now):
             if closing <= now and session.state != JobSessionState.STOPPING:
                 sessions.request_stop(connection, session.uid, WINDOW_CLOSED)
                 closed.append(session.uid)
@@ -111,7 +118,7 @@ class Scheduler:
     def _next_time(self, connection: Connection) -> int | None:
         times = [
             milliseconds(closing)
-            for session, closing in _closings(connection)
+            for session, closing in _closings(connection, self._clock.now())
             if session.state != JobSessionState.STOPPING
         ]
         if (first := job_schedules.first_due(connection)) is not None:
@@ -119,13 +126,13 @@ class Scheduler:
         return min(times, default=None)
 
 
-def _closings(connection: Connection) -> list[tuple[Row[Any], datetime]]:
+def _closings(connection: Connection, now: datetime) -> list[tuple[Row[Any], datetime]]:
     """Return the sessions that run in a backup window, each with the moment when it closes."""
     found = []
     for uid in sessions.unfinished_sessions(connection):
         session = row_of(connection, tables.job_session, uid)
         job = row_of(connection, tables.job, session.job_uid)
-        closing = job_schedules.closing_of(job, session.created)
+        closing = job_schedules.closing_of(job, session, now)
         if closing is not None:
             found.append((session, closing))
     return found

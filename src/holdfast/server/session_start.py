@@ -51,8 +51,7 @@ def begin_retry(
     last = _last_session(connection, job.uid)
     if last is None:
         raise RefusedError(f'Job "{job.name}" has not run yet, so there is nothing to retry.')
-    machines = objects_of if is_copy(job.kind) else machines_of
-    failed = [row for row in machines(connection, job.uid) if _has_failed(connection, row.uid)]
+    failed = failed_objects(connection, job)
     whole = not failed and _failed_without_machines(connection, last)
     if not (failed or whole):
         raise RefusedError(
@@ -62,6 +61,12 @@ def begin_retry(
     # A retry by hand does not count among those that the schedule makes.
     attempt = last.attempt + (1 if cause is Cause.RETRY else 0)
     return open_session(connection, job, failed, now, cause, is_retry=True, attempt=attempt)
+
+
+def failed_objects(connection: Connection, job: Row[Any]) -> list[Row[Any]]:
+    """Return the objects of a job that failed when they were last backed up."""
+    machines = objects_of if is_copy(job.kind) else machines_of
+    return [row for row in machines(connection, job.uid) if _has_failed(connection, row.uid)]
 
 
 def open_session(

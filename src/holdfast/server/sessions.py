@@ -60,6 +60,13 @@ def request_stop(connection: Connection, uid: UUID, reason: str) -> None:
         _set_job_session(connection, row, state=JobSessionState.STOPPING, failure_message=reason)
 
 
+def was_asked_to_stop(session: Row[Any], going_down: str | None) -> bool:
+    """Say whether a session that has not ended was asked to stop, and not because the server went
+    down, for which `going_down` is the reason."""
+    stopping: bool = session.state == JobSessionState.STOPPING
+    return stopping and bool(session.failure_message != going_down)
+
+
 def set_progress(connection: Connection, uid: UUID, percent: int) -> None:
     """Note how far a session is. Never goes back."""
     row = row_of(connection, tables.job_session, uid)
@@ -80,6 +87,13 @@ def ensure_started(connection: Connection, uid: UUID) -> None:
     """Let a task session begin, unless it has."""
     if row_of(connection, tables.task_session, uid).state == TaskSessionState.PENDING:
         start_task(connection, uid)
+
+
+def note_waiting(connection: Connection, uid: UUID, reason: str) -> None:
+    """Note what a task session that has not ended waits for; nothing, when that is empty."""
+    row = row_of(connection, tables.task_session, uid)
+    if row.state != TaskSessionState.COMPLETED and row.reason != reason:
+        _set_task_session(connection, row, reason=reason)
 
 
 def set_total_size(connection: Connection, uid: UUID, total_size: int) -> None:
