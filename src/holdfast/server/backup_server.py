@@ -33,6 +33,7 @@ from holdfast.server.failover_plans import end_interrupted as end_interrupted_pl
 from holdfast.server.failover_runner import FailoverRunner
 from holdfast.server.failover_runner import end_interrupted as end_interrupted_failovers
 from holdfast.server.guest_catalog import GuestCatalog
+from holdfast.server.health import HealthCheck
 from holdfast.server.hosted_restore import HostedRestore
 from holdfast.server.hosts import Hosts
 from holdfast.server.instant_recoveries import InstantRecoveries
@@ -182,7 +183,7 @@ class BackupServer:
         await end_interrupted(store, self._clock)
         await end_interrupted_failovers(store, self._clock)
         await store.write(end_interrupted_plans)
-        await recover(store, self._clock, self.repositories)
+        back = await recover(store, self._clock, self.repositories)
         self._renewal = asyncio.Event()
         self._renewal.set()
         self.secrets = SecretsAtRest(seal, self.repositories.data_keys, self._renewal.set)
@@ -253,7 +254,9 @@ class BackupServer:
         watch = ClockWatch(store, self._clock)
         await watch.look()  # before anything goes by the time
         self._in_background(watch.run(), "watch over the clock")
+        health = HealthCheck(store, self.repositories, locks, settlement)
         self._in_background(self._settle(settlement), "settlement of the journal")
+        self._in_background(health.look_again(back), "check of what is there again")
         self._in_background(self._failovers.keep_settling(), "settlement of failovers")
         self._in_background(self._restores.keep_settling(), "settlement of restores")
         self._in_background(scheduler.run(), "scheduler")
