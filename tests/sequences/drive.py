@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from holdfast.engine import key_file
-from holdfast.engine.chain import Chain, ChainPoint, retention_step
+from holdfast.engine.chain import Chain, ChainPoint, RetentionStep, next_steps
 from sequences.life import KILL, KILL_TOOL, STOP, Interruption, Life, Order, Report
 from sequences.observed import PASSWORD, Observed, content_of
 from server.lab import HandClock, running_lab
@@ -45,7 +45,8 @@ class Sequence:
     chain: Chain = field(default_factory=lambda: Chain([]))
     contents: dict[str, bytes] = field(default_factory=dict)
     disk: bytearray = field(default_factory=bytearray)
-    left: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+    taken: set[str] = field(default_factory=set)
     told: list[str] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
     waits: dict[str, int] = field(
@@ -97,8 +98,8 @@ class Sequence:
         allowed = list(self._outcomes(new, keep))
         if interruption is None:
             assert report is not None
-            resized = self.chain.points and self._parent() is None
-            assert report.result == ("Warning" if resized else "Success"), report
+            anew = self.chain.points and self._parent() is None
+            assert report.result == ("Warning" if anew else "Success"), report
             assert new, "no point was made"
             allowed = allowed[-1:]
         chains = [chain.points for chain in allowed]
@@ -120,22 +121,31 @@ class Sequence:
             chain = Chain([*self.chain, ChainPoint(point.uid, self._parent())])
             while True:
                 yield chain
-                if (step := retention_step(chain, keep)) is None:
+                if (step := self._step(chain, keep)) is None:
                     break
                 chain = chain.after(step)
 
+    def _step(self, chain: Chain, keep: int) -> RetentionStep | None:
+        """Return the next step towards so many points that are not lost."""
+        surplus: list[list[str]] = []
+        good = 0
+        for point in reversed(chain.points):
+            if good >= keep:
+                surplus.insert(0, [point.uid])
+            good += point.uid not in self.lost
+        return next(iter(next_steps(chain, surplus, self.lost)), None)
+
     def _parent(self) -> str | None:
         """Return the point that one of the disk as it is now is built on."""
-        newest = self.chain.points[-1:]
-        return next(
-            (each.uid for each in newest if len(self.contents[each.uid]) == len(self.disk)), None
-        )
+        newest = {each.uid for each in self.chain.points[-1:]} - self.lost
+        return next((uid for uid in newest if len(self.contents[uid]) == len(self.disk)), None)
 
     def _restore(self, interruption: Interruption | None) -> None:
         observed = Observed.of(self.folder)
-        if not observed.files:
+        good = [uid for uid in observed.files if uid not in self.lost]
+        if not good:
             return
-        uid = self.chance.choice(list(observed.files))
+        uid = self.chance.choice(good)
         self._tell("restore", interruption)
         target = self.folder / "restored"
         target.mkdir()
@@ -165,22 +175,22 @@ class Sequence:
         self._check_files(Observed.of(self.folder))
 
     def _lose(self, _interruption: Interruption | None) -> None:
-        """Somebody deletes a file while the server is down: it shows no more what needs that."""
+        """Somebody deletes a file while the server is down: what needs it is shown as damaged."""
         self.life.end()
         observed = Observed.of(self.folder)
-        if observed.files and not observed.journal:
-            uid = self.chance.choice(list(observed.files))
+        good = [uid for uid in observed.files if uid not in self.lost]
+        if good and not observed.journal:
+            uid = self.chance.choice(good)
             self._tell(f"lose {uid}", None)
             observed.files[uid].path.unlink()
-            lost = self.chain.unrestorable_without(uid)
-            self.chain = Chain(point for point in self.chain if point.uid not in lost)
-            for each in lost:
-                name = observed.files[each].path.name
-                self.left |= {name, f"{name}.json"}
+            lost = self.chain.unrestorable_without(uid) - self.lost
+            self.lost |= lost
+            self.taken.add(uid)
             self.done["lost"] += len(lost)
         self.start()
         observed = Observed.of(self.folder)
         assert observed.chain.points == self.chain.points
+        assert observed.damaged == self.lost & observed.files.keys()
         self._check_contents()
 
     def _delete(self, interruption: Interruption | None) -> None:
@@ -223,12 +233,14 @@ class Sequence:
         self.waits["start"] = report.waits
 
     def _check_files(self, observed: Observed) -> None:
-        observed.check_files(self.folder, self.left)
+        observed.check_files(self.folder, self.taken)
 
     def _check_contents(self) -> None:
         """Every point that is there is the disk as it was, as qemu-img itself reads it."""
         observed = Observed.of(self.folder)
         for uid, file in observed.files.items():
+            if uid in self.lost:
+                continue
             content = content_of(file, self.folder / "content")
             assert content == self.contents[uid], f"{uid} holds something else"
             self.done["compared"] += 1
@@ -266,7 +278,8 @@ class Beginning:
             chance=chance,
             contents=dict(made.contents),
             disk=bytearray(made.disk),
-            left=set(),
+            lost=set(),
+            taken=set(),
             told=[f"begin with {len(made.chain)} points"],
             done=Counter(),
             waits=dict(made.waits),

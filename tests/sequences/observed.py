@@ -20,7 +20,8 @@ PASSWORD = "of the sequences"
 
 _POINTS = """
 SELECT machine_point.uid AS point, backup_file.uid AS file, backup_file.parent_uid AS parent,
-    backup_file.path, backup_file.sha256, backup_file.file_size, backup_file.key_uid
+    backup_file.path, backup_file.sha256, backup_file.file_size, backup_file.key_uid,
+    machine_point.damaged
 FROM machine_point JOIN backup_file ON backup_file.uid = machine_point.backup_file_uid
 ORDER BY machine_point.created
 """
@@ -46,6 +47,7 @@ class Observed:
     files: dict[str, File]
     journal: list[dict[str, str]]
     file_rows: int
+    damaged: set[str]
 
     @classmethod
     def of(cls, folder: Path) -> Observed:
@@ -59,20 +61,22 @@ class Observed:
         journal = [json.loads(row["work"]) for row in works]
         # The file that a merge makes has no parent any more.
         merged = {work["increment"] for work in journal if work["type"] == "MergeImages"}
-        points, files = [], {}
+        points, files, damaged = [], {}, set()
         for row in rows:
             uid, parent = str(UUID(row["file"])), row["parent"]
             built_on = None if parent is None or uid in merged else str(UUID(parent))
             points.append(ChainPoint(uid, built_on))
             path = folder / "repository" / row["path"]
+            if row["damaged"] is not None:
+                damaged.add(uid)
             point, size, key = str(UUID(row["point"])), row["file_size"], row["key_uid"]
             files[uid] = File(uid, point, path, row["sha256"], size, key)
-        return cls(Chain(points), files, journal, file_rows)
+        return cls(Chain(points), files, journal, file_rows, damaged)
 
-    def check_files(self, folder: Path, left: set[str]) -> None:
+    def check_files(self, folder: Path, taken: set[str]) -> None:
         """Everything is at rest: files are what the catalog says, and nothing else lies there.
 
-        `left` names what nobody asked to be deleted when a point was lost.
+        `taken` are the files that somebody has deleted, who has left what describes them.
         """
         assert self.journal == []
         assert self.file_rows == len(self.files)
@@ -81,15 +85,16 @@ class Observed:
             for path in (folder / "repository").glob("*/*")
             if path.parent.name != ".holdfast"
         }
-        wanted = {file.path.name for file in self.files.values()}
-        wanted |= {f"{name}.json" for name in wanted}
+        wanted = {f"{file.path.name}.json" for file in self.files.values()}
+        present = [file for file in self.files.values() if file.uid not in taken]
+        wanted |= {file.path.name for file in present}
         # The key of an encrypted backup stays as long as the backup does.
         keys = {name for name in there if name.endswith(key_file.SUFFIX)}
         needed = {f"{UUID(file.key)}{key_file.SUFFIX}" for file in self.files.values() if file.key}
         assert needed <= keys
         there -= keys
-        assert there - left == wanted, f"{there - left - wanted} too many, {wanted - there} missing"
-        for file in self.files.values():
+        assert there == wanted, f"{there - wanted} too many, {wanted - there} missing"
+        for file in present:
             content = file.path.read_bytes()
             assert len(content) == file.size
             assert hashlib.sha256(content).hexdigest() == file.sha256

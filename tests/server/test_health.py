@@ -463,7 +463,7 @@ async def test_a_snapshot_that_somebody_has_removed_is_found_missing(lab: Lab) -
     await files.forget([rows[0].snapshot_id])
     session = await lab.run(job, "check-job")
     assert session.values["Result"] == "Warning"
-    reason = f"The snapshot {rows[0].snapshot_id} is missing from {files.folder}."
+    reason = f"The snapshot {rows[0].snapshot_id} of {files.folder} is missing."
     assert reason in session.values["FailureMessage"]
     assert await damaged(lab) == [True, False, False]
     # The newest of them is stored anew at once.

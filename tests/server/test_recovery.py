@@ -312,26 +312,76 @@ async def test_snapshots_that_were_to_be_forgotten_are_forgotten_on_the_next_sta
         assert [s.id for s in await place.files().snapshots()] == [row.snapshot_id]
 
 
-async def test_a_point_whose_file_somebody_took_away_is_no_longer_shown(
-    open_lab: OpenLab, caplog: pytest.LogCaptureFixture
+async def damaged(lab: Lab) -> list[bool]:
+    rows = sorted(await lab.rows(tables.machine_point), key=lambda row: row.created)
+    return [row.damaged is not None for row in rows]
+
+
+async def test_a_point_whose_file_somebody_took_away_is_shown_as_damaged(
+    open_lab: OpenLab,
 ) -> None:
     async with open_lab() as lab:
         job = await lab.create_job("a.raw", retention=3)
         for seed in range(3):
             write_image(lab.source("a.raw"), seed)
             await lab.run(job)
-        middle = (await lab.points("a"))[1]
-        file = await lab.resource("BackupFile", middle.relations["backup_file"])
-    await asyncio.to_thread(Path(file.values["FilePath"]).unlink)
+        shown = await lab.points("a")
+        file = await lab.resource("BackupFile", shown[1].relations["backup_file"])
+    path = Path(file.values["FilePath"])
+    await asyncio.to_thread(path.unlink)
     async with open_lab() as lab:
-        [left] = await lab.points("a")
-        assert left.values["PointType"] == "Full"
-        assert "cannot be restored any more" in caplog.text
+        points = await lab.points("a")
+        assert [point.uid for point in points] == [point.uid for point in shown]
+        reason = f"The backup file {path} is missing."
+        assert [point.values.get("Damaged") for point in points] == [None, reason, reason]
         contents = []
         for seed in range(5, 9):
             contents.append(write_image(lab.source("a.raw"), seed))
-            assert (await lab.run(job)).values["Result"] == "Success"
+            session = await lab.run(job)
+            assert session.values["Result"] == ("Warning" if seed == 5 else "Success")
         assert [await lab.restored(p.uid) for p in await lab.points("a")] == contents[1:]
+
+
+async def test_points_whose_folder_was_away_at_a_start_are_what_they_were(
+    open_lab: OpenLab,
+) -> None:
+    kinds = ("VmRestorePoint", "BackupFile", "RestorePoint", "Backup")
+    options = {"gfs": {"weekly": {"keep": 2}}}
+
+    async def published(lab: Lab) -> list[Any]:
+        found = [change for kind in kinds for change in await lab.resources(kind)]
+        return sorted(((each.uid, each.values, each.relations) for each in found), key=str)
+
+    async with open_lab() as lab:
+        lab.source("share").mkdir()
+        image = await lab.create_job("a.raw", options=options)
+        share = await lab.create_job("share", job="Files", kind="NasBackup", options=options)
+        contents = []
+        for seed in range(2):
+            contents.append(write_image(lab.source("a.raw"), seed))
+            (lab.source("share") / "number").write_text(str(seed))
+            await lab.run(image)
+            await lab.run(share)
+        before = await published(lab)
+        kept_for = [row.kept_for for row in await lab.rows(tables.machine_point)]
+        assert "Weekly" in kept_for
+    # The repository itself is there: what is away is a part of it.
+    folders = [path for path in lab.repository_path.iterdir() if path.is_dir()]
+    for folder in folders:
+        folder.rename(lab.folder / folder.name)
+    async with open_lab() as lab:
+        assert await damaged(lab) == [True] * 4
+        assert [row.kept_for for row in await lab.rows(tables.machine_point)] == kept_for
+    for folder in folders:
+        (lab.folder / folder.name).rename(folder)
+    async with open_lab() as lab:
+
+        async def whole() -> bool:
+            return not any(await damaged(lab))
+
+        await lab.until(whole)
+        assert await published(lab) == before
+        assert [await lab.restored(p.uid) for p in await lab.points("a")] == contents
 
 
 async def test_points_of_a_repository_that_is_away_are_still_shown(open_lab: OpenLab) -> None:
@@ -339,8 +389,15 @@ async def test_points_of_a_repository_that_is_away_are_still_shown(open_lab: Ope
         write_image(lab.source("a.raw"), 1)
         await lab.run(await lab.create_job("a.raw"))
     away = lab.repository_path.rename(lab.folder / "away")
-    async with open_lab() as lab:
-        assert len(await lab.points("a")) == 1
+    for mounted in (False, True):
+        if mounted:
+            lab.repository_path.mkdir()
+        async with open_lab() as lab:
+            assert await damaged(lab) == [False]
+            assert len(await lab.points("a")) == 1
+    # Nothing is written into the empty folder that it is to be mounted on.
+    assert list(lab.repository_path.iterdir()) == []
+    lab.repository_path.rmdir()
     away.rename(lab.repository_path)
 
 

@@ -40,6 +40,11 @@ async def check_file(
     _LOGGER.warning("%s It was read again, and is as it was written.", problem)
 
 
+def missing_file(path: Path) -> str:
+    """Return what is said of a file of a backup that is not there."""
+    return f"The backup file {path} is missing."
+
+
 async def _problem_of(
     path: Path, sha256: str, on_bytes: Callable[[int], None] | None
 ) -> str | None:
@@ -47,7 +52,7 @@ async def _problem_of(
     try:
         digest = await sha256_of(path, on_bytes)
     except FileNotFoundError:
-        return f"The backup file {path} is missing."
+        return missing_file(path)
     except OSError as error:
         problem = f"The backup file {path} cannot be read: {error.strerror or error}."
         if error.errno in _LOST | _NO_FILE:

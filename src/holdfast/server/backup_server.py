@@ -34,6 +34,7 @@ from holdfast.server.failover_runner import FailoverRunner
 from holdfast.server.failover_runner import end_interrupted as end_interrupted_failovers
 from holdfast.server.finished_chains import FinishedChains
 from holdfast.server.guest_catalog import GuestCatalog
+from holdfast.server.health import HealthCheck
 from holdfast.server.hosted_restore import HostedRestore
 from holdfast.server.hosts import Hosts
 from holdfast.server.instant_recoveries import InstantRecoveries
@@ -184,7 +185,7 @@ class BackupServer:
         await end_interrupted(store, self._clock)
         await end_interrupted_failovers(store, self._clock)
         await store.write(end_interrupted_plans)
-        await recover(store, self._clock, self.repositories)
+        back = await recover(store, self._clock, self.repositories)
         self._renewal = asyncio.Event()
         self._renewal.set()
         self.secrets = SecretsAtRest(seal, self.repositories.data_keys, self._renewal.set)
@@ -264,7 +265,9 @@ class BackupServer:
         await watch.look()  # before anything goes by the time
         self._in_background(watch.run(), "watch over the clock")
         self._in_background(left.run(), "end of backups that were cut off")
+        health = HealthCheck(store, self.repositories, locks, settlement)
         self._in_background(self._settle(settlement), "settlement of the journal")
+        self._in_background(health.look_again(back), "check of what is there again")
         self._in_background(self._failovers.keep_settling(), "settlement of failovers")
         self._in_background(self._restores.keep_settling(), "settlement of restores")
         self._in_background(scheduler.run(), "scheduler")

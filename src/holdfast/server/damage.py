@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, select, update
 
+from holdfast.engine.files import ResticRepository
 from holdfast.server import points, tables
 from holdfast.server.fulls import files_of
 from holdfast.server.journal import ChainKey
@@ -77,6 +78,16 @@ def has_damage(connection: Connection, key: ChainKey) -> bool:
         table.c.damaged.is_not(None),
     )
     return connection.execute(found.limit(1)).first() is not None
+
+
+def missing_snapshot(files: ResticRepository, snapshot: str) -> str:
+    """Return what is said of a snapshot that is not there."""
+    return f"The snapshot {snapshot} of {files.folder} is missing."
+
+
+def is_missing(damaged: str | None) -> bool:
+    """Say whether what is noted of a point is that something is not there, and so may come back."""
+    return damaged is not None and damaged.endswith(" is missing.")
 
 
 def damage_of(connection: Connection, file: UUID) -> str | None:

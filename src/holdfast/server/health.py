@@ -22,7 +22,7 @@ from holdfast.engine.file_check import check_file
 from holdfast.engine.files import ResticRepository
 from holdfast.server import hosted_points, points, tables
 from holdfast.server.chain_locks import ChainLocks
-from holdfast.server.damage import note_damage, points_needing
+from holdfast.server.damage import missing_snapshot, note_damage, points_needing
 from holdfast.server.fulls import files_of
 from holdfast.server.journal import FILES_CHAIN, ChainKey
 from holdfast.server.publish import row_of
@@ -90,6 +90,21 @@ class HealthCheck:
         noted = await self._store.write(lambda c: _note(c, key, damaged))
         return Findings(checked, noted, packs)
 
+    async def look_again(self, keys: Collection[ChainKey]) -> None:
+        """Check chains of which something was missing that is there again, one after the other."""
+        for key in keys:
+            try:
+                async with self._locks.work.hold(key):
+                    findings = await self.check(key)
+            except EngineError as error:
+                _LOGGER.warning("What is there again of %s is not checked: %s", key.chain, error)
+            else:
+                _LOGGER.warning(
+                    "What was missing of %s is there again: %s",
+                    key.chain,
+                    "something is still damaged" if findings.problems else "all of it is whole",
+                )
+
     async def _check_files(self, key: ChainKey, place: BackupPlace) -> tuple[int, dict[UUID, str]]:
         files = await self._store.read(lambda c: _files(c, key))
         bad_files: dict[UUID, str] = {}
@@ -113,7 +128,7 @@ class HealthCheck:
         rows = await self._store.read(lambda c: _snapshots(c, key))
         present = await asyncio.to_thread(files.present_snapshots) if rows else set()
         damaged = {
-            row.uid: f"The snapshot {row.snapshot_id} is missing from {files.folder}."
+            row.uid: missing_snapshot(files, row.snapshot_id)
             for row in rows
             if row.snapshot_id not in present
         }

@@ -1,32 +1,34 @@
 """Puts the server right after it was stopped in whatever way: run on every start, before all else.
 
-Sessions that were running are ended, temporary files are removed, points whose data is gone are no
-longer shown. A repository that is away delays what concerns it, not the start.
+Sessions that were running are ended, temporary files are removed, points whose data is gone are
+noted as damaged. A repository that is away delays what concerns it, not the start.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, delete, func, select
+from sqlalchemy import Connection, Row, delete, select
 
 from holdfast.engine.errors import EngineError
+from holdfast.engine.file_check import missing_file
 from holdfast.engine.files_folder import snapshot_names
 from holdfast.server import (
     hosted_points,
     job_schedules,
     journal,
-    points,
     replicas,
     sessions,
     tables,
 )
 from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.damage import is_missing, missing_snapshot, note_damage, points_needing
 from holdfast.server.journal import ChainKey
 from holdfast.server.names import imported_folder
 from holdfast.server.part_backup import one_off_ended
@@ -43,10 +45,11 @@ SHUT_DOWN = "The backup server was shut down."
 STOPPED_UNEXPECTEDLY = "The backup server stopped unexpectedly while this was running."
 
 
-async def recover(store: Store, clock: Clock, repositories: Repositories) -> None:
+async def recover(store: Store, clock: Clock, repositories: Repositories) -> set[ChainKey]:
     """Put right what is quickly put right. Nothing else may run meanwhile.
 
-    The journal is settled after, while the server is already at work.
+    The journal is settled after, while the server is already at work. Return the chains that are
+    to be checked then, since what was missing of them is there again.
     """
     await store.write(lambda connection: job_schedules.resume(connection, clock.now()))
     await store.write(lambda connection: _end_sessions(connection, clock.now()))
@@ -55,15 +58,17 @@ async def recover(store: Store, clock: Clock, repositories: Repositories) -> Non
     await store.write(_show_jobs)
     backup, job = tables.backup, tables.job
     query = select(backup.c.uid, job.c.folder).join(job, job.c.uid == backup.c.job_uid)
+    back: set[ChainKey] = set()
     for row in await store.read(lambda c: c.execute(query).all()):
         place = await repositories.place_of(row.uid)
         try:
             # Of an imported backup they may be those of a server that is at work there.
             if row.folder != imported_folder(row.uid):
                 await _sweep(place)
-            await _withdraw_lost_points(store, place)
+            back |= await _note_lost_points(store, place)
         except EngineError as error:
             _LOGGER.warning("Not checked: %s", error)
+    return back
 
 
 def _end_sessions(connection: Connection, now: datetime) -> None:
@@ -97,71 +102,71 @@ async def _sweep(place: BackupPlace) -> None:
             _LOGGER.info("Removed %s, left by interrupted work, from %s", name, folder)
 
 
-async def _withdraw_lost_points(store: Store, place: BackupPlace) -> None:
-    """Stop showing points whose data somebody has taken away, and those built on them."""
-    shown, busy = await store.read(lambda connection: _shown_points(connection, place.backup))
-    # While the journal has something on a chain, its files are not as the catalog says.
-    settled = [
-        row for row in shown if ChainKey.of(place.backup, row.kind, row.reference) not in busy
-    ]
-    lost = await asyncio.to_thread(_lost_points, place, settled)
+async def _note_lost_points(store: Store, place: BackupPlace) -> set[ChainKey]:
+    """Note as damaged the points whose data somebody has taken away, and those built on them.
+
+    They stay: what was taken away may come back, and is then to be what it was. Return the chains
+    of points that were noted so before, and of which all is there again.
+    """
+    points, files, busy = await store.read(lambda connection: _recorded(connection, place.backup))
+    gone, lost = await asyncio.to_thread(_look_for, place, points, files)
     # Looked at again: a disk that went away during the look would seem to have lost everything.
     await asyncio.to_thread(place.repository.ensure_available)
-    for row in lost:
-        _LOGGER.error(
-            'The restore point of "%s" made at %s cannot be restored any more: %s is gone from '
-            "the repository %s, or something it is built on. It is no longer shown.",
-            row.display_name,
-            row.created,
-            row.path or row.snapshot_id,
-            place.repository.path,
-        )
-    if lost:
-        await store.write(lambda connection: _withdraw(connection, lost))
+    chains = defaultdict(list)
+    for row in points:
+        if (key := ChainKey.of(place.backup, row.kind, row.reference)) not in busy:
+            chains[key].append(row)
+
+    def note(connection: Connection) -> set[ChainKey]:
+        back = set()
+        for key, of_chain in chains.items():
+            needing = lost | (points_needing(connection, key, gone) if gone else {})
+            # What a check has found says more than that something is not there.
+            news = [row for row in of_chain if row.uid in needing and row.damaged is None]
+            note_damage(connection, news, needing)
+            if any(is_missing(row.damaged) and row.uid not in needing for row in of_chain):
+                back.add(key)
+        return back
+
+    return await store.write(note)
 
 
-def _shown_points(connection: Connection, backup: UUID) -> tuple[list[Row[Any]], set[ChainKey]]:
-    """Return the points of a backup, oldest first, with their files: one row for each file."""
-    point, disk, file = tables.machine_point, tables.machine_disk, tables.backup_file
-    rows = connection.execute(
-        select(point, file.c.uid.label("file_uid"), file.c.path, file.c.parent_uid)
-        .outerjoin(disk, disk.c.point_uid == point.c.uid)
-        .outerjoin(
-            file, file.c.uid == func.coalesce(disk.c.backup_file_uid, point.c.backup_file_uid)
-        )
-        .where(point.c.backup_uid == backup)
-        .order_by(point.c.created, disk.c.position)
-    )
-    return list(rows), {intent.key for intent in journal.standing(connection)}
+def _recorded(
+    connection: Connection, backup: UUID
+) -> tuple[list[Row[Any]], dict[UUID, Row[Any]], set[ChainKey]]:
+    """Return the points of a backup, its files, and the chains that are not as the catalog says:
+    those that the journal has something on.
+    """
+    point, file = tables.machine_point, tables.backup_file
+    points = connection.execute(select(point).where(point.c.backup_uid == backup))
+    files = connection.execute(select(file).where(file.c.backup_uid == backup))
+    busy = {intent.key for intent in journal.standing(connection)}
+    return list(points), {row.uid: row for row in files}, busy
 
 
-def _lost_points(place: BackupPlace, rows: list[Row[Any]]) -> list[Row[Any]]:
-    """Given points, oldest first, return those of which any data is gone. Blocking."""
-    if not rows:
-        return []
+def _look_for(
+    place: BackupPlace, points: list[Row[Any]], files: dict[UUID, Row[Any]]
+) -> tuple[dict[UUID, str], dict[UUID, str]]:
+    """Return which backup files are gone, and which points have lost something else. Blocking."""
+    gone = {
+        uid: missing_file(place.path(row.path))
+        for uid, row in files.items()
+        if _is_gone(place.path(row.path))
+    }
+    lost: dict[UUID, str] = {}
     snapshots: set[str] = set()
-    if any(row.snapshot_id is not None for row in rows):
+    if any(row.snapshot_id is not None for row in points):
         snapshots = _present_snapshots(place)
-    lost_files: set[UUID] = set()
-    lost_points: set[UUID] = set()
-    for row in rows:
+    for row in points:
         if row.snapshot_id is not None:
-            gone = row.snapshot_id not in snapshots
-        else:
-            gone = row.parent_uid in lost_files or _is_gone(place.path(row.path))
-            if gone:
-                lost_files.add(row.file_uid)
-            gone = gone or any(_is_gone(place.path(path)) for path in _small_files(row))
-        if gone:
-            lost_points.add(row.uid)
-    return [row for row in rows if row.uid in lost_points]
-
-
-def _small_files(row: Row[Any]) -> list[str]:
-    """Return the paths of what a machine's point needs beside its disks."""
-    if row.detail is None:
-        return []
-    return hosted_points.small_files_of(row.detail, row.path)
+            if row.snapshot_id not in snapshots:
+                lost[row.uid] = missing_snapshot(place.files(), row.snapshot_id)
+        elif row.detail is not None:
+            path = files[row.backup_file_uid].path
+            small = [place.path(each) for each in hosted_points.small_files_of(row.detail, path)]
+            for each in filter(_is_gone, small):
+                lost[row.uid] = missing_file(each)
+    return gone, lost
 
 
 def _present_snapshots(place: BackupPlace) -> set[str]:
@@ -180,18 +185,3 @@ def _is_gone(path: Path) -> bool:
     except OSError:
         return False
     return False
-
-
-def _withdraw(connection: Connection, lost: list[Row[Any]]) -> None:
-    # The newest first, since the others are what it is built on. Files that are still there stay
-    # where they are: worthless as they lie, but nobody has asked for them to be deleted.
-    withdrawn: set[UUID] = set()
-    file = tables.backup_file
-    for row in reversed(lost):
-        if row.uid not in withdrawn:
-            withdrawn.add(row.uid)
-            points.withdraw_point(connection, row.uid)
-        built_on = select(file.c.uid).where(file.c.parent_uid == row.file_uid).limit(1)
-        # Of a machine, one disk may be lost and another still be what a later point is built on.
-        if row.file_uid is not None and connection.execute(built_on).first() is None:
-            points.remove_file(connection, row.file_uid)

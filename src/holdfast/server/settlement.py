@@ -355,6 +355,7 @@ class Settlement:
         try:
             is_done = await is_built_on(file, onto)
         except ChainBroken:
+            await asyncio.to_thread(place.repository.ensure_available)
             is_done = False  # it is missing or damaged, so it is not the one just written
         if is_done:
             async with self._locks.files.hold(intent.key):
