@@ -87,6 +87,7 @@ async def test_the_folder_of_an_older_version_is_known_by_its_name_after_the_upd
     (lab.repository_path / old).rename(lab.repository_path / real)
     with closing(sqlite3.connect(_database(lab.folder))) as database:
         database.execute("UPDATE backup_file SET path = replace(path, ?, ?)", (old, real))
+        database.execute("DROP TABLE lost_source")
         database.execute("UPDATE alembic_version SET version_num = '0015'")
         database.commit()
     left = leave_half_made(lab)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -9,6 +11,7 @@ from uuid import UUID
 from holdfast.server import tables
 
 from .lab import Lab, write_image
+from .offsite import Offsite, back_up, restored, result_of
 from .test_health import flip
 from .test_long_retention import DAY
 
@@ -88,3 +91,66 @@ async def test_points_of_a_machine_that_was_taken_out_are_checked(lab: Lab) -> N
     )
     assert [bool(row.damaged) for row in await points_of(lab, "b.raw")] == [True]
     assert [bool(row.damaged) for row in await points_of(lab, "a.raw")] == [False]
+
+
+async def test_copies_of_a_backup_that_was_lost_stay_for_days_with_a_warning(
+    open_lab: Callable[[], AbstractAsyncContextManager[Lab]],
+) -> None:
+    async with open_lab() as lab:
+        offsite, job = await Offsite.of(lab), await lab.create_job("a.raw")
+        contents = await back_up(lab, job, 1, 2)
+        copy = await offsite.copy_job(job, options={"remove_deleted_after": 3})
+        # For long there is nothing new to copy: the backup job is switched off.
+        for _ in range(6):
+            assert result_of(await lab.run(copy)) == ("Success", None)
+            lab.clock.advance(DAY)
+    for file in lab.repository_path.glob("*/*.qcow2"):
+        file.unlink()
+    async with open_lab() as lab:
+        offsite = await Offsite.of(lab)
+        # The start has noticed.
+        assert len(await lab.rows(tables.machine_point)) == 2
+        gone = "a: what its restore points here are copies of is gone"
+        for days in ("3 days", "2 days"):
+            result, message = result_of(await lab.run(copy))
+            assert result == "Warning"
+            assert message.startswith(gone)
+            assert f"They are removed in {days}, unless" in message
+            assert await restored(lab, await offsite.points()) == contents
+            lab.clock.advance(DAY)
+        # With a new chain there is a source again, and the days begin anew when that is lost.
+        contents += await back_up(lab, job, 3)
+        assert result_of(await lab.run(copy)) == ("Success", None)
+        assert await restored(lab, await offsite.points()) == contents
+        assert await lab.rows(tables.lost_source) == []
+    for file in lab.repository_path.glob("*/*.qcow2"):
+        file.unlink()
+    async with open_lab() as lab:
+        offsite = await Offsite.of(lab)
+        for days in ("3 days", "2 days", "1 day"):
+            assert f"in {days}, unless" in result_of(await lab.run(copy))[1]
+            lab.clock.advance(DAY)
+        assert len(await offsite.points()) == 3
+        assert result_of(await lab.run(copy)) == ("Success", None)
+        assert await offsite.points() == []
+        await lab.run(copy)
+        assert await lab.rows(tables.lost_source) == []
+
+
+async def test_copies_of_a_backup_that_was_lost_stay_where_nothing_else_is_said(lab: Lab) -> None:
+    offsite = await Offsite.of(lab)
+    jobs = [await lab.create_job(f"{name}.raw", job=name) for name in "ab"]
+    [content] = await back_up(lab, jobs[0], 1)
+    await back_up(lab, jobs[1], 2, machine="b.raw")
+    copy = await offsite.copy_job(*jobs, retention_days=2)
+    assert result_of(await lab.run(copy)) == ("Success", None)
+    [link, _] = await lab.rows(tables.job_link)
+    assert (await lab.command("remove-linked-job", link.uid)).success
+    result, message = result_of(await lab.run(copy))
+    assert result == "Warning"
+    assert message.endswith("nothing else of it to copy from. They stay.")
+    lab.clock.advance(5 * DAY)
+    # That is told once.
+    assert result_of(await lab.run(copy)) == ("Success", None)
+    [point, _] = await offsite.points()
+    assert await restored(lab, [point]) == [content]

@@ -2,7 +2,8 @@
 
 They were taken out of the job or are gone from their hosts; with a copy job, there is nothing new
 of them. Their points are checked with all others, age with them where a job keeps points for days,
-and are removed whole where the job says so: some days after the first session without them.
+and are removed whole where the job says so: some days after the first session without them, with a
+copy job after the first one that finds nothing of them that it could copy (`lost_sources`).
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from uuid import UUID
 from sqlalchemy import Connection, func, select
 
 from holdfast.engine.errors import EngineError, MachineMissing
-from holdfast.server import copy_plan, hosted_points, tables
+from holdfast.server import hosted_points, tables
 from holdfast.server.chain_locks import ChainLocks
-from holdfast.server.clock import Clock, moment_of
+from holdfast.server.clock import Clock, milliseconds, moment_of
 from holdfast.server.health import HealthCheck
 from holdfast.server.hosted_objects import MACHINE, locate
 from holdfast.server.hosts import Hosts
 from holdfast.server.job_specification import is_copy
 from holdfast.server.journal import ChainKey
 from holdfast.server.keeping import age
+from holdfast.server.lost_sources import lost_since, note_lost_sources
 from holdfast.server.machine_backup import SessionPlan
-from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.retention import Retention
 from holdfast.server.session_state import ASIDE
@@ -91,9 +92,12 @@ class OtherMachines:
 
     async def retain(self, plan: SessionPlan) -> list[str]:
         """Let go what is not to be kept of them; return why that failed, if so."""
+        machines = await self._of(plan)
         problems: list[str] = []
+        if is_copy(plan.job_kind):
+            problems += await self._store.write(partial(self._look_for_sources, plan, machines))
         ageing = []
-        for machine in await self._of(plan):
+        for machine in machines:
             if await self._store.read(partial(self._is_over, plan, machine)):
                 problems += await self._remove(plan.place.backup, machine)
             else:
@@ -108,19 +112,50 @@ class OtherMachines:
         among = {machine.reference for machine in plan.machines}
         return await self._store.read(lambda c: _others(c, plan.place.backup, among))
 
+    def _look_for_sources(
+        self, plan: SessionPlan, machines: Collection[OtherMachine], connection: Connection
+    ) -> list[str]:
+        """Note whose copies have nothing that they are copies of any more; return warnings."""
+        now = milliseconds(self._clock.now())
+        references = {machine.reference for machine in machines}
+        new = note_lost_sources(connection, plan.job, references, now)
+        told = []
+        for machine in machines:
+            left = self._left(plan, machine, connection)
+            if left is None and machine.reference not in new:
+                continue
+            if left is not None and left <= timedelta():
+                continue
+            becomes = (
+                "stay"
+                if left is None
+                else f"are removed in {_days(left)}, unless there is something to copy from again"
+            )
+            told.append(
+                f"{machine.name}: what its restore points here are copies of is gone, and there is "
+                f"nothing else of it to copy from. They {becomes}."
+            )
+        return told
+
     def _is_over(self, plan: SessionPlan, machine: OtherMachine, connection: Connection) -> bool:
+        left = self._left(plan, machine, connection)
+        return left is not None and left <= timedelta()
+
+    def _left(
+        self, plan: SessionPlan, machine: OtherMachine, connection: Connection
+    ) -> timedelta | None:
+        """Return after what time all points of a machine are to go, None if they are not."""
         days = plan.options.remove_deleted_after
         if days is None:
-            return False
+            return None
         if is_copy(plan.job_kind):
-            job = row_of(connection, tables.job, plan.job)
-            if copy_plan.has_source(connection, job, machine.reference):
-                return False
-        since = _missed_since(connection, plan.job, machine)
+            since = lost_since(connection, plan.job, machine.reference)
+        else:
+            since = _missed_since(connection, plan.job, machine)
         if since is None:
-            return False
+            return None
         past = age(moment_of(since), self._clock.now(), plan.rules.policy.jumps)
-        return past >= timedelta(days=days)
+        return timedelta(days=days) - past
 
     async def _remove(self, backup: UUID, machine: OtherMachine) -> list[str]:
         """Remove all points of a machine, and before that what it has of them itself."""
@@ -146,6 +181,12 @@ class OtherMachines:
             await self._hosts.platform.release(access, uuid, str(backup))
         except MachineMissing:
             return  # it went since the host was looked at
+
+
+def _days(length: timedelta) -> str:
+    """Return a time in days, rounded up, for people."""
+    days = -(-length // timedelta(days=1))
+    return "1 day" if days == 1 else f"{days} days"
 
 
 def _others(connection: Connection, backup: UUID, among: Collection[str]) -> list[OtherMachine]:

@@ -180,6 +180,15 @@ job_link = Table(
     ),
 )
 
+#: Since when nothing that a copy job copies from has points of a machine of which it has copies.
+lost_source = Table(
+    "lost_source",
+    metadata,
+    Column("job_uid", ForeignKey("job.uid"), primary_key=True),
+    Column("reference", String, primary_key=True),
+    Column("since", BigInteger, nullable=False),
+)
+
 #: `restore_point_uid` names the point it made, also after retention has removed that. `cause` is a
 #: `session_state.Cause`; `attempt` counts the retries that the schedule has made, from 1.
 job_session = Table(
