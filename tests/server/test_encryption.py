@@ -340,5 +340,50 @@ async def test_without_the_server_s_own_key_the_reason_says_what_opens_the_backu
         assert not list(tmp_path.glob("restored-*"))
         session = await lab.run(job)
         assert session.values["Result"] == "Failed"
-        assert "cannot be read" in str(session.values)
+        assert 'Enter the password "of the vault" of this backup server again' in str(
+            session.values
+        )
         assert len(await lab.points("a")) == 1
+
+
+@pytest.mark.parametrize("entered", ["again", "anew"])
+async def test_when_the_server_s_own_key_is_lost_the_password_takes_the_chain_up_again(
+    open_lab: OpenLab, tmp_path: Path, entered: str
+) -> None:
+    async with open_lab() as lab:
+        wanted, other = await password(lab), await password(lab, "of another job", "other")
+        job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
+        contents = [(await run(lab, job, 1))[0]]
+        write_image(lab.source("b.raw"), 7)
+        apart = await lab.create_job("b.raw", job="Apart", options={"encryption": str(other)})
+        await lab.run(apart)
+        before = {row.uid for row in await lab.rows(tables.data_key)}
+    (tmp_path / "server" / "keys" / "secrets.key").unlink()
+    async with open_lab() as lab:
+        [found] = lab.repository_path.glob(f"Nightly*/*{SUFFIX}")
+        for secret in ("not the one", "of another job"):
+            refused = await lab.command("edit-password", wanted, password=secret)
+            assert not refused.success
+            assert 'does not open what the backup "Nightly" is encrypted with' in refused.message
+            assert unwrap(read_key_file(found), SECRET)
+        if entered == "again":
+            assert (await lab.command("edit-password", wanted, password=SECRET)).success
+        else:
+            await password(lab, SECRET, "the same, once more")
+        contents.append((await run(lab, job, 2))[0])
+        assert await kinds(lab) == ["Full", "Increment"]
+        assert await restored(lab) == contents
+        assert {row.uid for row in await lab.rows(tables.data_key)} == before
+        # What another password has encrypted needs that one.
+        assert "Enter the password" in str((await lab.run(apart)).values)
+        # From now on it may be changed again.
+        assert (await lab.command("edit-password", wanted, password="new")).success
+        assert await restored(lab) == contents
+
+        async def renewed() -> bool:
+            try:
+                return unwrap(read_key_file(found), "new") is not None
+            except KeyRefused:
+                return False
+
+        await lab.until(renewed)

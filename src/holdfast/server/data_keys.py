@@ -163,6 +163,35 @@ class DataKeys:
         except OSError as error:
             raise writing_failure(error, path) from error
 
+    def reopen(self, connection: Connection, secret: str) -> None:
+        """Take up the keys that a password opens and that this server cannot open by itself.
+
+        Its own key was lost: what that has sealed in the database is sealed anew.
+        """
+        table, passwords = tables.data_key, tables.password_key
+        for row in connection.execute(select(table)).all():
+            if self._is_readable(row.secret, _purpose(row.uid)):
+                continue
+            try:
+                key = unwrap(msgspec.json.decode(row.wrapped, type=KeyFile), secret)
+            except EngineError:
+                continue  # that of another password
+            same = table.c.uid == row.uid
+            sealed = self._seal.close(key.secret, _purpose(row.uid))
+            connection.execute(update(table).where(same).values(secret=sealed))
+            owner = row_of(connection, passwords, row.password_uid)
+            if not self._is_readable(owner.secret, str(owner.uid)):
+                same = passwords.c.uid == owner.uid
+                sealed = self._seal.close(secret, str(owner.uid))
+                connection.execute(update(passwords).where(same).values(secret=sealed))
+
+    def _is_readable(self, sealed: bytes, purpose: str) -> bool:
+        try:
+            self._seal.open(sealed, purpose)
+        except SealBroken:
+            return False
+        return True
+
     def wrap_anew(self, connection: Connection, password: UUID, secret: str, hint: str) -> None:
         """Encrypt the keys of a password with a new secret of it, in the database."""
         table = tables.data_key
@@ -175,7 +204,12 @@ class DataKeys:
             try:
                 key = self._opened(row)
             except KeyRefused as error:
-                raise RefusedError(str(error)) from error
+                name = row_of(connection, tables.backup, row.backup_uid).name
+                raise RefusedError(
+                    f'Password: it does not open what the backup "{name}" is encrypted with. The '
+                    "key with which this backup server keeps its secrets is another one than it "
+                    "was, so expected is the password as it was last. After that it may be changed."
+                ) from error
             connection.execute(
                 update(table)
                 .where(table.c.uid == row.uid)
@@ -192,7 +226,9 @@ class DataKeys:
         try:
             secret = self._seal.open(row.secret, str(password))
         except SealBroken as error:
-            raise KeyRefused(f'The password "{row.hint}" cannot be read: {error}') from error
+            raise KeyRefused(
+                f'The password "{row.hint}" cannot be read: {error} Enter it again.'
+            ) from error
         uid, key = uuid4(), DataKey.draw()
         connection.execute(
             insert(tables.data_key).values(
@@ -210,9 +246,12 @@ class DataKeys:
         try:
             return DataKey(self._seal.open(row.secret, _purpose(row.uid)))
         except SealBroken as error:
+            hint = msgspec.json.decode(row.wrapped, type=KeyFile).hint
+            known_as = f' "{hint}"' if hint else ""
             raise KeyRefused(
-                f"The key of this encrypted backup cannot be read: {error} The file "
-                f"{row.uid}{SUFFIX} beside the backup opens it with the password."
+                f"The key of this encrypted backup cannot be read: {error} Enter the password"
+                f"{known_as} of this backup server again, as it was. The file {row.uid}{SUFFIX} "
+                "beside the backup opens it with the password, too."
             ) from error
 
 

@@ -117,6 +117,7 @@ class SecretsAtRest:
             "secret": self._seal.close(wanted.password, str(uid)),
             "modified": milliseconds(now),
         }
+        self._data_keys.reopen(connection, wanted.password)
         connection.execute(insert(tables.password_key).values(values))
         return _show_password(connection, uid)
 
@@ -133,6 +134,7 @@ class SecretsAtRest:
         done = _show_password(connection, uid)
         if not wanted.password:
             return done
+        self._data_keys.reopen(connection, wanted.password)
         # What was encrypted before is opened by the new password from now on.
         hint = row.hint if wanted.hint is None else wanted.hint
         self._data_keys.wrap_anew(connection, uid, wanted.password, hint)
