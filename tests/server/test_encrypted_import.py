@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -13,7 +14,7 @@ from holdfast.engine import key_file
 from holdfast.engine.data_key import DataKey
 from holdfast.engine.errors import KeyRefused
 from holdfast.engine.key_file import SUFFIX, Wrapping, read_key_file, unwrap, write_key_file
-from holdfast.server import tables
+from holdfast.server import backup_server, tables
 from holdfast.server.manifest import read_manifest, write_manifest
 
 from .lab import HandClock, Lab, running_lab, write_image
@@ -98,6 +99,39 @@ async def test_a_new_server_opens_what_a_lost_one_has_encrypted(
         assert unwrap(read_key_file(files[0]), "new") == unwrap(read_key_file(files[1]), "new")
     async with new_server(tmp_path, clock) as lab:
         assert sorted(await restored(lab)) == sorted(2 * contents)
+
+
+async def test_a_new_password_opens_copies_that_were_away_when_it_was_made_on_another_server(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup_server, "_RENEW_SECONDS", 0.05)
+    async with running_lab(tmp_path, clock) as lab:
+        contents = await leave_encrypted_points(lab)
+        offsite = (await Offsite.of(lab)).path
+        [near] = lab.repository_path.glob(f"*/*{SUFFIX}")
+        [far] = offsite.glob(f"*/*{SUFFIX}")
+        [uid] = [row.uid for row in await lab.rows(tables.password_key)]
+        before = far.read_bytes()
+        offsite.rename(tmp_path / "away")
+        assert (await lab.command("edit-password", uid, password="new", hint="newer")).success
+
+        async def renewed(file: Path = near) -> bool:
+            return read_key_file(file).hint == "newer"
+
+        await lab.until(renewed)
+        assert not offsite.exists()
+        (tmp_path / "away").rename(offsite)
+        assert far.read_bytes() == before
+        await lab.until(partial(renewed, far))
+    shutil.rmtree(tmp_path / "server")
+    shutil.rmtree(lab.repository_path)
+    async with new_server(tmp_path, clock) as lab:
+        await password(lab, SECRET)
+        assert 'whose hint is "newer"' in (await imported(lab, offsite))[2]
+        await password(lab, "new")
+        said = await imported(lab, offsite)
+        assert said == ["2 restore points imported, of 1 backup; 0 known already."]
+        assert await restored(lab) == contents
 
 
 @pytest.mark.parametrize("name", ["moved by hand [2] & more: новые", "Ночные копии " * 10])

@@ -14,13 +14,14 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from sqlalchemy import update
 
 from holdfast.engine import key_file
 from holdfast.engine.data_key import DataKey
 from holdfast.engine.errors import KeyRefused, NoSpace
 from holdfast.engine.image_rebuild import take_place
 from holdfast.engine.key_file import SUFFIX, Wrapping, key_path, read_key_file, unwrap
-from holdfast.server import settlement, tables
+from holdfast.server import machine_backup, machine_copy, settlement, tables
 from holdfast.server.manifest import read_manifest
 from support.disks import ext_image
 
@@ -201,6 +202,58 @@ async def test_a_new_secret_opens_what_was_encrypted_before(lab: Lab, tmp_path: 
     newest = (await lab.points("a"))[0]
     [image] = [path for path in folder.glob("*.qcow2") if read_manifest(path).point == newest.uid]
     assert converted(image, opening, tmp_path / "by-hand") == contents[0]
+
+
+async def test_a_password_that_is_changed_while_its_first_backup_or_copy_is_made_opens_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offsite, wanted = await Offsite.of(lab), await password(lab)
+    job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
+    copying = await offsite.copy_job(job)
+    content = write_secret(lab, 1)
+    for module, step, each, folder, secret in (
+        (machine_backup, "back_up_image", job, lab.repository_path, "second"),
+        (machine_copy, "copy_image", copying, offsite.path, "third"),
+    ):
+        real = getattr(module, step)
+
+        async def meanwhile(*arguments: Any, real: Any = real, secret: str = secret) -> Any:
+            assert (await lab.command("edit-password", wanted, password=secret)).success
+            return await real(*arguments)
+
+        monkeypatch.setattr(module, step, meanwhile)
+        assert (await lab.run(each)).values["Result"] == "Success"
+        [found] = folder.glob(f"*/*{SUFFIX}")
+
+        async def opens(found: Path = found, secret: str = secret) -> bool:
+            try:
+                return bool(unwrap(read_key_file(found), secret))
+            except KeyRefused:
+                return False
+
+        await lab.until(opens)
+    assert await restored(lab) == [content, content]
+
+
+async def test_the_file_of_a_key_is_replaced_only_by_one_that_opens(lab: Lab) -> None:
+    wanted = await password(lab)
+    job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
+    await run(lab, job, 1)
+    [found] = lab.repository_path.glob(f"*/*{SUFFIX}")
+    before = found.read_bytes()
+    [row] = await lab.rows(tables.data_key)
+    for secret, key in (("not it", row.uid), (SECRET, uuid4())):
+        # As if what was kept of the key were damaged.
+        wrong = Wrapping(secret, "").wrap(DataKey.draw(), key)
+        wrong = msgspec.structs.replace(wrong, key=row.uid)
+        text = msgspec.json.encode(wrong).decode()
+        await lab.write(lambda c, t=text: c.execute(update(tables.data_key).values(wrapped=t)))
+        assert not await lab.server.repositories.renew_key_files()
+        assert found.read_bytes() == before
+    # The key itself is whole, and can be wrapped anew.
+    assert (await lab.command("edit-password", wanted, password="new")).success
+    assert await lab.server.repositories.renew_key_files()
+    assert unwrap(read_key_file(found), "new")
 
 
 async def test_what_a_crash_left_of_a_merge_or_a_new_full_is_carried_on(

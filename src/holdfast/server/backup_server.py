@@ -203,6 +203,8 @@ class BackupServer:
         scheduler = Scheduler(store, self._clock, self._runner)
         expiry = Expiry(store, self._clock, self.repositories, locks, settlement)
         self._runner.when_ended(expiry.wake)
+        # A password may have been changed while the first file that needs it was made.
+        self._runner.when_ended(self._renewal.set)
         self.restore = Restore(store, self.repositories, locks)
         hosted_restore = HostedRestore(store, self.repositories, self.hosts)
         instant = InstantRecoveries(store, self.hosts, self.repositories.data_keys)
@@ -286,7 +288,7 @@ class BackupServer:
                 self._settled_once.set()
 
     async def _renew_key_files(self) -> None:
-        """Write the files of keys anew after a start, and when a password was changed."""
+        """Write the files of keys anew: after a start or a session, and with a new password."""
         while True:
             await self._renewal.wait()
             self._renewal.clear()

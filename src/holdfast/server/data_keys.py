@@ -54,6 +54,8 @@ class DataKeys:
         self._store = store
         self._seal = seal
         self._writing = asyncio.Lock()
+        #: What was seen to open with its password.
+        self._proved: set[str] = set()
 
     async def of_file(self, file: UUID) -> DataKey | None:
         """Return the key of a backup file, None for one that is not encrypted. KeyRefused."""
@@ -150,18 +152,35 @@ class DataKeys:
                 await self._put_beside(folder, uid)
 
     async def _put_beside(self, folder: Path, uid: UUID) -> None:
-        row = await self._store.read(partial(row_of, table=tables.data_key, uid=uid))
+        row, password = await self._store.read(partial(_with_password, uid=uid))
         wanted = msgspec.json.decode(row.wrapped, type=KeyFile)
         path = key_path(folder, uid)
         try:
-            if await asyncio.to_thread(read_key_file, path) == wanted:
-                return
+            present = await asyncio.to_thread(read_key_file, path)
         except EngineError:
-            pass  # missing or damaged
+            present = None  # missing or damaged
+        if present == wanted:
+            return
+        if present is not None or self._is_readable(password.secret, str(password.uid)):
+            await self._prove(row, password, wanted)
         try:
             await asyncio.to_thread(write_key_file, path, wanted)
         except OSError as error:
             raise writing_failure(error, path) from error
+
+    async def _prove(self, row: Row[Any], password: Row[Any], wanted: KeyFile) -> None:
+        """Raise KeyRefused unless what is to be written opens with the password."""
+        if row.wrapped in self._proved:
+            return
+        try:
+            secret = self._seal.open(password.secret, str(password.uid))
+        except SealBroken as error:
+            raise KeyRefused(
+                f'The password "{password.hint}" cannot be read: {error} Enter it again.'
+            ) from error
+        if await asyncio.to_thread(unwrap, wanted, secret) != self._opened(row):
+            raise KeyRefused(f"The file of the key {row.uid} would hold another key.")
+        self._proved.add(row.wrapped)
 
     def reopen(self, connection: Connection, secret: str) -> None:
         """Take up the keys that a password opens and that this server cannot open by itself.
@@ -330,6 +349,11 @@ def places_of_keys(connection: Connection) -> list[tuple[UUID, UUID]]:
     file = tables.backup_file
     query = select(file.c.backup_uid, file.c.key_uid).where(file.c.key_uid.is_not(None)).distinct()
     return [(row.backup_uid, row.key_uid) for row in connection.execute(query)]
+
+
+def _with_password(connection: Connection, uid: UUID) -> tuple[Row[Any], Row[Any]]:
+    row = row_of(connection, tables.data_key, uid)
+    return row, row_of(connection, tables.password_key, row.password_uid)
 
 
 def _encoded(file: KeyFile) -> str:

@@ -131,7 +131,7 @@ class Repositories:
     async def renew_key_files(self) -> bool:
         """Write the files of keys that are not what the database says; say whether all could be.
 
-        What is in a repository that is away waits for the next start, or the next backup there.
+        What is in a repository that is away waits for the next time.
         """
         complete = True
         async with self._renewing:
