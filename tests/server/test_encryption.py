@@ -70,11 +70,11 @@ def write_secret(lab: Lab, seed: int, name: str = "a.raw") -> bytes:
     return bytes(content)
 
 
-async def run(lab: Lab, job: UUID, seed: int) -> tuple[bytes, str]:
+async def run(lab: Lab, job: UUID, seed: int, result: str = "Success") -> tuple[bytes, str]:
     """Back the machine up; return what the point must hold, and what the session says of it."""
     content = write_secret(lab, seed)
     session = await lab.run(job)
-    assert session.values["Result"] == "Success", session.values
+    assert session.values["Result"] == result, session.values
     [task] = (await lab.tasks(session.uid)).values()
     return content, str(task.values.get("Reason") or "")
 
@@ -117,22 +117,51 @@ async def test_a_chain_is_unreadable_merged_rebuilt_and_restored(lab: Lab) -> No
 
 
 async def test_turning_it_on_off_or_to_another_password_begins_a_full(lab: Lab) -> None:
-    job = await lab.create_job("a.raw", retention=9)
+    offsite, job = await Offsite.of(lab), await lab.create_job("a.raw", retention=9)
+    copying = await offsite.copy_job(job, retention=9)
     one, other = await password(lab), await password(lab, "another")
-    contents, told, wanted = [], [], (None, one, one, other, None)
-    for seed, each in enumerate(wanted):
+    contents, told, copied, wanted = [], [], [], (None, one, one, other, None, None)
+    # Only that it is no longer encrypted is bad news.
+    results = ["Success"] * 4 + ["Warning", "Success"]
+    for seed, (each, result) in enumerate(zip(wanted, results, strict=True)):
         await use(lab, job, each)
-        content, reason = await run(lab, job, seed)
+        content, reason = await run(lab, job, seed, result)
         contents.append(content)
         told.append(reason)
-    assert await kinds(lab) == ["Full", "Full", "Increment", "Full", "Full"]
-    assert await restored(lab) == contents
+        session = await lab.run(copying)
+        assert session.values["Result"] == result
+        [task] = (await lab.tasks(session.uid)).values()
+        copied.append(task.values.get("Reason") or "")
+    points = await lab.rows(tables.machine_point)
+    assert len(points) == 12
+    for point in points:
+        originals = sorted(row.created for row in points if row.copied_from is None)
+        assert await lab.restored(point.uid) == contents[originals.index(point.created)]
+    own = [row for row in points if row.copied_from is None]
+    shown = [await lab.resource("VmRestorePoint", row.uid) for row in own]
+    shown.sort(key=lambda point: point.values["CreationTimeUTC"])
+    assert [point.values["PointType"] for point in shown] == [
+        *("Full", "Full", "Increment", "Full", "Full", "Increment")
+    ]
+    assert [p.values.get("Encryption") for p in shown] == [each and str(each) for each in wanted]
     assert "encrypts its backup from now on" in told[1]
     assert "another password" in told[3]
-    assert "does not encrypt its backup any more" in told[4]
-    assert (told[0], told[2]) == ("", "")
-    shown = [point.values.get("Encryption") for point in await lab.points("a")]
-    assert shown == [each and str(each) for each in wanted]
+    assert "it is not encrypted from now on" in told[4]
+    assert (told[0], told[2], told[5]) == ("", "", "")
+    assert "on, the copies are encrypted with the key of what they are copies of" in copied[1]
+    assert "on, the copies are not encrypted any more" in copied[4]
+    assert [bool(reason) for reason in copied] == [False, True, False, False, True, False]
+
+
+async def test_that_it_is_no_longer_encrypted_is_told_beside_what_else_is_bad(lab: Lab) -> None:
+    wanted = await password(lab)
+    job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
+    await run(lab, job, 1)
+    # As a check has found.
+    await lab.write(lambda c: c.execute(update(tables.machine_point).values(damaged="gone bad")))
+    await use(lab, job, None)
+    _, reason = await run(lab, job, 2, "Warning")
+    assert "the newest restore point is damaged: gone bad, and the job does not encrypt" in reason
 
 
 async def test_a_one_off_backup_is_encrypted_with_the_password_that_is_named(lab: Lab) -> None:
@@ -170,7 +199,7 @@ async def test_a_password_that_something_needs_stays(lab: Lab) -> None:
     assert '1 restore point in the backups of "Nightly"' in refused.message
     assert await restored(lab) == [content]
     # When retention has taken the last of them, it may go.
-    await run(lab, job, 2)
+    await run(lab, job, 2, "Warning")
     assert (await lab.command("delete-password", wanted)).success
     assert await lab.rows(tables.data_key) == []
 

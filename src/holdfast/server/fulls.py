@@ -55,22 +55,27 @@ def why_full(
     newest = points.newest_point(connection, backup, reference)
     if newest is None:
         return None
+    found = []
     if newest.damaged is not None:
-        return f"the newest restore point is damaged: {newest.damaged.rstrip('.')}", True
-    if (reason := _why_another_key(connection, newest, key)) is not None:
-        return reason, False
+        found.append((f"the newest restore point is damaged: {newest.damaged.rstrip('.')}", True))
+    if (other_key := _why_another_key(connection, newest, key)) is not None:
+        found.append(other_key)
+    if found:
+        return ", and ".join(reason for reason, _ in found), any(is_bad for _, is_bad in found)
     if full_is_due(connection, backup, reference, days, now):
         return "the job has one made on this day", False
     return None
 
 
-def _why_another_key(connection: Connection, newest: Row[Any], key: UUID | None) -> str | None:
-    """Return why a point that is encrypted with a key is not built on another, or None."""
+def _why_another_key(
+    connection: Connection, newest: Row[Any], key: UUID | None
+) -> tuple[str, bool] | None:
+    """Return why a point that is encrypted with a key is not built on another, as `why_full`."""
     before = {file.key_uid for file in files_of(connection, newest)}
     if before <= {key}:
         return None
     if key is None:
-        return "the job does not encrypt its backup any more"
+        return "the job does not encrypt its backup any more: it is not encrypted from now on", True
     if before == {None}:
-        return "the job encrypts its backup from now on"
-    return "the job encrypts its backup with another password from now on"
+        return "the job encrypts its backup from now on", False
+    return "the job encrypts its backup with another password from now on", False

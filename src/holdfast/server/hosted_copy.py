@@ -48,7 +48,7 @@ class HostedCopy(MachineCopy):
         known, disks = found
         for disk in disks:
             await check_manifest(source.path(disk.row.path), disk.row.sha256)
-        await self._bring_key(folder, disks[0].row.key_uid)
+        await self._bring_key(point, folder, disks[0].row.key_uid)
         name = known.definition.name.removesuffix(SEALED_SUFFIX).removesuffix(".xml")
         intent = await self._declare(MakeMachine(uid, str(inside / name)))
         try:

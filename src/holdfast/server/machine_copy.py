@@ -24,9 +24,10 @@ from holdfast.engine.image_rebuild import Rebuilt
 from holdfast.engine.progress import Progress, ProgressCallback
 from holdfast.server import copy_plan, journal, points, sessions, tables
 from holdfast.server.chain_locks import ChainLocks
-from holdfast.server.clock import Clock, milliseconds
+from holdfast.server.clock import Clock, milliseconds, moment_of
 from holdfast.server.copy_plan import Point
 from holdfast.server.damage import damage_of, note_bad_files
+from holdfast.server.fulls import files_of
 from holdfast.server.journal import ChainKey, Intent, MakeImage, MakeSnapshot, MergeImages, Work
 from holdfast.server.machine_backup import RESTIC_COMPRESSION, SessionPlan
 from holdfast.server.manifest import (
@@ -79,8 +80,10 @@ class MachineCopy:
         self._newest: tuple[int, UUID] | None = None
         #: Why copies that were made cannot be restored all the same.
         self._damaged: dict[str, None] = {}
-        #: Bad news from before the copying: they make the result a warning.
+        #: Bad news beside the copying itself: they make the result a warning.
         self._remarks: list[str] = []
+        #: What is to be known, and no bad news.
+        self._told: list[str] = []
 
     def remark(self, problems: Iterable[str]) -> None:
         """Have bad news told with the result."""
@@ -186,7 +189,7 @@ class MachineCopy:
         key = await self._store.read(
             lambda c: row_of(c, tables.backup_file, point.backup_file_uid).key_uid
         )
-        await self._bring_key(folder, key)
+        await self._bring_key(point, folder, key)
         intent = await self._declare(MakeImage(path))
         try:
             stored = await self._copy_file(point, point, image, target, on_progress, key)
@@ -351,10 +354,28 @@ class MachineCopy:
             **more,
         )
 
-    async def _bring_key(self, folder: Path, key: UUID | None) -> None:
-        """Put the file of a key beside the copies that need it."""
+    async def _bring_key(self, point: Point, folder: Path, key: UUID | None) -> None:
+        """Put the file of a key beside the copies that need it; say when that is not as before."""
         if key is not None:
             await self._repositories.data_keys.put_beside(folder, [key])
+        before = await self._store.read(partial(self._keys_before, point))
+        made = f"{moment_of(point.created):%Y-%m-%d %H:%M} UTC"
+        if key is None and before and before != {None}:
+            self._remarks.append(
+                f"From the restore point of {made} on, the copies are not encrypted any more, as "
+                "what they are copies of is not."
+            )
+        elif key is not None and before <= {None}:
+            self._told.append(
+                f"From the restore point of {made} on, the copies are encrypted with the key of "
+                "what they are copies of, and need its password."
+            )
+
+    def _keys_before(self, point: Point, connection: Connection) -> set[UUID | None]:
+        """Return with which keys the copy before that of a point is encrypted."""
+        copies = points.points_of(connection, self._place.backup, point.reference)
+        before = [row for row in copies if row.created < point.created]
+        return {file.key_uid for row in before[-1:] for file in files_of(connection, row)}
 
     def _of_point(self, point: Point, uid: UUID) -> dict[str, Any]:
         """Return what every manifest says of the copy of a point."""
@@ -389,7 +410,7 @@ class MachineCopy:
             self._machine.task_session,
             milliseconds(self._clock.now()),
             Result.WARNING if told else Result.SUCCESS,
-            " ".join(told),
+            " ".join((*told, *self._told)),
             **newest,
         )
 
