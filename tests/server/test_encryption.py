@@ -204,6 +204,31 @@ async def test_a_password_that_something_needs_stays(lab: Lab) -> None:
     assert await lab.rows(tables.data_key) == []
 
 
+async def test_a_password_that_a_running_session_has_taken_up_stays(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_secret(lab, 1)
+    wanted, other = await password(lab), await password(lab, "another")
+    job = await lab.create_job("a.raw", options={"encryption": str(wanted)})
+    await lab.create_job("b.raw", job="Apart", options={"encryption": str(wanted)})
+    both = await lab.command("delete-password", wanted)
+    assert both.message == 'The jobs "Apart", "Nightly" encrypt their backups with this password.'
+    [apart] = [row.uid for row in await lab.rows(tables.job) if row.name == "Apart"]
+    await use(lab, apart, other)
+    said, real = [], machine_backup.back_up_image
+
+    async def meanwhile(*arguments: Any) -> Any:
+        # The job has another one from now on, and there is no file yet.
+        await use(lab, job, other)
+        said.append((await lab.command("delete-password", wanted)).message)
+        return await real(*arguments)
+
+    monkeypatch.setattr(machine_backup, "back_up_image", meanwhile)
+    assert (await lab.run(job)).values["Result"] == "Success"
+    assert said == ['Sessions of "Nightly" are running, and may encrypt with this password.']
+    assert len(await restored(lab)) == 1
+
+
 async def test_a_new_secret_opens_what_was_encrypted_before(lab: Lab, tmp_path: Path) -> None:
     wanted = await password(lab)
     job = await lab.create_job("a.raw", options={"encryption": str(wanted)})

@@ -9,7 +9,7 @@ password, in a file beside the backups (`holdfast.engine.key_file`), for when th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from holdfast.server import tables
 from holdfast.server.job_options import JobOptions, decode_options
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
+from holdfast.server.session_state import JobSessionState
 from holdfast.server.store import Store
 
 
@@ -291,11 +292,21 @@ def password_of(connection: Connection, key: UUID) -> UUID:
 
 
 def refuse_if_needed(connection: Connection, password: UUID) -> None:
-    """Refuse the deletion of a password that a job uses, or that files of backups need."""
+    """Refuse the deletion of a password that jobs or running sessions use, or files need."""
     table = tables.job
-    for job in connection.execute(select(table).where(~table.c.deleted)):
-        if decode_options(job.options).encryption == password:
-            raise RefusedError(f'Job "{job.name}" encrypts its backup with this password.')
+    jobs = [
+        job.name
+        for job in connection.execute(select(table).where(~table.c.deleted).order_by(table.c.name))
+        if decode_options(job.options).encryption == password
+    ]
+    if len(jobs) == 1:
+        raise RefusedError(f'Job "{jobs[0]}" encrypts its backup with this password.')
+    if jobs:
+        raise RefusedError(f"The jobs {_quoted(jobs)} encrypt their backups with this password.")
+    if running := _sessions_with(connection, password):
+        raise RefusedError(
+            f"Sessions of {_quoted(running)} are running, and may encrypt with this password."
+        )
     key, file, backup = tables.data_key, tables.backup_file, tables.backup
     point = tables.machine_point
     needed = (
@@ -317,12 +328,32 @@ def refuse_if_needed(connection: Connection, password: UUID) -> None:
             .where(key.c.password_uid == password)
         ).all()
     )
-    backups = ", ".join(f'"{name}"' for name in names)
-    points = "1 restore point" if count == 1 else f"{count} restore points"
+    lost = "1 restore point" if count == 1 else f"{count} restore points"
     raise RefusedError(
-        f"Without this password, {points} in the backups of {backups} could not be restored. "
+        f"Without this password, {lost} in the backups of {_quoted(names)} could not be restored. "
         "Delete what is encrypted with it first."
     )
+
+
+def _sessions_with(connection: Connection, password: UUID) -> list[str]:
+    """Return of which jobs sessions are running that may have taken up a key of a password.
+
+    The job may be gone, or encrypt with another one by now, and no file be recorded yet.
+    """
+    key, backup, session = tables.data_key, tables.backup, tables.job_session
+    names = (
+        select(session.c.job_name)
+        .join(backup, backup.c.job_uid == session.c.job_uid)
+        .join(key, key.c.backup_uid == backup.c.uid)
+        .where(key.c.password_uid == password, session.c.state != JobSessionState.STOPPED)
+        .distinct()
+        .order_by(session.c.job_name)
+    )
+    return list(connection.scalars(names))
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def check_password(connection: Connection, options: JobOptions) -> None:
