@@ -35,7 +35,11 @@ class Seal:
         key_file.chmod(0o600)
         key = key_file.read_bytes()
         if len(key) != _KEY_BYTES:
-            raise SealBroken(f"{key_file} must hold a key of {_KEY_BYTES} bytes, and does not.")
+            raise SealBroken(
+                f"{key_file} must hold a key of {_KEY_BYTES} bytes, and does not. Put a copy of it "
+                "back. Without one, remove it: then another is made, and the secrets that this one "
+                "has sealed have to be entered again."
+            )
         self._cipher = AESGCM(key)
 
     def close(self, secret: str, purpose: str) -> bytes:

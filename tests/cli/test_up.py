@@ -223,6 +223,17 @@ def test_wrong_input_is_told_in_one_line(tmp_path: Path, arguments: list[str], l
     assert refused.stdout == ""
 
 
+def test_a_key_that_is_damaged_is_told_in_one_line_with_what_to_do(tmp_path: Path) -> None:
+    keys = tmp_path / "server" / "keys"
+    keys.mkdir(parents=True)
+    (keys / "secrets.key").write_bytes(b"")
+    ended = holdfast("up", "--data", tmp_path, "--no-samples", "--https-port=0", "--http-port=0")
+    assert ended.returncode == 1
+    [line] = ended.stderr.splitlines()
+    assert line.startswith(f"holdfast: {keys / 'secrets.key'} must hold a key of 32 bytes")
+    assert line.endswith("have to be entered again.")
+
+
 def test_command_alone_shows_what_there_is() -> None:
     shown = holdfast()
     assert shown.returncode == 0

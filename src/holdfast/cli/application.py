@@ -19,6 +19,7 @@ from holdfast import __version__
 from holdfast.cli.errors import CommandError
 from holdfast.engine.errors import EngineError
 from holdfast.manager.connection import BackupServerUnavailable
+from holdfast.sealing import SealBroken
 from holdfast.server.refusal import RefusedError
 
 INTERRUPTED = 130
@@ -103,7 +104,7 @@ def run(arguments: list[str] | None = None) -> int:
         return _ended(message, error.exit_code)
     except CommandError as error:
         return _ended(str(error), error.exit_code)
-    except (EngineError, RefusedError, BackupServerUnavailable) as error:
+    except (EngineError, RefusedError, SealBroken, BackupServerUnavailable) as error:
         return _ended(str(error), 1)
     except (Abort, KeyboardInterrupt, asyncio.CancelledError):
         return _ended("interrupted", INTERRUPTED)
