@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -308,6 +309,13 @@ async def test_the_file_of_a_key_is_replaced_only_by_one_that_opens(lab: Lab) ->
     assert (await lab.command("edit-password", wanted, password="new")).success
     assert await lab.server.repositories.renew_key_files()
     assert unwrap(read_key_file(found), "new")
+    # One that somebody has deleted is put back, but not where there is no backup any more.
+    found.unlink()
+    assert await lab.server.repositories.renew_key_files()
+    assert unwrap(read_key_file(found), "new")
+    shutil.rmtree(found.parent)
+    assert await lab.server.repositories.renew_key_files()
+    assert not found.parent.exists()
 
 
 async def test_what_a_crash_left_of_a_merge_or_a_new_full_is_carried_on(

@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import NoResultFound
 
 from holdfast.engine.errors import EngineError
 from holdfast.engine.files import ResticRepository
@@ -136,10 +137,15 @@ class Repositories:
         complete = True
         async with self._renewing:
             for backup, key in await self._store.read(places_of_keys):
-                place = await self.place_of(backup)
                 try:
+                    place = await self.place_of(backup)
                     await asyncio.to_thread(place.repository.ensure_available)
-                    await self.data_keys.put_beside(await asyncio.to_thread(place.folder), [key])
+                    # What has been removed by now must not come to be there again.
+                    if await asyncio.to_thread(place.path(place.folder_name).is_dir):
+                        folder = await asyncio.to_thread(place.folder)
+                        await self.data_keys.put_beside(folder, [key])
+                except NoResultFound:
+                    continue  # the backup, or what needs the key in it, is gone since we looked
                 except EngineError as error:
                     _LOGGER.warning("The file of a key is not renewed yet: %s", error)
                     complete = False
