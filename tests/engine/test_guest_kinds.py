@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from holdfast.engine.browser import ContentUnreadable
-from support.disks import MIB, ext_image, fat_image, ntfs_image, partitioned, xfs_image
+from support.disks import (
+    MIB,
+    ext_image,
+    fat_image,
+    ntfs_image,
+    partitioned,
+    set_ext_flags,
+    xfs_image,
+)
 from support.ntfs import FileTable
 
 from .guests import all_files, everything, opened, read
@@ -89,6 +97,26 @@ async def test_what_ntfs_keeps_elsewhere_is_refused_and_links_are_told_as_such(
         assert {found[name].size for name in _REFUSED} == {9000}
         assert await read(disk, "C:", "plain") == b"as it is"
         assert await read(disk, "C:", "fetched.txt") == b"from the cloud"
+
+
+@pytest.mark.parametrize("features", ["^64bit,encrypt", "64bit,encrypt"])
+async def test_what_ext4_has_encrypted_is_refused(tmp_path: Path, features: str) -> None:
+    contents = fat_tree(tmp_path / "tree")
+    image = tmp_path / "disk.raw"
+    # Several groups, of which the descriptors have two sizes.
+    options = ["-O", features, "-g", "1024", "-N", "2048"]
+    tree = tmp_path / "tree"
+    await asyncio.to_thread(ext_image, image, tree, 24 * MIB, "ext4", options)
+    secret = ["hello.txt", "deep/er/still/deeper.bin", "many/file0299.dat"]
+    for name in secret:
+        await asyncio.to_thread(set_ext_flags, image, name, 0x80800)
+    async with opened(tmp_path, image) as disk:
+        for name, content in contents.items():
+            if name in secret:
+                with pytest.raises(ContentUnreadable, match=r"cannot be read: .*fscrypt"):
+                    await read(disk, "volume1", *name.split("/"))
+            elif not name.startswith("many"):
+                assert await read(disk, "volume1", *name.split("/")) == content
 
 
 @pytest.mark.parametrize(("bits", "size"), [(12, 8 * MIB), (16, 32 * MIB), (32, 64 * MIB)])
