@@ -18,6 +18,7 @@ from support.disks import (
     set_ext_flags,
     xfs_image,
 )
+from support.exfat import ExfatImage
 from support.ntfs import FileTable
 
 from .guests import all_files, everything, opened, read
@@ -97,6 +98,27 @@ async def test_what_ntfs_keeps_elsewhere_is_refused_and_links_are_told_as_such(
         assert {found[name].size for name in _REFUSED} == {9000}
         assert await read(disk, "C:", "plain") == b"as it is"
         assert await read(disk, "C:", "fetched.txt") == b"from the cloud"
+
+
+async def test_what_was_never_written_of_a_file_of_exfat_is_zeros(tmp_path: Path) -> None:
+    image = ExfatImage(tmp_path / "disk.raw", 8 * MIB)
+    image.grow()
+    stale = random.Random(5).randbytes(3 * MIB)
+    image.add("whole", stale[:5000], 5000)
+    image.add("part", stale, 2 * MIB + 5)
+    image.add("none", stale[:9000], 0)
+    # The second of its entries is in another cluster.
+    image.pad(4096 // 32 - 1)
+    image.add("far", stale[:9000], 100)
+    image.save()
+    async with opened(tmp_path, tmp_path / "disk.raw") as disk:
+        found = await all_files(disk, "C:")
+        assert {name: found[name] for name in found if not name.startswith("$")} == {
+            "whole": stale[:5000],
+            "part": stale[: 2 * MIB + 5] + bytes(MIB - 5),
+            "none": bytes(9000),
+            "far": stale[:100] + bytes(8900),
+        }
 
 
 @pytest.mark.parametrize("features", ["^64bit,encrypt", "64bit,encrypt"])

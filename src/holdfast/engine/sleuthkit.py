@@ -10,6 +10,7 @@ from typing import Any
 import pytsk3
 
 from holdfast.engine.disk import Disk, Window
+from holdfast.engine.exfat_content import ExfatEntries
 from holdfast.engine.ext_content import ExtInodes
 from holdfast.engine.file_system import ContentElsewhereError, Node
 from holdfast.engine.guest_entry import Entry, Kind, shown_name
@@ -57,6 +58,8 @@ class SleuthKit:
         self.has_letter: bool = self._system.info.ftype in _WINDOWS_TYPES
         self._is_ntfs: bool = self._system.info.ftype == pytsk3.TSK_FS_TYPE_NTFS
         self._ext = ExtInodes(disk) if self._system.info.ftype in _EXT_TYPES else None
+        is_exfat = self._system.info.ftype == pytsk3.TSK_FS_TYPE_EXFAT
+        self._exfat = ExfatEntries(disk) if is_exfat else None
 
     def nodes(self, address: int) -> Iterator[Node]:
         """Given a folder's number, return what is in it."""
@@ -88,8 +91,12 @@ class SleuthKit:
             reason = self._ext.why_unreadable(address)
         if reason is not None:
             raise ContentElsewhereError(reason)
-        content: bytes = file.read_random(offset, length)
-        return content
+        written = length
+        if self._exfat is not None:
+            valid = self._exfat.valid_length(address, file.info.meta.size)
+            written = max(0, min(length, valid - offset))
+        content: bytes = file.read_random(offset, written) if written else b""
+        return content + bytes(length - written)
 
 
 def _entry(name: bytes, meta: Any, kind: Kind) -> Entry:
