@@ -24,7 +24,7 @@ SOAK_TIMEOUT ?= 86400
 # Programs Holdfast calls, and those its tests call, too; with the Debian package each comes in.
 PROGRAMS := qemu-img:qemu-utils qemu-nbd:qemu-utils restic:restic mke2fs:e2fsprogs curl:curl
 TEST_PROGRAMS := mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs mkntfs:ntfs-3g ntfscp:ntfs-3g \
-	mkfs.fat:dosfstools mcopy:mtools sfdisk:fdisk libvirtd:libvirt-daemon \
+	mkfs.fat:dosfstools mkfs.exfat:exfatprogs mcopy:mtools sfdisk:fdisk libvirtd:libvirt-daemon \
 	virt-qemu-run:libvirt-daemon-driver-qemu virsh:libvirt-clients \
 	qemu-system-x86_64:qemu-system-x86 openssl:openssl
 # What libvirt's Python module is compiled with. A path stands for what has no program.

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from holdfast.engine.browser import ContentUnreadable
-from support.disks import MIB, ext_image, fat_image, ntfs_image, partitioned, xfs_image
+from support.disks import (
+    MIB,
+    ext_image,
+    fat_image,
+    ntfs_image,
+    partitioned,
+    set_ext_flags,
+    xfs_image,
+)
+from support.exfat import ExfatImage
 from support.ntfs import FileTable
 
 from .guests import all_files, everything, opened, read
@@ -89,6 +98,47 @@ async def test_what_ntfs_keeps_elsewhere_is_refused_and_links_are_told_as_such(
         assert {found[name].size for name in _REFUSED} == {9000}
         assert await read(disk, "C:", "plain") == b"as it is"
         assert await read(disk, "C:", "fetched.txt") == b"from the cloud"
+
+
+async def test_what_was_never_written_of_a_file_of_exfat_is_zeros(tmp_path: Path) -> None:
+    image = ExfatImage(tmp_path / "disk.raw", 8 * MIB)
+    image.grow()
+    stale = random.Random(5).randbytes(3 * MIB)
+    image.add("whole", stale[:5000], 5000)
+    image.add("part", stale, 2 * MIB + 5)
+    image.add("none", stale[:9000], 0)
+    # The second of its entries is in another cluster.
+    image.pad(4096 // 32 - 1)
+    image.add("far", stale[:9000], 100)
+    image.save()
+    async with opened(tmp_path, tmp_path / "disk.raw") as disk:
+        found = await all_files(disk, "C:")
+        assert {name: found[name] for name in found if not name.startswith("$")} == {
+            "whole": stale[:5000],
+            "part": stale[: 2 * MIB + 5] + bytes(MIB - 5),
+            "none": bytes(9000),
+            "far": stale[:100] + bytes(8900),
+        }
+
+
+@pytest.mark.parametrize("features", ["^64bit,encrypt", "64bit,encrypt"])
+async def test_what_ext4_has_encrypted_is_refused(tmp_path: Path, features: str) -> None:
+    contents = fat_tree(tmp_path / "tree")
+    image = tmp_path / "disk.raw"
+    # Several groups, of which the descriptors have two sizes.
+    options = ["-O", features, "-g", "1024", "-N", "2048"]
+    tree = tmp_path / "tree"
+    await asyncio.to_thread(ext_image, image, tree, 24 * MIB, "ext4", options)
+    secret = ["hello.txt", "deep/er/still/deeper.bin", "many/file0299.dat"]
+    for name in secret:
+        await asyncio.to_thread(set_ext_flags, image, name, 0x80800)
+    async with opened(tmp_path, image) as disk:
+        for name, content in contents.items():
+            if name in secret:
+                with pytest.raises(ContentUnreadable, match=r"cannot be read: .*fscrypt"):
+                    await read(disk, "volume1", *name.split("/"))
+            elif not name.startswith("many"):
+                assert await read(disk, "volume1", *name.split("/")) == content
 
 
 @pytest.mark.parametrize(("bits", "size"), [(12, 8 * MIB), (16, 32 * MIB), (32, 64 * MIB)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,9 +31,16 @@ def sample_tree(folder: Path) -> dict[str, bytes]:
     return contents
 
 
-def ext_image(path: Path, tree: Path, size: int = 16 * MIB, kind: str = "ext4") -> None:
+def ext_image(
+    path: Path, tree: Path, size: int = 16 * MIB, kind: str = "ext4", options: Sequence[str] = ()
+) -> None:
     """Make a raw image that holds a tree in an ext file system, without partitions."""
-    _run("mke2fs", "-q", "-F", "-t", kind, "-d", tree, path, f"{size // 1024}k")
+    _run("mke2fs", "-q", "-F", "-t", kind, *options, "-d", tree, path, f"{size // 1024}k")
+
+
+def set_ext_flags(path: Path, name: str, flags: int) -> None:
+    """Set the flags of a file's inode in an ext image."""
+    _run("debugfs", "-w", "-R", f'set_inode_field "/{name}" flags {flags:#x}', path)
 
 
 def xfs_image(path: Path, tree: Path, *options: str, size: int = 64 * MIB) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytsk3
 
 from holdfast.engine.disk import Disk, Window
+from holdfast.engine.exfat_content import ExfatEntries
+from holdfast.engine.ext_content import ExtInodes
 from holdfast.engine.file_system import ContentElsewhereError, Node
 from holdfast.engine.guest_entry import Entry, Kind, shown_name
 from holdfast.engine.ntfs_content import kind_of, why_unreadable
@@ -23,6 +25,7 @@ _WINDOWS_TYPES = (
     pytsk3.TSK_FS_TYPE_FAT32,
     pytsk3.TSK_FS_TYPE_EXFAT,
 )
+_EXT_TYPES = (pytsk3.TSK_FS_TYPE_EXT2, pytsk3.TSK_FS_TYPE_EXT3, pytsk3.TSK_FS_TYPE_EXT4)
 _KINDS: dict[Any, Kind] = {
     pytsk3.TSK_FS_META_TYPE_DIR: "directory",
     pytsk3.TSK_FS_META_TYPE_REG: "file",
@@ -54,6 +57,9 @@ class SleuthKit:
         self.root: int = self._system.info.root_inum
         self.has_letter: bool = self._system.info.ftype in _WINDOWS_TYPES
         self._is_ntfs: bool = self._system.info.ftype == pytsk3.TSK_FS_TYPE_NTFS
+        self._ext = ExtInodes(disk) if self._system.info.ftype in _EXT_TYPES else None
+        is_exfat = self._system.info.ftype == pytsk3.TSK_FS_TYPE_EXFAT
+        self._exfat = ExfatEntries(disk) if is_exfat else None
 
     def nodes(self, address: int) -> Iterator[Node]:
         """Given a folder's number, return what is in it."""
@@ -80,10 +86,17 @@ class SleuthKit:
         Raise ContentElsewhereError for a file of which that is not its content.
         """
         file = self._system.open_meta(inode=address)
-        if self._is_ntfs and (reason := why_unreadable(file)) is not None:
+        reason = why_unreadable(file) if self._is_ntfs else None
+        if self._ext is not None:
+            reason = self._ext.why_unreadable(address)
+        if reason is not None:
             raise ContentElsewhereError(reason)
-        content: bytes = file.read_random(offset, length)
-        return content
+        written = length
+        if self._exfat is not None:
+            valid = self._exfat.valid_length(address, file.info.meta.size)
+            written = max(0, min(length, valid - offset))
+        content: bytes = file.read_random(offset, written) if written else b""
+        return content + bytes(length - written)
 
 
 def _entry(name: bytes, meta: Any, kind: Kind) -> Entry:
