@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+import struct
 from pathlib import Path
 
 import pytest
 
+from holdfast.engine.guest_volumes import volumes_of
+from holdfast.engine.sleuthkit import SleuthKit
 from support.disks import MIB, ext_image, fat_image, ntfs_image, partitioned, xfs_image
 
 from .guests import all_files, opened
+from .test_xfs import Bytes
 
 FILES = {
     "hello.txt": b"hello\r\n",
@@ -52,6 +56,68 @@ async def test_every_file_of_a_fat_file_system_is_read(
     await asyncio.to_thread(fat_image, tmp_path / "disk.raw", tmp_path / "tree", bits, size)
     async with opened(tmp_path, tmp_path / "disk.raw") as disk:
         assert await all_files(disk, "C:") == contents
+
+
+async def test_who_reads_ntfs_that_was_in_use_is_warned(tmp_path: Path) -> None:
+    await asyncio.to_thread(ntfs_image, tmp_path / "disk.raw", {})
+    image = bytearray((tmp_path / "disk.raw").read_bytes())
+    assert volumes_of([Bytes(image)])[0].warnings == []
+    system = SleuthKit(Bytes(image))
+    log = next(run for attribute in system._system.open_meta(2) for run in attribute)
+
+    def pages(*states: tuple[int, int, int]) -> list[str]:
+        """Two pages: the number of each, who uses the log, and flags."""
+        for number, state in enumerate(states):
+            page = b"RSTR".ljust(24, b"\0") + struct.pack("<H", 48)
+            page = page.ljust(48, b"\0") + struct.pack("<QHHHH", state[0], 1, 0, *state[1:])
+            at = log.addr * 4096 + number * 4096
+            image[at : at + len(page)] = page
+        return volumes_of([Bytes(image)])[0].warnings
+
+    nobody, somebody, clean = 0xFFFF, 0, 2
+    assert pages((1, somebody, 0), (2, somebody, clean)) == []
+    assert pages((1, somebody, 0), (2, nobody, 0)) == []
+    (warning,) = pages((1, nobody, clean), (2, somebody, 0))
+    assert warning.startswith("[C:] It was in use when it was backed up, and its log is not")
+
+
+async def test_a_file_of_ntfs_whose_content_is_lost_is_not_called_empty(tmp_path: Path) -> None:
+    """As one with a hole that is larger than the file system."""
+    content = random.Random(6).randbytes(MIB)
+    files = {"lost": content, "kept": content, "empty": b""}
+    await asyncio.to_thread(ntfs_image, tmp_path / "disk.raw", files)
+    image = bytearray((tmp_path / "disk.raw").read_bytes())
+    record = image.index("lost".encode("utf-16-le"))
+    record = image.rindex(b"FILE", 0, record)
+    data = image.index(struct.pack("<I", 0x80), record + 56)
+    (runs,) = struct.unpack_from("<H", image, data + 32)
+    # One run of more than there is: four bytes of length, and none of a place.
+    image[data + runs : data + runs + 6] = b"\x04" + struct.pack("<I", 1 << 24) + b"\0"
+    (volume,) = volumes_of([Bytes(image)])
+    found = {node.entry.name: node for node in volume.children(volume.find(()))}
+    kinds = {name: node.entry.kind for name, node in found.items()}
+    assert kinds == {"lost": "other", "kept": "file", "empty": "file"}
+    assert volume.read(found["kept"], 0, MIB) == content
+
+
+def test_a_disk_that_cannot_be_read_is_an_error_and_not_the_end(tmp_path: Path) -> None:
+    class Failing(Bytes):
+        fails = False
+
+        def read(self, offset: int, length: int) -> bytes:
+            if self.fails:
+                raise OSError("The disk cannot be read.")
+            return super().read(offset, length)
+
+    ntfs_image(tmp_path / "disk.raw", FILES)
+    disk = Failing((tmp_path / "disk.raw").read_bytes())
+    system = SleuthKit(disk)
+    node = next(node for node in system.nodes(system.root) if node.entry.name == "big.bin")
+    disk.fails = True
+    with pytest.raises(OSError, match="cannot be read"):
+        system.read(node.address, 0, MIB)
+    with pytest.raises(OSError, match="cannot be read"):
+        SleuthKit(disk)
 
 
 @pytest.mark.parametrize("label", ["dos", "gpt"])

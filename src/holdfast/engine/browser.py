@@ -13,11 +13,18 @@ class NoSuchEntry(EngineError):
     """There is no such file or folder in the restore point, or it is not of the kind needed."""
 
 
+class UnreadableEntry(EngineError):
+    """What is in the restore point there cannot be read; the message says why."""
+
+
 class Browser(Protocol):
     """An open restore point. Paths are names from the root down.
 
-    Every method raises NoSuchEntry and other EngineErrors.
+    Every method raises NoSuchEntry, UnreadableEntry and other EngineErrors.
     """
+
+    async def warnings(self) -> list[str]:
+        """Return what people are to know who look into it, such as what of it cannot be read."""
 
     async def entry(self, parts: tuple[str, ...]) -> Entry:
         """Return what is at a path."""

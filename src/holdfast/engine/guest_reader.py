@@ -26,6 +26,7 @@ class Reader:
     """Answers requests about the volumes of a machine."""
 
     def __init__(self, volumes: list[Volume]) -> None:
+        self._warnings = [warning for volume in volumes for warning in volume.warnings]
         self._volumes = {volume.name: volume for volume in volumes}
 
     def answer(self, request: Request) -> tuple[bytes, bytes]:
@@ -35,9 +36,11 @@ class Reader:
         except NotFoundError as error:
             return b"E", str(error).encode("utf-8", "replace")
         except OSError as error:
-            return b"E", f"The disk cannot be read there: {error}".encode("utf-8", "replace")
+            return b"U", f"The disk cannot be read there: {error}".encode("utf-8", "replace")
 
     def _answer(self, request: Request) -> tuple[bytes, bytes]:
+        if request.do == "warnings":
+            return b"J", msgspec.json.encode(self._warnings)
         if not request.parts:
             roots = [Entry(name=name, kind="directory") for name in self._volumes]
             if request.do == "list":

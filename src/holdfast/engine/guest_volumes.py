@@ -2,7 +2,8 @@
 
 Nothing is mounted, so nothing of what a disk holds reaches the kernel: all is read in user space.
 Read are ext2 to ext4, XFS, btrfs, NTFS, FAT, exFAT, HFS+, UFS and ISO 9660; encrypted disks are
-not. Journals are not replayed. Runs in the reader's process; all functions block.
+not. What is there, but cannot be read, is a volume with the reason. Journals are not replayed,
+which is said of those that were in use. Runs in the reader's process; all functions block.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from itertools import islice
 
 from holdfast.engine.btrfs import Btrfs, Device, is_btrfs, join_group, read_superblock
 from holdfast.engine.disk import CachedDisk, Disk, Window
+from holdfast.engine.ext import Ext, is_ext
 from holdfast.engine.file_system import FileSystem, Node, NotFoundError, Unreadable
+from holdfast.engine.foreign import foreign, unusable
 from holdfast.engine.guest_entry import GREATEST_FOLDER, Entry, in_order, match
 from holdfast.engine.lvm import is_physical_volume, logical_volumes
+from holdfast.engine.md import is_member, members_resolved
 from holdfast.engine.sleuthkit import SleuthKit, partitions
 from holdfast.engine.xfs import Xfs, is_xfs
 
@@ -32,6 +36,11 @@ class Volume:
         self.name = name
         self._system = system
         self._folders: OrderedDict[int, list[Node]] = OrderedDict()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What people are to know who read it, each with the volume's name."""
+        return [f"[{self.name}] {warning}" for warning in self._system.warnings]
 
     def find(self, parts: tuple[str, ...]) -> Node:
         """Given names from the root down, return what is there. Links are never followed."""
@@ -62,7 +71,7 @@ class Volume:
         return ordered
 
     def read(self, node: Node, offset: int, length: int) -> bytes:
-        """Return a part of a file's content; zeros where the file system has lost it."""
+        """Return a part of a file's content; zeros in holes and where nothing was written yet."""
         if node.entry.kind != "file":
             raise NotFoundError(f"{node.entry.name} is not a file.")
         length = min(length, node.entry.size - offset)
@@ -76,16 +85,22 @@ def _held(folders: OrderedDict[int, list[Node]]) -> int:
 
 
 def volumes_of(disks: Sequence[Disk]) -> list[Volume]:
-    """Given the disks of a machine, in order, return the file systems on them that can be read.
+    """Given the disks of a machine, in order, return the file systems on them, and what else is
+    there that may hold files: each of these cannot be read, for a reason.
 
-    What lies wholly on the first disks comes first: its name does not change when there are more.
+    What lies wholly on the first disks comes first: its name does not change when there are more,
+    nor when what cannot be read comes or goes.
     """
     letters = iter(string.ascii_uppercase[_FIRST_LETTER:])
     found: list[Volume] = []
+    unread: list[Volume] = []
     for system in _all_systems([CachedDisk(disk, len(disks)) for disk in disks])[:_MOST_VOLUMES]:
+        if isinstance(system, Unreadable):
+            unread.append(Volume(f"unreadable{len(unread) + 1} ({system.kind})", system))
+            continue
         letter = next(letters, None) if system.has_letter else None
         found.append(Volume(f"{letter}:" if letter else f"volume{len(found) + 1}", system))
-    return found
+    return found + unread
 
 
 def _all_systems(disks: Sequence[Disk]) -> list[FileSystem]:
@@ -94,50 +109,72 @@ def _all_systems(disks: Sequence[Disk]) -> list[FileSystem]:
     A file system on several disks is one of the last of them.
     """
     found: list[list[FileSystem]] = [[] for _ in disks]
+    number_of: dict[int, int] = {}
     regions: list[Disk] = []
-    unknown: list[Disk] = []
-    last_disk: dict[int, int] = {}
     for number, disk in enumerate(disks):
-        inside, found[number], left = _regions(disk)
-        regions += inside
-        unknown += left
-        last_disk |= {id(region): number for region in inside}
-    for volume in logical_volumes(regions):
-        number = last_disk[id(volume)] = max(last_disk[id(region)] for region in volume.disks)
-        systems, left = _known_systems([volume])
-        found[number] += systems
-        unknown += left
-    for system, parts in _btrfs_systems(unknown):
-        found[max(last_disk[id(part)] for part in parts)].append(system)
+        of_disk = _regions(disk)
+        regions += of_disk
+        number_of |= {id(region): number for region in of_disk}
+    places, lost_arrays, members = members_resolved(regions)
+    for identity, of_array in members.items():
+        number_of[identity] = min(number_of[id(region)] for region in of_array)
+    volumes, lost_volumes = logical_volumes(places)
+    for volume in volumes:
+        number_of[id(volume)] = max(number_of[id(disk)] for disk in volume.disks)
+    unknown: list[Disk] = []
+    for place in [*places, *volumes]:
+        system = _system(place)
+        if system is not None:
+            found[number_of[id(place)]].append(system)
+        elif is_btrfs(place):
+            unknown.append(place)
+    lost = [(Unreadable(each.reason, "LVM"), each.disks) for each in lost_volumes]
+    for other, of_system in [*_btrfs_systems(unknown), *lost_arrays, *lost]:
+        found[max(number_of[id(place)] for place in of_system)].append(other)
     return [system for of_disk in found for system in of_disk]
 
 
-def _regions(disk: Disk) -> tuple[list[Disk], list[FileSystem], list[Disk]]:
-    """Given a disk, return its partitions, or itself, and as `_known_systems` does."""
+def _regions(disk: Disk) -> list[Disk]:
+    """Given a disk, return its partitions, or itself."""
     regions: list[Disk] = list(partitions(disk)[:_MOST_VOLUMES])
-    systems, unknown = _known_systems(regions)
-    if not systems and not any(_is_part(region) for region in unknown):
-        # Some file systems without partitions begin with what looks like a table of them.
-        regions = [Window(disk, 0, disk.size)]
-        systems, unknown = _known_systems(regions)
-    return regions, systems, unknown
+    if any(_is_used(region) for region in regions):
+        return regions
+    # Some file systems without partitions begin with what looks like a table of them.
+    whole = Window(disk, 0, disk.size)
+    return [whole] if not regions or _is_used(whole) else regions
 
 
-def _known_systems(regions: Sequence[Disk]) -> tuple[list[FileSystem], list[Disk]]:
-    """Return the file systems that lie in one place each, and the places without one."""
-    found: list[FileSystem] = []
-    unknown: list[Disk] = []
-    for region in regions:
+def _is_used(region: Disk) -> bool:
+    """Whether there is something known in a partition, or on a disk."""
+    try:
+        is_part = is_member(region) or is_physical_volume(region) or is_btrfs(region)
+        return is_part or _system(region) is not None
+    except OSError:
+        return False
+
+
+def _system(place: Disk) -> FileSystem | None:
+    """Return the file system that lies in one place; None when there is none that is known.
+
+    What is known, but cannot be read, gives the reason.
+    """
+    try:
+        return _open(place)
+    except OSError as error:
+        # Swap, a part of something, what is damaged, or what is not known at all.
         try:
-            found.append(Xfs(region) if is_xfs(region) else SleuthKit(region))
-        except OSError:
-            unknown.append(region)  # swap, a part of something, what is not known
-    return found, unknown
+            if is_physical_volume(place) or is_btrfs(place):
+                return None
+            return foreign(place) or unusable(place, error)
+        except OSError as worse:
+            return Unreadable(f"The disk cannot be read there: {worse}", "damaged")
 
 
-def _is_part(region: Disk) -> bool:
-    """Whether a partition belongs to what may lie on several."""
-    return is_physical_volume(region) or is_btrfs(region)
+def _open(place: Disk) -> FileSystem:
+    """Return the file system in a place; raise OSError when there is none that can be read."""
+    if is_xfs(place):
+        return Xfs(place)
+    return Ext(place) if is_ext(place) else SleuthKit(place)
 
 
 def _btrfs_systems(regions: Sequence[Disk]) -> list[tuple[FileSystem, list[Disk]]]:
@@ -146,15 +183,14 @@ def _btrfs_systems(regions: Sequence[Disk]) -> list[tuple[FileSystem, list[Disk]
     groups: list[list[Device]] = []
     for region in regions:
         try:
-            if is_btrfs(region):
-                join_group(Device(region, read_superblock(region)), groups)
+            join_group(Device(region, read_superblock(region)), groups)
         except OSError as error:
-            found.append((Unreadable(str(error)), [region]))
+            found.append((Unreadable(str(error), "btrfs"), [region]))
     for group in groups:
         system: FileSystem
         try:
             system = Btrfs(group)
         except OSError as error:
-            system = Unreadable(str(error))
+            system = Unreadable(str(error), "btrfs")
         found.append((system, [device.disk for device in group]))
     return found

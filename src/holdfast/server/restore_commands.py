@@ -112,7 +112,8 @@ class RestoreCommands:
         mount = await self._mounts.open(command.target)
         name = f"{mount.point}@{mount.number}"
         made = Made(type=mount.kind, uid=mount.uid, name=name)
-        return lambda _connection, _command, _now: Done(made=made)
+        message = " ".join(["Ok.", *mount.warnings]) if mount.warnings else "Ok"
+        return lambda _connection, _command, _now: Done(message, made=made)
 
     async def _prepare_file(self, command: Command) -> Operation:
         options = read_arguments(command, _FileRestoreOptions)
