@@ -104,6 +104,24 @@ async def test_a_partition_that_reaches_beyond_its_disk_has_no_zeros_there(tmp_p
     assert sorted(outcomes) == [False, False, True, True, True]
 
 
+@pytest.mark.parametrize("label", ["dos", "gpt"])
+def test_partitions_behind_the_end_of_their_disk_are_told_of(tmp_path: Path, label: str) -> None:
+    ext_image(tmp_path / "ext.raw", tree(tmp_path), size=4 * MIB)
+    partitioned(tmp_path / "disk.raw", *[tmp_path / "ext.raw"] * 4, label=label)
+    whole = (tmp_path / "disk.raw").read_bytes()
+    assert len(volumes_of([Bytes(whole)])) == 4
+    kinds = {
+        14: ["volume1", "volume2", "volume3", "volume4"],
+        6: ["volume1", "volume2", "unreadable1 (missing)", "unreadable2 (missing)"],
+        3: ["unreadable1 (partitions)"],
+    }
+    for size, names_expected in kinds.items():
+        volumes = volumes_of([Bytes(whole[: size * MIB])])
+        assert [volume.name for volume in volumes] == names_expected
+        (cut, *_) = [warning for volume in volumes for warning in volume.warnings]
+        assert ("its place has only 1048576" in cut) is (size != 3)
+
+
 class Superblock:
     """A superblock of md: that of a mirror of two, which is in step, unless said otherwise."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import lzma
 import random
 import struct
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 
 from holdfast.engine.guest_volumes import volumes_of
 from holdfast.engine.sleuthkit import SleuthKit
+from support import written_ntfs
 from support.disks import MIB, ext_image, fat_image, ntfs_image, partitioned, xfs_image
 
-from .guests import all_files, opened
+from .guests import all_files, everything, opened
 from .test_xfs import Bytes
 
 FILES = {
@@ -58,6 +60,29 @@ async def test_every_file_of_a_fat_file_system_is_read(
         assert await all_files(disk, "C:") == contents
 
 
+async def test_what_a_driver_has_written_to_ntfs_is_read(tmp_path: Path) -> None:
+    """Compressed, sparse, in many pieces; other streams; names that were deleted, or are odd."""
+    image = tmp_path / "disk.raw"
+    image.write_bytes(lzma.decompress(written_ntfs.IMAGE.read_bytes()))
+    async with opened(tmp_path, image) as disk:
+        found = await everything(disk, "C:")
+        below = [name for name in found if name.startswith("names/")]
+        assert sorted(below) == sorted(f"names/{name}" for name in written_ntfs.NAMES)
+        contents = await all_files(disk, "C:")
+        halves = [contents[name] for name in found if name.startswith("half")]
+        assert sorted(halves) == [b"0", b"1"]
+        # A hole that is larger than the file system is not read: that is told from an empty file.
+        assert found["hole of 5 GiB"].kind == "other"
+        written = written_ntfs.contents()
+        others = set(found) - set(written) - set(below)
+        assert {name for name in others if not name.startswith("half")} == {
+            "c",
+            "names",
+            "hole of 5 GiB",
+        }
+        assert {name: contents[name] for name in written} == written
+
+
 async def test_who_reads_ntfs_that_was_in_use_is_warned(tmp_path: Path) -> None:
     await asyncio.to_thread(ntfs_image, tmp_path / "disk.raw", {})
     image = bytearray((tmp_path / "disk.raw").read_bytes())
@@ -79,25 +104,6 @@ async def test_who_reads_ntfs_that_was_in_use_is_warned(tmp_path: Path) -> None:
     assert pages((1, somebody, 0), (2, nobody, 0)) == []
     (warning,) = pages((1, nobody, clean), (2, somebody, 0))
     assert warning.startswith("[C:] It was in use when it was backed up, and its log is not")
-
-
-async def test_a_file_of_ntfs_whose_content_is_lost_is_not_called_empty(tmp_path: Path) -> None:
-    """As one with a hole that is larger than the file system."""
-    content = random.Random(6).randbytes(MIB)
-    files = {"lost": content, "kept": content, "empty": b""}
-    await asyncio.to_thread(ntfs_image, tmp_path / "disk.raw", files)
-    image = bytearray((tmp_path / "disk.raw").read_bytes())
-    record = image.index("lost".encode("utf-16-le"))
-    record = image.rindex(b"FILE", 0, record)
-    data = image.index(struct.pack("<I", 0x80), record + 56)
-    (runs,) = struct.unpack_from("<H", image, data + 32)
-    # One run of more than there is: four bytes of length, and none of a place.
-    image[data + runs : data + runs + 6] = b"\x04" + struct.pack("<I", 1 << 24) + b"\0"
-    (volume,) = volumes_of([Bytes(image)])
-    found = {node.entry.name: node for node in volume.children(volume.find(()))}
-    kinds = {name: node.entry.kind for name, node in found.items()}
-    assert kinds == {"lost": "other", "kept": "file", "empty": "file"}
-    assert volume.read(found["kept"], 0, MIB) == content
 
 
 def test_a_disk_that_cannot_be_read_is_an_error_and_not_the_end(tmp_path: Path) -> None:

@@ -72,6 +72,14 @@ _OWN = (
 )
 
 
+_TABLE = (
+    "There is a partition table here that cannot be read: it is damaged, names more than the disk "
+    "has, or is inside of another partition."
+)
+_GPT_PLACES, _GPT_MAGIC = (512, 4096), b"EFI PART"
+_MBR_SIZE, _MBR_MAGIC, _MBR_TYPES = 512, b"\x55\xaa", (450, 466, 482, 498)
+
+
 def foreign(disk: Disk) -> Unreadable | None:
     """Given a place that no reader knows, return what it says to be; None for what says nothing.
 
@@ -91,11 +99,18 @@ def unusable(disk: Disk, error: OSError) -> Unreadable | None:
     for known in _OWN:
         if _is(disk, known):
             return Unreadable(f"The {known.kind} file system is damaged: {error}", known.kind)
-    return None
+    return Unreadable(_TABLE, "partitions") if _is_table(disk) else None
 
 
 def _is(disk: Disk, known: _Signature) -> bool:
     return disk.read(known.offset, len(known.magic)) == known.magic
+
+
+def _is_table(disk: Disk) -> bool:
+    if any(disk.read(place, len(_GPT_MAGIC)) == _GPT_MAGIC for place in _GPT_PLACES):
+        return True
+    raw = disk.read(0, _MBR_SIZE)
+    return raw.endswith(_MBR_MAGIC) and any(raw[at] for at in _MBR_TYPES if at < len(raw))
 
 
 def _is_zfs(disk: Disk) -> bool:

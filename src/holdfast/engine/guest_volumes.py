@@ -13,6 +13,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import islice
 
+import msgspec
+
 from holdfast.engine.btrfs import Btrfs, Device, is_btrfs, join_group, read_superblock
 from holdfast.engine.disk import CachedDisk, Disk, Window
 from holdfast.engine.ext import Ext, is_ext
@@ -63,7 +65,10 @@ class Volume:
         found: dict[str, Node] = {}
         # Those that bear the same name count, too: a folder made to hold it for ever must end.
         for child in islice(self._system.nodes(node.address), GREATEST_FOLDER):
-            found.setdefault(child.entry.name, child)
+            if found.setdefault(child.entry.name, child).address != child.address:
+                # Names that differ may be shown alike; each file must be within reach.
+                name = f"{child.entry.name} ({child.address})"
+                found[name] = Node(msgspec.structs.replace(child.entry, name=name), child.address)
         ordered = [found[entry.name] for entry in in_order([n.entry for n in found.values()])]
         self._folders[node.address] = ordered
         while len(self._folders) > 1 and _held(self._folders) > GREATEST_FOLDER + _KEPT_FOLDERS:
@@ -158,6 +163,8 @@ def _system(place: Disk) -> FileSystem | None:
 
     What is known, but cannot be read, gives the reason.
     """
+    if not place.size:
+        return Unreadable("The disk ends before this partition begins.", "missing")
     try:
         return _open(place)
     except OSError as error:

@@ -164,7 +164,7 @@ def partitions(disk: Disk) -> list[Window]:
     for part in table:
         start = part.start * sector
         # Of a partition that reaches beyond the disk the library would take the rest for zeros.
-        size = min(part.len * sector, disk.size - start)
-        if int(part.flags) & allocated and size > 0:
+        size = max(0, min(part.len * sector, disk.size - start))
+        if int(part.flags) & allocated:
             found.append(Window(disk, start, size))
     return found
