@@ -244,3 +244,20 @@ async def test_a_mirror_in_partitions_of_two_disks_is_one_volume(
         found = await all_files(machine, "volume1")
         assert found == {"file": b"first"}
         assert await machine.warnings() == []
+
+
+@pytest.mark.parametrize("version", ["0.90", "1.0", "1.2"])
+def test_a_mirror_of_whole_disks_has_partitions(
+    tmp_path: Path, contents: list[bytes], version: str
+) -> None:
+    disks = []
+    for role in range(2):
+        part, disk = tmp_path / f"part{role}.raw", tmp_path / f"disk{role}.raw"
+        part.write_bytes(contents[role][: 3 * MIB])
+        partitioned(disk, part)
+        content = disk.read_bytes()[: 4 * MIB]
+        disks.append(member(version, Superblock(role=role, in_step=False), content))
+    (volume,) = volumes_of(disks)
+    assert volume.read(volume.find(("file",)), 0, 100) == b"first"
+    (volume,) = volumes_of(disks[1:])
+    assert volume.name == "unreadable1 (md RAID)"

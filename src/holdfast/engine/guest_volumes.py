@@ -78,7 +78,7 @@ class Volume:
     def read(self, node: Node, offset: int, length: int) -> bytes:
         """Return a part of a file's content; zeros in holes and where nothing was written yet."""
         if node.entry.kind != "file":
-            raise NotFoundError(f"{node.entry.name} is not a file.")
+            raise NotFoundError(f"{node.entry.name} is no regular file, or it is damaged.")
         length = min(length, node.entry.size - offset)
         if length <= 0:
             return b""
@@ -120,9 +120,15 @@ def _all_systems(disks: Sequence[Disk]) -> list[FileSystem]:
         of_disk = _regions(disk)
         regions += of_disk
         number_of |= {id(region): number for region in of_disk}
-    places, lost_arrays, members = members_resolved(regions)
-    for identity, of_array in members.items():
-        number_of[identity] = min(number_of[id(region)] for region in of_array)
+    kept, lost_arrays, members = members_resolved(regions)
+    places: list[Disk] = []
+    for place in kept:
+        of_array = members.get(id(place))
+        # An array may have partitions, too.
+        of_place = [place] if of_array is None else _regions(place)
+        number = min(number_of[id(member)] for member in of_array or [place])
+        number_of |= {id(part): number for part in of_place}
+        places += of_place
     volumes, lost_volumes = logical_volumes(places)
     for volume in volumes:
         number_of[id(volume)] = max(number_of[id(disk)] for disk in volume.disks)
@@ -142,11 +148,20 @@ def _all_systems(disks: Sequence[Disk]) -> list[FileSystem]:
 def _regions(disk: Disk) -> list[Disk]:
     """Given a disk, return its partitions, or itself."""
     regions: list[Disk] = list(partitions(disk)[:_MOST_VOLUMES])
+    whole = Window(disk, 0, disk.size)
+    if _is_in_array(whole) and not any(_is_in_array(region) for region in regions):
+        return [whole]  # whose partitions they are
     if any(_is_used(region) for region in regions):
         return regions
     # Some file systems without partitions begin with what looks like a table of them.
-    whole = Window(disk, 0, disk.size)
     return [whole] if not regions or _is_used(whole) else regions
+
+
+def _is_in_array(region: Disk) -> bool:
+    try:
+        return is_member(region)
+    except OSError:
+        return False
 
 
 def _is_used(region: Disk) -> bool:

@@ -155,7 +155,7 @@ def _version_0(place: Disk, raw: bytes, offset: int) -> _Member | None:
         return None
     level, size = struct.unpack_from("<iI", raw, _LEVEL_0_AT)
     if size * 1024 > offset:
-        return None  # that of a partition at the end of this disk
+        return None  # it was made for a larger place
     (state,) = struct.unpack_from("<I", raw, _STATE_0_AT)
     (events,) = struct.unpack_from("<Q", raw, _EVENTS_0_AT)
     roles = []

@@ -182,7 +182,7 @@ async def _check_download(mount: Mount, parts: tuple[str, ...]) -> Operation:
     """Return what is left to do for a download when the file is there: nothing."""
     entry = await mount.browser.entry(parts)
     if entry.kind != "file":
-        what = "a folder" if entry.kind == "directory" else "no regular file"
+        what = "a folder" if entry.kind == "directory" else "no regular file, or damaged"
         raise RefusedError(f"{entry.name or 'The root'} is {what}; only files can be downloaded.")
     name = f"{mount.point}@{mount.number}"
     made = Made(type=mount.kind, uid=mount.uid, name=name)
