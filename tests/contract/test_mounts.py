@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from holdfast.engine.browser import UnreadableEntry
 from holdfast.schema.roles import Role
 from holdfast.server.mounts import MountLimits
+from support.disks import MIB, ext_image, partitioned
 from support.documents import error_message, links_of, local, parsed, part
 from support.managers import XML, client_of, log_on
 
@@ -50,6 +52,39 @@ async def test_a_mount_is_made_shown_and_released(house: RestoreHouse) -> None:
     assert (answer.status_code, answer.content) == (204, b"")
     assert error_message(await house.client.get(link["Href"]), 404)
     assert await house.get(f"{point}/mounts") == {"VmRestorePointMounts": []}
+
+
+async def test_what_cannot_be_read_and_what_may_be_old_is_told(house: RestoreHouse) -> None:
+    tree, image = house.folder / "tree", house.folder / "odd.raw"
+    tree.mkdir()
+    (tree / "file").write_bytes(b"content")
+    parts = [house.folder / "ext.raw", house.folder / "luks.raw"]
+    ext_image(parts[0], tree, size=4 * MIB)
+    with parts[0].open("r+b") as file:
+        file.seek(1024 + 0x60)
+        (features,) = file.read(1)
+        file.seek(1024 + 0x60)
+        file.write(bytes([features | 4]))  # the journal must be replayed
+    parts[1].write_bytes(b"LUKS\xba\xbe\0\2".ljust(2 * MIB, b"\0"))
+    partitioned(image, *parts)
+    await house.run(await house.job("Backup of odd", image))
+    await house.manager.collected()
+    task = await house.done(f"{await house.point('odd')}/mounts")
+    assert task["Result"]["Success"]
+    assert task["Result"]["Message"] == (
+        "Ok. [volume1] It was in use when it was backed up, and its journal is not replayed: files "
+        "that were changed right before may be missing, old or incomplete. "
+        "[unreadable1 (LUKS)] It is encrypted: Holdfast has no key to it."
+    )
+    mount = related(task)["Href"]
+    roots = (await house.get(mount))["FSRoots"]["DirectoryEntries"]
+    assert [root["Name"] for root in roots] == ["unreadable1 (LUKS)", "volume1"]
+    answer = await house.client.get(f"{mount}/{quote(roots[0]['Name'])}?action=listAll")
+    assert "It is encrypted" in error_message(answer, 500)
+    await house.server.catalog.catch_up()
+    index = house.server.catalog.index_of(UUID(mount.split("/")[-3]))
+    with pytest.raises(UnreadableEntry, match="It is encrypted"):
+        index.listing(("unreadable1 (LUKS)",), "all", 0, 10)
 
 
 async def test_folders_are_listed_page_by_page(house: RestoreHouse) -> None:

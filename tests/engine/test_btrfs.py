@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.engine import btrfs_format, btrfs_tree, lzo, zstd
-from holdfast.engine.browser import NoSuchEntry
+from holdfast.engine.browser import UnreadableEntry
 from holdfast.engine.btrfs import Btrfs, Device, read_superblock
 from holdfast.engine.btrfs_checksum import crc32c
 from holdfast.engine.disk import DamagedError
@@ -168,9 +168,10 @@ async def test_why_a_file_system_cannot_be_read_is_said(tmp_path: Path) -> None:
     command = ["mkfs.btrfs", "-q", "--metadata", "raid5", "--data", "raid5", *map(str, disks)]
     await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
     async with opened(tmp_path, *disks) as machine:
-        assert (await machine.entry(("volume1",))).kind == "directory"
-        with pytest.raises(NoSuchEntry, match="RAID5 and RAID6 of btrfs are not read"):
-            await machine.listing(("volume1",), "all", 0, 10)
+        name = "unreadable1 (btrfs)"
+        assert (await machine.entry((name,))).kind == "directory"
+        with pytest.raises(UnreadableEntry, match="RAID5 and RAID6 of btrfs are not read"):
+            await machine.listing((name,), "all", 0, 10)
 
 
 def test_without_its_library_only_content_compressed_with_zstd_cannot_be_read(
@@ -222,6 +223,20 @@ def test_a_superblock_that_cannot_be_is_an_error(
     (volume,) = volumes_of([one])
     with pytest.raises(DamagedError):
         volume.children(volume.find(()))
+
+
+def test_who_reads_a_file_system_that_was_in_use_is_warned(
+    one: Bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (volume,) = volumes_of([one])
+    assert volume.warnings == []
+    monkeypatch.setattr(btrfs_format, "is_intact", lambda *_: True)
+    change(one, _SUPERBLOCK + 0x60, struct.pack("<Q", 1 << 20))  # where a log is
+    change(one, _SUPERBLOCK + 0xC9 + 8, struct.pack("<Q", 1 << 40))  # the size of the device
+    (volume,) = volumes_of([one])
+    larger, in_use = volume.warnings
+    assert larger.startswith("[volume1] It claims 1099511627776 bytes, but its place has only 1")
+    assert in_use.startswith("[volume1] It was in use when it was backed up, and its log is not")
 
 
 def nodes_of(disk: Bytes) -> list[int]:

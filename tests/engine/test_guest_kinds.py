@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import lzma
 import random
+import struct
 from pathlib import Path
 
 import pytest
 
-from holdfast.engine.browser import ContentUnreadable
+from holdfast.engine.browser import UnreadableEntry
+from holdfast.engine.guest_volumes import volumes_of
+from holdfast.engine.sleuthkit import SleuthKit
+from support import written_ntfs
 from support.disks import (
     MIB,
     ext_image,
@@ -22,6 +27,7 @@ from support.exfat import ExfatImage
 from support.ntfs import FileTable
 
 from .guests import all_files, everything, opened, read
+from .test_xfs import Bytes
 
 FILES = {
     "hello.txt": b"hello\r\n",
@@ -87,7 +93,7 @@ async def test_what_ntfs_keeps_elsewhere_is_refused_and_links_are_told_as_such(
     table.save()
     async with opened(tmp_path, image) as disk:
         for name, (_, reason) in _REFUSED.items():
-            with pytest.raises(ContentUnreadable, match=rf"^{name} cannot be read: .*{reason}"):
+            with pytest.raises(UnreadableEntry, match=rf"^{name} cannot be read: .*{reason}"):
                 await read(disk, "C:", name)
         found = await everything(disk, "C:")
         assert {name: entry.kind for name, entry in found.items()} == (
@@ -135,7 +141,7 @@ async def test_what_ext4_has_encrypted_is_refused(tmp_path: Path, features: str)
     async with opened(tmp_path, image) as disk:
         for name, content in contents.items():
             if name in secret:
-                with pytest.raises(ContentUnreadable, match=r"cannot be read: .*fscrypt"):
+                with pytest.raises(UnreadableEntry, match=r"cannot be read: .*fscrypt"):
                     await read(disk, "volume1", *name.split("/"))
             elif not name.startswith("many"):
                 assert await read(disk, "volume1", *name.split("/")) == content
@@ -149,6 +155,72 @@ async def test_every_file_of_a_fat_file_system_is_read(
     await asyncio.to_thread(fat_image, tmp_path / "disk.raw", tmp_path / "tree", bits, size)
     async with opened(tmp_path, tmp_path / "disk.raw") as disk:
         assert await all_files(disk, "C:") == contents
+
+
+async def test_what_a_driver_has_written_to_ntfs_is_read(tmp_path: Path) -> None:
+    """Compressed, sparse, in many pieces; other streams; names that were deleted, or are odd."""
+    image = tmp_path / "disk.raw"
+    image.write_bytes(lzma.decompress(written_ntfs.IMAGE.read_bytes()))
+    async with opened(tmp_path, image) as disk:
+        found = await everything(disk, "C:")
+        below = [name for name in found if name.startswith("names/")]
+        assert sorted(below) == sorted(f"names/{name}" for name in written_ntfs.NAMES)
+        contents = await all_files(disk, "C:")
+        halves = [contents[name] for name in found if name.startswith("half")]
+        assert sorted(halves) == [b"0", b"1"]
+        # A hole that is larger than the file system is not read: that is told from an empty file.
+        assert found["hole of 5 GiB"].kind == "other"
+        written = written_ntfs.contents()
+        others = set(found) - set(written) - set(below)
+        assert {name for name in others if not name.startswith("half")} == {
+            "c",
+            "names",
+            "hole of 5 GiB",
+        }
+        assert {name: contents[name] for name in written} == written
+
+
+async def test_who_reads_ntfs_that_was_in_use_is_warned(tmp_path: Path) -> None:
+    await asyncio.to_thread(ntfs_image, tmp_path / "disk.raw", {})
+    image = bytearray((tmp_path / "disk.raw").read_bytes())
+    assert volumes_of([Bytes(image)])[0].warnings == []
+    system = SleuthKit(Bytes(image))
+    log = next(run for attribute in system._system.open_meta(2) for run in attribute)
+
+    def pages(*states: tuple[int, int, int]) -> list[str]:
+        """Two pages: the number of each, who uses the log, and flags."""
+        for number, state in enumerate(states):
+            page = b"RSTR".ljust(24, b"\0") + struct.pack("<H", 48)
+            page = page.ljust(48, b"\0") + struct.pack("<QHHHH", state[0], 1, 0, *state[1:])
+            at = log.addr * 4096 + number * 4096
+            image[at : at + len(page)] = page
+        return volumes_of([Bytes(image)])[0].warnings
+
+    nobody, somebody, clean = 0xFFFF, 0, 2
+    assert pages((1, somebody, 0), (2, somebody, clean)) == []
+    assert pages((1, somebody, 0), (2, nobody, 0)) == []
+    (warning,) = pages((1, nobody, clean), (2, somebody, 0))
+    assert warning.startswith("[C:] It was in use when it was backed up, and its log is not")
+
+
+def test_a_disk_that_cannot_be_read_is_an_error_and_not_the_end(tmp_path: Path) -> None:
+    class Failing(Bytes):
+        fails = False
+
+        def read(self, offset: int, length: int) -> bytes:
+            if self.fails:
+                raise OSError("The disk cannot be read.")
+            return super().read(offset, length)
+
+    ntfs_image(tmp_path / "disk.raw", FILES)
+    disk = Failing((tmp_path / "disk.raw").read_bytes())
+    system = SleuthKit(disk)
+    node = next(node for node in system.nodes(system.root) if node.entry.name == "big.bin")
+    disk.fails = True
+    with pytest.raises(OSError, match="cannot be read"):
+        system.read(node.address, 0, MIB)
+    with pytest.raises(OSError, match="cannot be read"):
+        SleuthKit(disk)
 
 
 @pytest.mark.parametrize("label", ["dos", "gpt"])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.engine.browser import UnreadableEntry
 from holdfast.engine.disk import DamagedError
 from holdfast.engine.lvm import LogicalVolume, logical_volumes
 from holdfast.engine.lvm_text import parse
@@ -106,15 +107,20 @@ async def test_file_systems_in_logical_volumes_are_read(
             assert contents in found
 
 
-async def test_a_volume_that_is_partly_on_another_disk_is_left_out(
+async def test_a_volume_that_is_partly_on_another_disk_is_told_of(
     tmp_path: Path, trees: dict[str, dict[str, bytes]]
 ) -> None:
     first, _ = physical_volumes(tmp_path, {name: tmp_path / f"{name}.raw" for name in trees})
     # The whole disk is a physical volume, without partitions.
     async with opened(tmp_path, first) as disk:
         roots = await disk.listing((), "all", 0, 10)
-        assert [entry.name for entry in roots.entries] == ["volume1"]
+        lost = ["unreadable1 (LVM)", "unreadable2 (LVM)"]
+        assert [entry.name for entry in roots.entries] == [*lost, "volume1"]
         assert await all_files(disk, "volume1") == trees["root"]
+        for name, volume in zip(lost, ("striped", "data"), strict=True):
+            why = f"Logical volume {volume}: A logical volume is not wholly on these disks"
+            with pytest.raises(UnreadableEntry, match=why):
+                await disk.listing((name,), "all", 0, 10)
 
 
 async def test_volumes_that_span_the_disks_of_a_machine_are_read(
@@ -187,18 +193,18 @@ def sizes(volumes: list[LogicalVolume]) -> list[int]:
 
 def test_metadata_that_go_round_the_end_of_their_area_are_read() -> None:
     first, second = disks()
-    assert sizes(logical_volumes([first, second])) == [8, 20, 32, 40]
+    assert sizes(logical_volumes([first, second])[0]) == [8, 20, 32, 40]
     (area_size,) = struct.unpack_from("<Q", first.content, 4096 + 32)
     text = text_of(first).replace(b"seqno = ", b"seqno = 9")
     fake_text(first, text, area_size - 700)
-    assert sizes(logical_volumes([first, second])) == [8, 20, 32, 40]
+    assert sizes(logical_volumes([first, second])[0]) == [8, 20, 32, 40]
 
 
 def test_the_newest_metadata_count() -> None:
     first, second = disks()
     text = text_of(first).replace(b"seqno = ", b"seqno = 9")
     fake_text(first, text.replace(b'"VISIBLE"', b'"HIDDEN"'), text_place(first)[0])
-    assert logical_volumes([first, second]) == []
+    assert logical_volumes([first, second]) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -217,7 +223,7 @@ def test_the_newest_metadata_count() -> None:
         (b'"pv0", ', b'"pv7", '),
     ],
 )
-def test_volumes_that_cannot_be_are_left_out(old: bytes, new: bytes) -> None:
+def test_volumes_that_cannot_be_are_told_of(old: bytes, new: bytes) -> None:
     found = []
     for disk in disks():
         text = text_of(disk)
@@ -225,7 +231,9 @@ def test_volumes_that_cannot_be_are_left_out(old: bytes, new: bytes) -> None:
         # Both volumes hold both physical volumes' descriptions: one place changed is in all.
         fake_text(disk, text.replace(old, new), text_place(disk)[0])
         found.append(disk)
-    assert not [volume for volume in logical_volumes(list(found)) if volume.size > 30 * MIB]
+    volumes, lost = logical_volumes(list(found))
+    assert not [volume for volume in volumes if volume.size > 30 * MIB]
+    assert lost
 
 
 def test_damaged_metadata_give_no_volumes_and_no_errors() -> None:
@@ -241,7 +249,7 @@ def test_damaged_metadata_give_no_volumes_and_no_errors() -> None:
             fake_text(disk, bytes(text), 512)
         else:
             disk.content[chance.randrange(512, 8192)] = chance.randrange(256)
-        for volume in logical_volumes([disk]):
+        for volume in logical_volumes([disk])[0]:
             with contextlib.suppress(OSError):
                 volume.read(0, 65536)
                 volume.read(volume.size - 10, 65536)

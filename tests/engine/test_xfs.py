@@ -17,7 +17,8 @@ from holdfast.engine.file_system import NotFoundError
 from holdfast.engine.guest_entry import shown_name
 from holdfast.engine.guest_volumes import Volume, volumes_of
 from holdfast.engine.xfs import Xfs
-from support import written_xfs
+from holdfast.engine.xfs_log import is_in_use
+from support import written_logs, written_xfs
 from support.disks import MIB, xfs_image
 
 from .guests import all_files, everything, opened, read
@@ -133,7 +134,10 @@ def test_a_superblock_that_cannot_be_is_refused(offset: int, value: bytes) -> No
     image[offset : offset + len(value)] = value
     with pytest.raises(DamagedError):
         Xfs(Bytes(image))
-    assert volumes_of([Bytes(image)]) == []
+    (volume,) = volumes_of([Bytes(image)])
+    assert volume.name == "unreadable1 (XFS)"
+    with pytest.raises(DamagedError, match="The XFS file system is damaged: "):
+        volume.children(volume.find(()))
 
 
 def inode_offset(image: bytearray, name: str) -> int:
@@ -199,6 +203,32 @@ def test_one_damaged_inode_does_not_hide_the_others_of_its_folder() -> None:
     found = {node.entry.name: node.entry.kind for node in volume.children(volume.find(()))}
     assert found["a"] == "other"
     assert found["b"] == "file"
+
+
+def test_a_log_in_use_is_told_from_one_that_was_unmounted_or_frozen() -> None:
+    for name, log in written_logs.logs().items():
+        disk = Bytes(log)
+        assert is_in_use(disk, 0, len(log)) is written_logs.IN_USE[name], name
+        assert len(disk.reads) < 100
+
+
+def test_who_reads_a_file_system_that_was_in_use_is_warned() -> None:
+    image = written()
+    (volume,) = volumes_of([Bytes(image)])
+    assert volume.warnings == []
+    # The record that says that it was unmounted says something else.
+    superblock = Xfs(Bytes(image))._superblock
+    start = superblock.block_offset(superblock.log)
+    records = [
+        number
+        for number in range(superblock.log_blocks * 2)
+        if image.startswith(b"\xfe\xed\xba\xbe", start + number * 512)
+    ]
+    last = max(records, key=lambda number: image[start + number * 512 + 16 :][:8])
+    image[start + last * 512 + 512 + 9] = 0
+    (volume,) = volumes_of([Bytes(image)])
+    (warning,) = volume.warnings
+    assert warning.startswith("[volume1] It was in use when it was backed up, and its log is not")
 
 
 def walk(volume: Volume) -> None:

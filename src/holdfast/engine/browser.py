@@ -13,15 +13,18 @@ class NoSuchEntry(EngineError):
     """There is no such file or folder in the restore point, or it is not of the kind needed."""
 
 
-class ContentUnreadable(EngineError):
-    """A file is in the restore point, but what is kept there of it is not its content."""
+class UnreadableEntry(EngineError):
+    """What is in the restore point there cannot be read; the message says why."""
 
 
 class Browser(Protocol):
     """An open restore point. Paths are names from the root down.
 
-    Every method raises NoSuchEntry and other EngineErrors.
+    Every method raises NoSuchEntry, UnreadableEntry and other EngineErrors.
     """
+
+    async def warnings(self) -> list[str]:
+        """Return what people are to know who look into it, such as what of it cannot be read."""
 
     async def entry(self, parts: tuple[str, ...]) -> Entry:
         """Return what is at a path."""
@@ -30,7 +33,7 @@ class Browser(Protocol):
         """Return a part of a folder's entries; ``kinds`` is all, directories or files."""
 
     def content(self, parts: tuple[str, ...]) -> AsyncIterator[bytes]:
-        """Return a file's content, piece by piece. ContentUnreadable when it cannot be had."""
+        """Return a file's content, piece by piece. UnreadableEntry when it cannot be had."""
 
     async def close(self) -> None:
         """Let go of everything the browser holds."""

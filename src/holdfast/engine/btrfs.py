@@ -2,7 +2,8 @@
 
 Shown is the whole of a file system, from its topmost subvolume down; other subvolumes and snapshots
 are folders where they were made, the default subvolume too. The log is not replayed: what a machine
-had written and synchronised in the last moments before its backup may be seen as it was before.
+had written and synchronised in the last moments before its backup may be seen as it was before,
+which `Btrfs.warnings` says.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from holdfast.engine.btrfs_format import (
 )
 from holdfast.engine.btrfs_tree import Nodes, Tree
 from holdfast.engine.disk import DamagedError
-from holdfast.engine.file_system import Node
+from holdfast.engine.file_system import Node, larger_than_place, not_replayed
 from holdfast.engine.guest_entry import Entry, Kind, shown_name
 
 __all__ = ["Btrfs", "Device", "is_btrfs", "join_group", "read_superblock"]
@@ -61,6 +62,8 @@ class Btrfs:
             unpack_chunk(start, raw)[0] for (_, kind, start), raw in found if kind == CHUNK
         )
         chunks = Chunks(devices, all_chunks)
+        self._superblock = superblock
+        self._devices = devices
         self._nodes = Nodes(superblock, chunks)
         self._contents = Contents(superblock, chunks)
         self._root_tree = Tree(self._nodes, superblock.root)
@@ -68,6 +71,18 @@ class Btrfs:
         self.root = self._top_of(TOP_SUBVOLUME)
         if not self._inode(self.root).is_folder:
             raise DamagedError("The root of the btrfs file system is not a folder.")
+
+    @property
+    def warnings(self) -> list[str]:
+        """What people are to know who read it."""
+        found = [
+            larger_than_place(device.superblock.device_size, device.disk.size)
+            for device in self._devices
+            if device.superblock.device_size > device.disk.size
+        ]
+        if self._superblock.has_log:
+            found.append(not_replayed("log"))
+        return found
 
     def nodes(self, address: int) -> Iterator[Node]:
         """Given a folder's address, return what is in it."""

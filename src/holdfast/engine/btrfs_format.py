@@ -68,7 +68,9 @@ class Superblock:
     sector: int
     node_size: int
     checksum: int
+    has_log: bool
     device: int
+    device_size: int
     device_uuid: bytes
     chunks: bytes  # those that the tree of chunks itself lies in
 
@@ -116,6 +118,7 @@ def _superblock(raw: bytes) -> Superblock:
     fits = sector in _SIZES and node_size in _SIZES and chunks <= _CHUNKS_ROOM
     if not fits or max(level, chunk_level) > DEEPEST:
         raise DamagedError("The superblock of the btrfs file system is damaged.")
+    device, device_size = struct.unpack_from("<QQ", raw, _DEVICE_NUMBER)
     other = raw[_METADATA_UUID : _METADATA_UUID + 16]
     return Superblock(
         uuid=uuid,
@@ -126,7 +129,9 @@ def _superblock(raw: bytes) -> Superblock:
         sector=sector,
         node_size=node_size,
         checksum=checksum,
-        device=struct.unpack_from("<Q", raw, _DEVICE_NUMBER)[0],
+        has_log=bool(fields[8]),
+        device=device,
+        device_size=device_size,
         device_uuid=raw[_DEVICE_UUID : _DEVICE_UUID + 16],
         chunks=raw[_CHUNKS : _CHUNKS + chunks],
     )

@@ -20,11 +20,20 @@ class ContentElsewhereError(Exception):
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A `FileSystem` that is there, but cannot be read, for a reason that people are to see."""
+    """A `FileSystem` that is there, but cannot be read, for a reason that people are to see.
+
+    ``kind`` says in a word or two what it is.
+    """
 
     reason: str
+    kind: str
     root = 0
     has_letter = False
+
+    @property
+    def warnings(self) -> list[str]:
+        """That it cannot be read."""
+        return [self.reason]
 
     def nodes(self, address: int) -> Iterator[Node]:  # noqa: ARG002
         """Raise DamagedError."""
@@ -33,6 +42,22 @@ class Unreadable:
     def read(self, address: int, offset: int, length: int) -> bytes:  # noqa: ARG002
         """Raise DamagedError."""
         raise DamagedError(self.reason)
+
+
+def not_replayed(what: str) -> str:
+    """Given the name of a file system's journal, return the warning that it was in use."""
+    return (
+        f"It was in use when it was backed up, and its {what} is not replayed: files that were "
+        "changed right before may be missing, old or incomplete."
+    )
+
+
+def larger_than_place(size: int, place: int) -> str:
+    """Given how many bytes a file system claims and has, return the warning of it."""
+    return (
+        f"It claims {size} bytes, but its place has only {place}: what lies behind the end is "
+        "missing and cannot be read."
+    )
 
 
 @dataclass(frozen=True)
@@ -53,6 +78,10 @@ class FileSystem(Protocol):
     @property
     def has_letter(self) -> bool:
         """Whether people know a file system of this kind by a letter, such as ``C:``."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What people are to know who read it: what of it may be missing or old."""
 
     def nodes(self, address: int) -> Iterator[Node]:
         """Given a folder's number, return what is in it, in any order, without ``.`` and ``..``."""

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import msgspec
 
-from holdfast.engine.browser import ContentUnreadable, NoSuchEntry
+from holdfast.engine.browser import NoSuchEntry, UnreadableEntry
 from holdfast.engine.data_key import DataKey, lent
 from holdfast.engine.encrypted_image import is_opened_by
 from holdfast.engine.errors import EngineError, ToolFailed
@@ -101,6 +101,10 @@ class GuestDisk:
             raise
         return opened
 
+    async def warnings(self) -> list[str]:
+        """Return what people are to know who look into it, each with the name of a volume."""
+        return _decoded(await self._ask(Request(do="warnings")), list[str])
+
     async def entry(self, parts: tuple[str, ...]) -> Entry:
         """Return what is at a path."""
         return _decoded(await self._ask(Request(do="entry", parts=parts)), Entry)
@@ -160,10 +164,10 @@ class GuestDisk:
         if kind == b"L":
             said = content.decode("utf-8", "replace")
             raise ToolFailed(f"The backup files of the restore point cannot be read: {said}")
-        if kind == b"U":
-            raise ContentUnreadable(content.decode("utf-8", "replace"))
         if kind == b"E":
             raise NoSuchEntry(content.decode("utf-8", "replace"))
+        if kind == b"U":
+            raise UnreadableEntry(content.decode("utf-8", "replace"))
         return content
 
     async def _answer(self, request: Request) -> tuple[bytes, bytes]:

@@ -1,7 +1,8 @@
 """The index of the files in one restore point: a small SQLite file, written once, then only read.
 
 It says what was there without the repository being at hand. It is bounded: beyond
-`GREATEST_INDEX` entries, or deeper than `DEEPEST_PATH`, nothing more is taken in.
+`GREATEST_INDEX` entries, or deeper than `DEEPEST_PATH`, nothing more is taken in. Of a folder that
+it does not have whole, it has the reason.
 """
 
 from __future__ import annotations
@@ -13,21 +14,23 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from holdfast.engine.browser import Browser, NoSuchEntry
+from holdfast.engine.browser import Browser, NoSuchEntry, UnreadableEntry
 from holdfast.engine.durability import partial_name
 from holdfast.engine.errors import EngineError
 from holdfast.engine.guest_entry import DEEPEST_PATH, Entry, Listing, match
 
 GREATEST_INDEX = 500_000
 _PAGE = 5000
-_TABLE = """
+_TABLES = """
 CREATE TABLE entry (
     folder TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL,
     size INTEGER NOT NULL, owner TEXT NOT NULL, modified INTEGER NOT NULL,
     PRIMARY KEY (folder, name)
-) WITHOUT ROWID
+) WITHOUT ROWID;
+CREATE TABLE unreadable (folder TEXT NOT NULL PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
 """
 _INSERT = "INSERT OR IGNORE INTO entry VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT_UNREADABLE = "INSERT OR IGNORE INTO unreadable VALUES (?, ?)"
 _WANTED = {
     "all": "folder = ?",
     "directories": "folder = ? AND kind = 'directory'",
@@ -43,7 +46,7 @@ async def build_index(browser: Browser, path: Path, greatest: int = GREATEST_IND
     """Given an open restore point, write its index; return how many entries that has.
 
     The file appears only when it is whole. Raise IndexNotWritten, or another EngineError when the
-    point cannot be read. A folder that cannot be read is left out.
+    point cannot be read.
     """
     partial = partial_name(path)
     try:
@@ -59,24 +62,37 @@ async def build_index(browser: Browser, path: Path, greatest: int = GREATEST_IND
 
 async def _walk(browser: Browser, partial: Path, greatest: int) -> int:
     folders: deque[tuple[str, ...]] = deque([()])
+    unreadable: list[tuple[str, str]] = []
     taken = 0
     while folders and taken < greatest:
         parts = folders.popleft()
         offset = 0
-        while taken < greatest:
+        while True:
             wanted = min(_PAGE, greatest - taken)
             try:
                 listing = await browser.listing(parts, "all", offset, wanted)
             except NoSuchEntry:
                 break
+            except UnreadableEntry as error:
+                unreadable.append(("/".join(parts), str(error)))
+                break
             await asyncio.to_thread(_insert, partial, "/".join(parts), listing.entries)
             taken += len(listing.entries)
             offset += len(listing.entries)
+            below = [entry for entry in listing.entries if entry.kind == "directory"]
             if len(parts) + 1 < DEEPEST_PATH:
-                below = [entry for entry in listing.entries if entry.kind == "directory"]
                 folders.extend((*parts, entry.name) for entry in below)
+            else:
+                deep = f"The catalog has no folders below {DEEPEST_PATH} others."
+                unreadable += [("/".join((*parts, entry.name)), deep) for entry in below]
             if not listing.entries or offset >= listing.total:
                 break
+            if taken >= greatest:
+                folders.appendleft(parts)
+                break
+    full = f"The catalog has only the first {greatest} files and folders of a restore point."
+    unreadable += [("/".join(parts), full) for parts in folders]
+    await asyncio.to_thread(_insert_unreadable, partial, unreadable)
     return taken
 
 
@@ -85,13 +101,18 @@ def _start(partial: Path) -> None:
     with _opened(partial) as database:
         # Made again after any failure: it need not survive one.
         database.execute("PRAGMA synchronous = OFF")
-        database.execute(_TABLE)
+        database.executescript(_TABLES)
 
 
 def _insert(partial: Path, folder: str, entries: list[Entry]) -> None:
     rows = [(folder, e.name, e.kind, e.size, e.owner, e.modified) for e in entries]
     with _opened(partial) as database, database:
         database.executemany(_INSERT, rows)
+
+
+def _insert_unreadable(partial: Path, rows: list[tuple[str, str]]) -> None:
+    with _opened(partial) as database, database:
+        database.executemany(_INSERT_UNREADABLE, rows)
 
 
 @contextlib.contextmanager
@@ -101,7 +122,9 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 class GuestIndex:
-    """Reads an index. Every method blocks; NoSuchEntry, or EngineError for a damaged file."""
+    """Reads an index. Every method blocks and raises NoSuchEntry, UnreadableEntry for a folder that
+    the index does not have whole, or EngineError for a damaged file.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -117,6 +140,8 @@ class GuestIndex:
             folder, entry = _find(database, parts)
             if entry.kind != "directory":
                 raise NoSuchEntry(f"{entry.name} is not a folder.")
+            if (reason := _unreadable(database, folder)) is not None:
+                raise UnreadableEntry(reason)
             where = _WANTED[kinds]
             rows = database.execute(
                 f"SELECT name, kind, size, owner, modified FROM entry WHERE {where}"  # noqa: S608
@@ -147,11 +172,23 @@ def _find(database: sqlite3.Connection, parts: tuple[str, ...]) -> tuple[str, En
         if row is None:
             names = [name for (name, *_) in database.execute(query, (folder,))]
             if (name := match(part, names)) is None:
+                if (reason := _unreadable(database, folder)) is not None:
+                    raise UnreadableEntry(reason)
                 raise NoSuchEntry(f"There is no {part} in {entry.name or 'this restore point'}.")
             row = database.execute(f"{query} AND name = ?", (folder, name)).fetchone()
         entry = _entry(row)
         folder = f"{folder}/{entry.name}" if folder else entry.name
     return folder, entry
+
+
+def _unreadable(database: sqlite3.Connection, folder: str) -> str | None:
+    """Return why a folder cannot be listed; None when it can."""
+    known = "SELECT 1 FROM sqlite_master WHERE name = 'unreadable'"
+    if database.execute(known).fetchone() is None:
+        return None  # an index that was made before they were noted
+    query = "SELECT reason FROM unreadable WHERE folder = ?"
+    row = database.execute(query, (folder,)).fetchone()
+    return None if row is None else str(row[0])
 
 
 def _entry(row: tuple[str, str, int, str, int]) -> Entry:

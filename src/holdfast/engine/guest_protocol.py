@@ -1,8 +1,8 @@
 """What `guest_disk` and the reader's process say to each other.
 
-Requests are JSON, one a line; each is answered by one frame: a byte that says what it is (J JSON,
-D data, E an error for people, U why a file's content cannot be had, L how a disk failed that was to
-be read), the length of the content in four bytes, then the content.
+Requests are JSON, one a line; each is answered by one frame: a byte that says what it is, the
+length of the content in four bytes, then the content. It is J JSON, D data, or for people: E that
+there is no such thing, U why it cannot be read, L how a disk failed that was to be read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LARGEST_ANSWER = 64 * 1024 * 1024
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked: `do` is entry, list or read; `kinds` as in `guest_entry.part_of`."""
+    """What is asked: `do` is entry, list, read or warnings; `kinds` as in `guest_entry.part_of`."""
 
     do: str
     parts: tuple[str, ...] = ()

@@ -49,12 +49,14 @@ class Reader:
 
     def __init__(self, disks: Sequence[Disk]) -> None:
         self._disks = [WatchedDisk(disk) for disk in disks]
-        self._volumes: dict[str, Volume] = {}
+        volumes: list[Volume] = []
         try:
-            self._volumes |= {volume.name: volume for volume in volumes_of(self._disks)}
-        except (OSError, RuntimeError):
+            volumes = volumes_of(self._disks)
+        except OSError:
             if self._failure() is None:
                 raise
+        self._volumes = {volume.name: volume for volume in volumes}
+        self._warnings = [warning for volume in volumes for warning in volume.warnings]
         self._unopened = self._failure()
 
     def answer(self, request: Request) -> tuple[bytes, bytes]:
@@ -77,14 +79,11 @@ class Reader:
         except ContentElsewhereError as error:
             return b"U", str(error).encode("utf-8", "replace")
         except OSError as error:
-            return b"E", f"The disk cannot be read there: {error}".encode("utf-8", "replace")
-        except RuntimeError as error:
-            # So pytsk3 says that the disk it reads from has failed.
-            if self._failure() is None:
-                raise
-            return b"E", str(error).encode("utf-8", "replace")
+            return b"U", f"The disk cannot be read there: {error}".encode("utf-8", "replace")
 
     def _answer(self, request: Request) -> tuple[bytes, bytes]:
+        if request.do == "warnings":
+            return b"J", msgspec.json.encode(self._warnings)
         if not request.parts:
             roots = [Entry(name=name, kind="directory") for name in self._volumes]
             if request.do == "list":

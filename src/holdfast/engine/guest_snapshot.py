@@ -55,6 +55,10 @@ class GuestSnapshot:
         self._reading: set[Process] = set()
         self._turn = asyncio.Lock()
 
+    async def warnings(self) -> list[str]:
+        """Return nothing: a snapshot is whole."""
+        return []
+
     async def entry(self, parts: tuple[str, ...]) -> Entry:
         """Return what is at a path."""
         if not parts:
@@ -144,6 +148,10 @@ class _WholeSnapshot:
 
     def __init__(self, folders: dict[tuple[str, ...], list[Entry]]) -> None:
         self._folders = folders
+
+    async def warnings(self) -> list[str]:
+        """Return nothing: a snapshot is whole."""
+        return []
 
     async def entry(self, parts: tuple[str, ...]) -> Entry:
         """Return the folder at a path."""

@@ -2,7 +2,8 @@
 
 Nothing is mounted, so nothing of what a disk holds reaches the kernel: all is read in user space.
 Read are ext2 to ext4, XFS, btrfs, NTFS, FAT, exFAT, HFS+, UFS and ISO 9660; encrypted disks are
-not. Journals are not replayed. Runs in the reader's process; all functions block.
+not. What is there, but cannot be read, is a volume with the reason. Journals are not replayed,
+which is said of those that were in use. Runs in the reader's process; all functions block.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import islice
 
+import msgspec
+
 from holdfast.engine.btrfs import Btrfs, Device, is_btrfs, join_group, read_superblock
 from holdfast.engine.disk import CachedDisk, Disk, Window
+from holdfast.engine.ext import Ext, is_ext
 from holdfast.engine.file_system import (
     ContentElsewhereError,
     FileSystem,
@@ -21,8 +25,10 @@ from holdfast.engine.file_system import (
     NotFoundError,
     Unreadable,
 )
+from holdfast.engine.foreign import foreign, unusable
 from holdfast.engine.guest_entry import GREATEST_FOLDER, Entry, in_order, match
 from holdfast.engine.lvm import is_physical_volume, logical_volumes
+from holdfast.engine.md import is_member, members_resolved
 from holdfast.engine.sleuthkit import SleuthKit, partitions
 from holdfast.engine.xfs import Xfs, is_xfs
 
@@ -38,6 +44,11 @@ class Volume:
         self.name = name
         self._system = system
         self._folders: OrderedDict[int, list[Node]] = OrderedDict()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What people are to know who read it, each with the volume's name."""
+        return [f"[{self.name}] {warning}" for warning in self._system.warnings]
 
     def find(self, parts: tuple[str, ...]) -> Node:
         """Given names from the root down, return what is there. Links are never followed."""
@@ -60,7 +71,10 @@ class Volume:
         found: dict[str, Node] = {}
         # Those that bear the same name count, too: a folder made to hold it for ever must end.
         for child in islice(self._system.nodes(node.address), GREATEST_FOLDER):
-            found.setdefault(child.entry.name, child)
+            if found.setdefault(child.entry.name, child).address != child.address:
+                # Names that differ may be shown alike; each file must be within reach.
+                name = f"{child.entry.name} ({child.address})"
+                found[name] = Node(msgspec.structs.replace(child.entry, name=name), child.address)
         ordered = [found[entry.name] for entry in in_order([n.entry for n in found.values()])]
         self._folders[node.address] = ordered
         while len(self._folders) > 1 and _held(self._folders) > GREATEST_FOLDER + _KEPT_FOLDERS:
@@ -68,12 +82,12 @@ class Volume:
         return ordered
 
     def read(self, node: Node, offset: int, length: int) -> bytes:
-        """Return a part of a file's content; zeros where the file system has lost it.
+        """Return a part of a file's content; zeros in holes and where nothing was written yet.
 
         Raise ContentElsewhereError, with the name and the reason, when it cannot be had.
         """
         if node.entry.kind != "file":
-            raise NotFoundError(f"{node.entry.name} is not a file.")
+            raise NotFoundError(f"{node.entry.name} is no regular file, or it is damaged.")
         length = min(length, node.entry.size - offset)
         if length <= 0:
             return b""
@@ -88,16 +102,22 @@ def _held(folders: OrderedDict[int, list[Node]]) -> int:
 
 
 def volumes_of(disks: Sequence[Disk]) -> list[Volume]:
-    """Given the disks of a machine, in order, return the file systems on them that can be read.
+    """Given the disks of a machine, in order, return the file systems on them, and what else is
+    there that may hold files: each of these cannot be read, for a reason.
 
-    What lies wholly on the first disks comes first: its name does not change when there are more.
+    What lies wholly on the first disks comes first: its name does not change when there are more,
+    nor when what cannot be read comes or goes.
     """
     letters = iter(string.ascii_uppercase[_FIRST_LETTER:])
     found: list[Volume] = []
+    unread: list[Volume] = []
     for system in _all_systems([CachedDisk(disk, len(disks)) for disk in disks])[:_MOST_VOLUMES]:
+        if isinstance(system, Unreadable):
+            unread.append(Volume(f"unreadable{len(unread) + 1} ({system.kind})", system))
+            continue
         letter = next(letters, None) if system.has_letter else None
         found.append(Volume(f"{letter}:" if letter else f"volume{len(found) + 1}", system))
-    return found
+    return found + unread
 
 
 def _all_systems(disks: Sequence[Disk]) -> list[FileSystem]:
@@ -106,50 +126,89 @@ def _all_systems(disks: Sequence[Disk]) -> list[FileSystem]:
     A file system on several disks is one of the last of them.
     """
     found: list[list[FileSystem]] = [[] for _ in disks]
+    number_of: dict[int, int] = {}
     regions: list[Disk] = []
-    unknown: list[Disk] = []
-    last_disk: dict[int, int] = {}
     for number, disk in enumerate(disks):
-        inside, found[number], left = _regions(disk)
-        regions += inside
-        unknown += left
-        last_disk |= {id(region): number for region in inside}
-    for volume in logical_volumes(regions):
-        number = last_disk[id(volume)] = max(last_disk[id(region)] for region in volume.disks)
-        systems, left = _known_systems([volume])
-        found[number] += systems
-        unknown += left
-    for system, parts in _btrfs_systems(unknown):
-        found[max(last_disk[id(part)] for part in parts)].append(system)
+        of_disk = _regions(disk)
+        regions += of_disk
+        number_of |= {id(region): number for region in of_disk}
+    kept, lost_arrays, members = members_resolved(regions)
+    places: list[Disk] = []
+    for place in kept:
+        of_array = members.get(id(place))
+        # An array may have partitions, too.
+        of_place = [place] if of_array is None else _regions(place)
+        number = min(number_of[id(member)] for member in of_array or [place])
+        number_of |= {id(part): number for part in of_place}
+        places += of_place
+    volumes, lost_volumes = logical_volumes(places)
+    for volume in volumes:
+        number_of[id(volume)] = max(number_of[id(disk)] for disk in volume.disks)
+    unknown: list[Disk] = []
+    for place in [*places, *volumes]:
+        system = _system(place)
+        if system is not None:
+            found[number_of[id(place)]].append(system)
+        elif is_btrfs(place):
+            unknown.append(place)
+    lost = [(Unreadable(each.reason, "LVM"), each.disks) for each in lost_volumes]
+    for other, of_system in [*_btrfs_systems(unknown), *lost_arrays, *lost]:
+        found[max(number_of[id(place)] for place in of_system)].append(other)
     return [system for of_disk in found for system in of_disk]
 
 
-def _regions(disk: Disk) -> tuple[list[Disk], list[FileSystem], list[Disk]]:
-    """Given a disk, return its partitions, or itself, and as `_known_systems` does."""
+def _regions(disk: Disk) -> list[Disk]:
+    """Given a disk, return its partitions, or itself."""
     regions: list[Disk] = list(partitions(disk)[:_MOST_VOLUMES])
-    systems, unknown = _known_systems(regions)
-    if not systems and not any(_is_part(region) for region in unknown):
-        # Some file systems without partitions begin with what looks like a table of them.
-        regions = [Window(disk, 0, disk.size)]
-        systems, unknown = _known_systems(regions)
-    return regions, systems, unknown
+    whole = Window(disk, 0, disk.size)
+    if _is_in_array(whole) and not any(_is_in_array(region) for region in regions):
+        return [whole]  # whose partitions they are
+    if any(_is_used(region) for region in regions):
+        return regions
+    # Some file systems without partitions begin with what looks like a table of them.
+    return [whole] if not regions or _is_used(whole) else regions
 
 
-def _known_systems(regions: Sequence[Disk]) -> tuple[list[FileSystem], list[Disk]]:
-    """Return the file systems that lie in one place each, and the places without one."""
-    found: list[FileSystem] = []
-    unknown: list[Disk] = []
-    for region in regions:
+def _is_in_array(region: Disk) -> bool:
+    try:
+        return is_member(region)
+    except OSError:
+        return False
+
+
+def _is_used(region: Disk) -> bool:
+    """Whether there is something known in a partition, or on a disk."""
+    try:
+        is_part = is_member(region) or is_physical_volume(region) or is_btrfs(region)
+        return is_part or _system(region) is not None
+    except OSError:
+        return False
+
+
+def _system(place: Disk) -> FileSystem | None:
+    """Return the file system that lies in one place; None when there is none that is known.
+
+    What is known, but cannot be read, gives the reason.
+    """
+    if not place.size:
+        return Unreadable("The disk ends before this partition begins.", "missing")
+    try:
+        return _open(place)
+    except OSError as error:
+        # Swap, a part of something, what is damaged, or what is not known at all.
         try:
-            found.append(Xfs(region) if is_xfs(region) else SleuthKit(region))
-        except OSError:
-            unknown.append(region)  # swap, a part of something, what is not known
-    return found, unknown
+            if is_physical_volume(place) or is_btrfs(place):
+                return None
+            return foreign(place) or unusable(place, error)
+        except OSError as worse:
+            return Unreadable(f"The disk cannot be read there: {worse}", "damaged")
 
 
-def _is_part(region: Disk) -> bool:
-    """Whether a partition belongs to what may lie on several."""
-    return is_physical_volume(region) or is_btrfs(region)
+def _open(place: Disk) -> FileSystem:
+    """Return the file system in a place; raise OSError when there is none that can be read."""
+    if is_xfs(place):
+        return Xfs(place)
+    return Ext(place) if is_ext(place) else SleuthKit(place)
 
 
 def _btrfs_systems(regions: Sequence[Disk]) -> list[tuple[FileSystem, list[Disk]]]:
@@ -158,15 +217,14 @@ def _btrfs_systems(regions: Sequence[Disk]) -> list[tuple[FileSystem, list[Disk]
     groups: list[list[Device]] = []
     for region in regions:
         try:
-            if is_btrfs(region):
-                join_group(Device(region, read_superblock(region)), groups)
+            join_group(Device(region, read_superblock(region)), groups)
         except OSError as error:
-            found.append((Unreadable(str(error)), [region]))
+            found.append((Unreadable(str(error), "btrfs"), [region]))
     for group in groups:
         system: FileSystem
         try:
             system = Btrfs(group)
         except OSError as error:
-            system = Unreadable(str(error))
+            system = Unreadable(str(error), "btrfs")
         found.append((system, [device.disk for device in group]))
     return found

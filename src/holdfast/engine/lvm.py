@@ -2,7 +2,7 @@
 
 The facts are those of LVM2's lib/format_text: layout.h for label, physical volume and metadata area
 (all numbers little-endian), export.c for the text. Snapshots, thin and cached
-volumes, mirrors and RAID are left out. Runs in the reader's process; all functions block.
+volumes, mirrors and RAID are not read. Runs in the reader's process; all functions block.
 """
 
 from __future__ import annotations
@@ -77,8 +77,18 @@ class LogicalVolume:
         return bytes(found)
 
 
-def logical_volumes(disks: list[Disk]) -> list[LogicalVolume]:
-    """Given the partitions of all disks, return the logical volumes that lie wholly on them."""
+@dataclass(frozen=True)
+class LostVolume:
+    """What is known to be in LVM and cannot be read, with the physical volumes of its group."""
+
+    reason: str
+    disks: list[Disk]
+
+
+def logical_volumes(disks: list[Disk]) -> tuple[list[LogicalVolume], list[LostVolume]]:
+    """Given the partitions of all disks, return the logical volumes that lie wholly on them, and
+    what else there is of LVM.
+    """
     physical: dict[str, Disk] = {}
     areas: list[tuple[Disk, int, int]] = []
     for disk in disks:
@@ -88,17 +98,34 @@ def logical_volumes(disks: list[Disk]) -> list[LogicalVolume]:
             continue
         if physical.setdefault(identity, disk) is disk:
             areas += [(disk, *place) for place in places]
-    newest: dict[str, tuple[int, list[LogicalVolume]]] = {}
+    newest: dict[str, tuple[int, _Group]] = {}
+    damaged: dict[int, LostVolume] = {}
     for area in areas:
         try:
-            group = _group(parse(_text(*area)))
-            identity, number = _string(group, "id"), _number(group, "seqno")
-            if number > newest.get(identity, (-1, []))[0]:
-                newest[identity] = number, list(_volumes(group, physical))
-        except OSError:
-            continue  # damaged, or without volumes; another area may know more
-    found = [volume for _, volumes in newest.values() for volume in volumes]
-    return found[:_MOST_VOLUMES]
+            if not (text := _text(*area)):
+                continue
+            section = _group(parse(text))
+            identity, number = _string(section, "id"), _number(section, "seqno")
+            if number > newest.get(identity, (-1, None))[0]:
+                newest[identity] = number, _volumes(section, physical, area[0])
+        except OSError as error:
+            damaged[id(area[0])] = LostVolume(str(error), [area[0]])
+    groups = [group for _, group in newest.values()]
+    # What one area has lost, another may know.
+    described = {id(disk) for group in groups for disk in group.disks}
+    lost = [volume for identity, volume in damaged.items() if identity not in described]
+    found = [volume for group in groups for volume in group.volumes]
+    lost += [volume for group in groups for volume in group.lost]
+    return found[:_MOST_VOLUMES], lost[:_MOST_VOLUMES]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A volume group: its physical volumes that are at hand, and what is in it."""
+
+    disks: list[Disk]
+    volumes: list[LogicalVolume]
+    lost: list[LostVolume]
 
 
 def is_physical_volume(disk: Disk) -> bool:
@@ -141,15 +168,17 @@ def _places(raw: bytes, at: int) -> tuple[list[tuple[int, int]], int]:
 
 
 def _text(disk: Disk, start: int, size: int) -> str:
-    """Given a metadata area, return the text that is valid in it."""
+    """Given a metadata area, return the text that is valid in it; nothing when it is not used."""
     head = read_whole(disk, start, _SECTOR)
     checksum, magic, version, own_start, own_size = _AREA.unpack_from(head)
     if magic != _AREA_MAGIC or version != 1 or checksum != _checksum(head[4:]):
         raise DamagedError("The head of the metadata of LVM is damaged.")
     offset, length, checksum, flags = _TEXT_PLACE.unpack_from(head, _AREA.size)
+    if flags & _IGNORED or not (offset or length):
+        return ""
     fits = _SECTOR <= offset < size and 0 < length <= min(size - _SECTOR, _LONGEST_TEXT)
-    if (own_start, own_size) != (start, size) or not fits or flags & _IGNORED:
-        raise DamagedError("There are no metadata of LVM in this area.")
+    if (own_start, own_size) != (start, size) or not fits:
+        raise DamagedError("The metadata of LVM are damaged.")
     # The area is used in a circle, and its head is not part of that.
     first = min(length, size - offset)
     raw = read_whole(disk, start + offset, first)
@@ -165,7 +194,7 @@ def _checksum(raw: bytes) -> int:
     return zlib.crc32(raw, _FIRST_CHECKSUM ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
 
 
-def _volumes(group: Section, physical: dict[str, Disk]) -> Iterator[LogicalVolume]:
+def _volumes(group: Section, physical: dict[str, Disk], described_on: Disk) -> _Group:
     extent = _number(group, "extent_size") * _SECTOR
     known = {}
     for name, value in _section(group, "physical_volumes").items():
@@ -173,16 +202,20 @@ def _volumes(group: Section, physical: dict[str, Disk]) -> Iterator[LogicalVolum
         disk = physical.get(_string(described, "id").replace("-", ""))
         if disk is not None:
             known[name] = disk, _number(described, "pe_start") * _SECTOR
-    if not extent or "logical_volumes" not in group:
-        return
-    for value in list(_section(group, "logical_volumes").values())[:_MOST_VOLUMES]:
+    found = _Group([disk for disk, _ in known.values()] or [described_on], [], [])
+    if not extent:
+        raise DamagedError("The metadata of LVM are damaged.")
+    if "logical_volumes" not in group:
+        return found
+    for name, value in list(_section(group, "logical_volumes").items())[:_MOST_VOLUMES]:
         try:
             described = _of_section(value)
             status = described.get("status")
             if isinstance(status, list) and "VISIBLE" in status:
-                yield LogicalVolume(list(_segments(described, extent, known)))
-        except DamagedError:
-            continue  # not wholly on these disks, or of a kind that is not read
+                found.volumes.append(LogicalVolume(list(_segments(described, extent, known))))
+        except DamagedError as error:
+            found.lost.append(LostVolume(f"Logical volume {name}: {error}", found.disks))
+    return found
 
 
 def _segments(
@@ -192,8 +225,9 @@ def _segments(
     reached = 0
     for number in range(1, _number(volume, "segment_count") + 1):
         described = _section(volume, f"segment{number}")
-        if _string(described, "type") not in ("striped", "linear"):
-            raise DamagedError("Such segments of LVM are not read.")
+        kind = _string(described, "type")
+        if kind not in ("striped", "linear"):
+            raise DamagedError(f"Holdfast does not read segments of kind {kind}.")
         stripes = _stripes(described, extent, known)
         size = _number(described, "extent_count") * extent
         share, rest = divmod(size, len(stripes))

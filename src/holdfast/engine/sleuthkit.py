@@ -1,22 +1,35 @@
-"""Partitions and file systems read by The Sleuth Kit: ext2 to ext4, NTFS, FAT, exFAT, HFS+, UFS
-and ISO 9660. Runs in the reader's process; all functions block.
+"""Partitions and file systems read by The Sleuth Kit: NTFS, FAT, exFAT, HFS+, UFS and ISO 9660.
+
+Runs in the reader's process; all functions block.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytsk3
 
-from holdfast.engine.disk import Disk, Window
+from holdfast.engine.disk import DamagedError, Disk, Window
 from holdfast.engine.exfat_content import ExfatEntries
-from holdfast.engine.ext_content import ExtInodes
-from holdfast.engine.file_system import ContentElsewhereError, Node
+from holdfast.engine.file_system import (
+    ContentElsewhereError,
+    Node,
+    larger_than_place,
+    not_replayed,
+)
 from holdfast.engine.guest_entry import Entry, Kind, shown_name
 from holdfast.engine.ntfs_content import kind_of, why_unreadable
 
 _NTFS_OWN_FILES = 24  # the first records of the file table: $MFT, $LogFile and so on
+
+_NTFS_DATA = 128  # the type of the attribute that is a file's content
+_NTFS_LOG = 2  # the record of $LogFile, which begins with two pages that say how it was left
+_NTFS_PAGE, _NTFS_LOG_HEADS = 4096, 8192
+_NTFS_RESTART = struct.Struct("<QHHHH")
+_NTFS_NOBODY, _NTFS_CLEAN = 0xFFFF, 0x2
 
 _WINDOWS_TYPES = (
     pytsk3.TSK_FS_TYPE_NTFS,
@@ -25,7 +38,6 @@ _WINDOWS_TYPES = (
     pytsk3.TSK_FS_TYPE_FAT32,
     pytsk3.TSK_FS_TYPE_EXFAT,
 )
-_EXT_TYPES = (pytsk3.TSK_FS_TYPE_EXT2, pytsk3.TSK_FS_TYPE_EXT3, pytsk3.TSK_FS_TYPE_EXT4)
 _KINDS: dict[Any, Kind] = {
     pytsk3.TSK_FS_META_TYPE_DIR: "directory",
     pytsk3.TSK_FS_META_TYPE_REG: "file",
@@ -48,21 +60,61 @@ class _Image(pytsk3.Img_Info):  # type: ignore[misc]
         """Nothing: the disk goes with the process."""
 
 
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Raise OSError where the library passes on that the disk could not be read, too."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise DamagedError(str(error).partition("\n")[0]) from error
+
+
 class SleuthKit:
     """A `holdfast.engine.file_system.FileSystem`. Raise OSError for one that is not known."""
 
     def __init__(self, disk: Disk) -> None:
         self._image = _Image(disk)  # must live as long as what reads from it
-        self._system = pytsk3.FS_Info(self._image)
+        with _errors():
+            self._system = pytsk3.FS_Info(self._image)
+        self.warnings: list[str] = []
+        size = self._system.info.block_count * self._system.info.block_size
+        if size > disk.size:
+            # The library, too, refuses what lies behind the end.
+            self.warnings.append(larger_than_place(size, disk.size))
         self.root: int = self._system.info.root_inum
         self.has_letter: bool = self._system.info.ftype in _WINDOWS_TYPES
         self._is_ntfs: bool = self._system.info.ftype == pytsk3.TSK_FS_TYPE_NTFS
-        self._ext = ExtInodes(disk) if self._system.info.ftype in _EXT_TYPES else None
         is_exfat = self._system.info.ftype == pytsk3.TSK_FS_TYPE_EXFAT
         self._exfat = ExfatEntries(disk) if is_exfat else None
+        if self._is_ntfs and self._is_log_in_use():
+            self.warnings.append(not_replayed("log"))
+
+    def _is_log_in_use(self) -> bool:
+        """Whether NTFS was not unmounted: its log may hold what is not in its place yet."""
+        try:
+            log = self.read(_NTFS_LOG, 0, _NTFS_LOG_HEADS)
+        except OSError:
+            return True
+        newest, in_use = -1, False
+        for page in (log[:_NTFS_PAGE], log[_NTFS_PAGE:]):
+            if page[:4] != b"RSTR":
+                continue
+            if len(page) < _NTFS_PAGE:
+                return True
+            (start,) = struct.unpack_from("<H", page, 24)
+            if start + _NTFS_RESTART.size > _NTFS_PAGE:
+                return True
+            number, _, _, users, flags = _NTFS_RESTART.unpack_from(page, start)
+            if number > newest:
+                newest, in_use = number, users != _NTFS_NOBODY and not flags & _NTFS_CLEAN
+        return in_use
 
     def nodes(self, address: int) -> Iterator[Node]:
         """Given a folder's number, return what is in it."""
+        with _errors():
+            yield from self._nodes(address)
+
+    def _nodes(self, address: int) -> Iterator[Node]:
         is_ntfs_root = self._is_ntfs and address == self.root
         for file in self._system.open_dir(inode=address):
             name, meta = file.info.name, file.info.meta
@@ -77,26 +129,36 @@ class SleuthKit:
                 continue
             kind = _KINDS.get(meta.type, "other")
             if self._is_ntfs:
-                kind = kind_of(file, kind)
+                kind = "other" if _is_lost(file) else kind_of(file, kind)
             yield Node(_entry(name.name, meta, kind), meta.addr)
 
     def read(self, address: int, offset: int, length: int) -> bytes:
-        """Return a part of a file's content; zeros where the file system has lost it.
+        """Return a part of a file's content; zeros in holes and where nothing was written yet.
 
         Raise ContentElsewhereError for a file of which that is not its content.
         """
-        file = self._system.open_meta(inode=address)
-        reason = why_unreadable(file) if self._is_ntfs else None
-        if self._ext is not None:
-            reason = self._ext.why_unreadable(address)
-        if reason is not None:
-            raise ContentElsewhereError(reason)
-        written = length
-        if self._exfat is not None:
-            valid = self._exfat.valid_length(address, file.info.meta.size)
-            written = max(0, min(length, valid - offset))
-        content: bytes = file.read_random(offset, written) if written else b""
+        with _errors():
+            file = self._system.open_meta(inode=address)
+            if self._is_ntfs and (reason := why_unreadable(file)) is not None:
+                raise ContentElsewhereError(reason)
+            written = length
+            if self._exfat is not None:
+                valid = self._exfat.valid_length(address, file.info.meta.size)
+                written = max(0, min(length, valid - offset))
+            content: bytes = file.read_random(offset, written) if written else b""
         return content + bytes(length - written)
+
+
+def _is_lost(file: Any) -> bool:
+    """Whether the library could not make out where a file of NTFS is, and calls it empty.
+
+    As that of a damaged file, or of one with a hole that is larger than the file system.
+    """
+    meta = file.info.meta
+    if meta.size or meta.type != pytsk3.TSK_FS_META_TYPE_REG:
+        return False
+    attributes = (attribute.info for attribute in file)
+    return not any(int(a.type) == _NTFS_DATA and a.name is None for a in attributes)
 
 
 def _entry(name: bytes, meta: Any, kind: Kind) -> Entry:
@@ -113,13 +175,17 @@ def partitions(disk: Disk) -> list[Window]:
     """Given a disk, return its partitions; none when it has no table of them."""
     image = _Image(disk)  # must live as long as what reads from it
     try:
-        table = pytsk3.Volume_Info(image)
+        with _errors():
+            table = pytsk3.Volume_Info(image)
     except OSError:
         return []
     allocated = int(pytsk3.TSK_VS_PART_FLAG_ALLOC)
     sector = table.info.block_size
-    return [
-        Window(disk, part.start * sector, part.len * sector)
-        for part in table
-        if int(part.flags) & allocated
-    ]
+    found = []
+    for part in table:
+        start = part.start * sector
+        # Of a partition that reaches beyond the disk the library would take the rest for zeros.
+        size = max(0, min(part.len * sector, disk.size - start))
+        if int(part.flags) & allocated:
+            found.append(Window(disk, start, size))
+    return found

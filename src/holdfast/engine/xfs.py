@@ -1,7 +1,8 @@
 """XFS file systems, versions 4 and 5, read in user space. Runs in the reader's process.
 
-The journal is not replayed: what a machine had changed in the last moments before its backup may be
-seen as it was before, and what was half-way into the file system is reported as damaged.
+The log is not replayed: what a machine had changed in the last moments before its backup may be
+seen as it was before, which `Xfs.warnings` says, and what was half-way into the file system is
+reported as damaged.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import stat
 from collections.abc import Iterator
 
 from holdfast.engine.disk import DamagedError, Disk, read_whole
-from holdfast.engine.file_system import Node
+from holdfast.engine.file_system import Node, larger_than_place, not_replayed
 from holdfast.engine.guest_entry import Entry, Kind, shown_name
 from holdfast.engine.xfs_directory import read_folder
 from holdfast.engine.xfs_extents import extents
 from holdfast.engine.xfs_format import is_xfs, read_inode, read_superblock
+from holdfast.engine.xfs_log import is_in_use
 
 __all__ = ["Xfs", "is_xfs"]
 
@@ -36,6 +38,27 @@ class Xfs:
         self.root = self._superblock.root
         if not read_inode(disk, self._superblock, self.root).is_folder:
             raise DamagedError("The root of the XFS file system is not a folder.")
+
+    @property
+    def warnings(self) -> list[str]:
+        """What people are to know who read it."""
+        superblock, found = self._superblock, []
+        size = superblock.blocks * superblock.block_size
+        if size > self._disk.size:
+            found.append(larger_than_place(size, self._disk.size))
+        if self._is_log_in_use():
+            found.append(not_replayed("log"))
+        return found
+
+    def _is_log_in_use(self) -> bool:
+        superblock = self._superblock
+        if not superblock.log or not superblock.log_blocks:
+            return False  # it is not here
+        try:
+            start = superblock.block_offset(superblock.log, superblock.log_blocks)
+            return is_in_use(self._disk, start, superblock.log_blocks * superblock.block_size)
+        except OSError:
+            return True
 
     def nodes(self, address: int) -> Iterator[Node]:
         """Given a folder's number, return what is in it."""

@@ -58,6 +58,8 @@ class Superblock:
     folder_block: int  # size of a folder's block
     has_types: bool  # entries of folders say the type of what they name
     uuid: bytes  # that metadata of version 5 bear
+    log: int  # where the log begins; 0 when it is on another device
+    log_blocks: int
 
     def block_offset(self, block: int, count: int = 1) -> int:
         """Given the address of blocks in a row, return their offset in bytes."""
@@ -82,7 +84,8 @@ def read_superblock(disk: Disk) -> Superblock:
     """Given a disk with XFS, return its superblock; raise DamagedError for one that is unusable."""
     raw = read_whole(disk, 0, _SUPERBLOCK_SIZE)
     (
-        magic, block_size, blocks, _, _, uuid, _, root, _, _, _, group_blocks, groups, _, _,
+        magic, block_size, blocks, _, _, uuid, log, root, _, _, _, group_blocks, groups, _,
+        log_blocks,
         features, _, inode_size, inodes, _, block_log, _, inode_log, inodes_log, group_log, _,
         in_progress, _,
     ) = _SUPERBLOCK.unpack_from(raw)  # fmt: skip
@@ -127,6 +130,8 @@ def read_superblock(disk: Disk) -> Superblock:
         folder_block=block_size << folder_log,
         has_types=has_types,
         uuid=uuid,
+        log=log,
+        log_blocks=log_blocks,
     )
 
 

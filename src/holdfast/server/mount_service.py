@@ -50,7 +50,7 @@ def mount_routes(mounts: Mounts) -> list[Route]:
         with mounts.using(_mount(request)) as mount:
             found = await mount.browser.entry(parts)
             if found.kind != "file":
-                raise NoSuchEntry(f"{found.name} is not a file.")
+                raise NoSuchEntry(f"{found.name} is no regular file, or it is damaged.")
             pieces = mounts.content(mount, parts)
             # What cannot be read at all is told before the answer begins.
             first = await anext(pieces, b"")

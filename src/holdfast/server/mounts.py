@@ -11,7 +11,7 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -55,7 +55,7 @@ class MountLimits:
 class Mount:
     """A restore point that is open. `number` tells the mounts of one point apart.
 
-    `kind` is the type that it is shown as.
+    `kind` is the type that it is shown as; `warnings` are what people are to know who look into it.
     """
 
     uid: UUID
@@ -64,6 +64,7 @@ class Mount:
     browser: Browser
     released: AsyncExitStack
     kind: str = "VmRestorePointMount"
+    warnings: Sequence[str] = ()
     users: int = 0
     used: float = field(default_factory=time.monotonic)
     leaving: bool = False
@@ -205,11 +206,12 @@ class Mounts:
                 root = PurePath(row.source_path).name or row.display_name
                 browser = GuestSnapshot(place.files(), row.snapshot_id, root)
             held.push_async_callback(browser.close)
+            warnings = await browser.warnings()
             number = self._numbers.get(row.uid, 0) + 1
             self._numbers[row.uid] = number
             replicated = await self._store.read(lambda c: is_replicated(c, row.backup_uid))
             kind = "VmReplicaPointMount" if replicated else "VmRestorePointMount"
-            mount = Mount(uid, row.uid, number, browser, held.pop_all(), kind)
+            mount = Mount(uid, row.uid, number, browser, held.pop_all(), kind, warnings)
         self._mounts[uid] = mount
         if uid in self._unwelcome:
             self._unwelcome.discard(uid)

@@ -116,7 +116,8 @@ class RestoreCommands:
         mount = await self._mounts.open(command.target)
         name = f"{mount.point}@{mount.number}"
         made = Made(type=mount.kind, uid=mount.uid, name=name)
-        return lambda _connection, _command, _now: Done(made=made)
+        message = " ".join(["Ok.", *mount.warnings]) if mount.warnings else "Ok"
+        return lambda _connection, _command, _now: Done(message, made=made)
 
     async def _prepare_file(self, command: Command) -> Operation:
         options = read_arguments(command, _FileRestoreOptions)
@@ -185,7 +186,7 @@ async def _check_download(mount: Mount, parts: tuple[str, ...]) -> Operation:
     """Return what is left to do for a download when the file is there: nothing."""
     entry = await mount.browser.entry(parts)
     if entry.kind != "file":
-        what = "a folder" if entry.kind == "directory" else "no regular file"
+        what = "a folder" if entry.kind == "directory" else "no regular file, or damaged"
         raise RefusedError(f"{entry.name or 'The root'} is {what}; only files can be downloaded.")
     name = f"{mount.point}@{mount.number}"
     made = Made(type=mount.kind, uid=mount.uid, name=name)
