@@ -100,6 +100,21 @@ async def test_what_ntfs_keeps_elsewhere_is_refused_and_links_are_told_as_such(
         assert await read(disk, "C:", "fetched.txt") == b"from the cloud"
 
 
+async def test_a_hole_of_ntfs_is_zeros_and_one_beyond_its_file_system_is_refused(
+    tmp_path: Path,
+) -> None:
+    image, content = tmp_path / "disk.raw", random.Random(4).randbytes(MIB // 4)
+    await asyncio.to_thread(ntfs_image, image, {"thin.vhd": content, "thinner.vhd": content})
+    table = FileTable(image)
+    table.make_sparse("thin.vhd", 20 * MIB)
+    table.make_sparse("thinner.vhd", 200 * MIB)
+    table.save()
+    async with opened(tmp_path, image) as disk:
+        assert await read(disk, "C:", "thin.vhd") == content + bytes(20 * MIB - MIB // 4)
+        with pytest.raises(ContentUnreadable, match=r"^thinner\.vhd cannot be read: it has a hole"):
+            await read(disk, "C:", "thinner.vhd")
+
+
 async def test_what_was_never_written_of_a_file_of_exfat_is_zeros(tmp_path: Path) -> None:
     image = ExfatImage(tmp_path / "disk.raw", 8 * MIB)
     image.grow()

@@ -47,6 +47,23 @@ class FileTable:
         (flags,) = struct.unpack_from("<H", self._raw, data + 12)
         struct.pack_into("<H", self._raw, data + 12, flags | _ENCRYPTED)
 
+    def make_sparse(self, name: str, size: int) -> None:
+        """Let a file of one run have that size, all of it behind the run a hole."""
+        record = self._record(name)
+        data = next(at for at, kind in self._attributes(record) if kind == _DATA)
+        cluster = self._raw[13] * 512
+        (runs,) = struct.unpack_from("<H", self._raw, data + 32)
+        (length,) = struct.unpack_from("<I", self._raw, data + 4)
+        first = self._raw[data + runs : data + length]
+        first = first[: 1 + (first[0] & 15) + (first[0] >> 4)]
+        (last,) = struct.unpack_from("<Q", self._raw, data + 24)
+        hole = b"\x02" + (size // cluster - last - 1).to_bytes(2, "little")
+        assert len(first + hole) < length - runs, "there is no room for another run"
+        self._raw[data + runs : data + length] = (first + hole).ljust(length - runs, b"\0")
+        struct.pack_into("<H", self._raw, data + 12, 0x8000)
+        struct.pack_into("<Q", self._raw, data + 24, size // cluster - 1)
+        struct.pack_into("<QQQ", self._raw, data + 40, size, size, size)
+
     def save(self) -> None:
         self._image.write_bytes(self._raw)
 

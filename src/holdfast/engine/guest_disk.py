@@ -113,9 +113,12 @@ class GuestDisk:
     async def content(self, parts: tuple[str, ...]) -> AsyncIterator[bytes]:
         """Return a file's content, piece by piece."""
         size, offset = (await self.entry(parts)).size, 0
-        while offset < size:
+        # Also of one that seems to be empty: it may be one that cannot be read.
+        while offset < size or not offset:
             request = Request(do="read", parts=parts, offset=offset, limit=LARGEST_PIECE)
             piece = await self._ask(request)
+            if not size:
+                return
             if not piece:
                 raise ToolFailed("The file is shorter on the disk than its folder says.")
             offset += len(piece)

@@ -75,10 +75,10 @@ class Volume:
         if node.entry.kind != "file":
             raise NotFoundError(f"{node.entry.name} is not a file.")
         length = min(length, node.entry.size - offset)
-        if length <= 0:
+        if length <= 0 and offset:
             return b""
         try:
-            return self._system.read(node.address, offset, length)
+            return self._system.read(node.address, offset, max(length, 0))
         except ContentElsewhereError as error:
             raise ContentElsewhereError(f"{node.entry.name} cannot be read: {error}.") from error
 

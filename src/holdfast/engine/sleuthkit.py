@@ -17,6 +17,7 @@ from holdfast.engine.guest_entry import Entry, Kind, shown_name
 from holdfast.engine.ntfs_content import kind_of, why_unreadable
 
 _NTFS_OWN_FILES = 24  # the first records of the file table: $MFT, $LogFile and so on
+_TOO_SPARSE = "Run length is larger than file system"
 
 _WINDOWS_TYPES = (
     pytsk3.TSK_FS_TYPE_NTFS,
@@ -85,7 +86,14 @@ class SleuthKit:
 
         Raise ContentElsewhereError for a file of which that is not its content.
         """
-        file = self._system.open_meta(inode=address)
+        try:
+            file = self._system.open_meta(inode=address)
+        except OSError as error:
+            if _TOO_SPARSE in str(error):
+                raise ContentElsewhereError(
+                    "it has a hole that is larger than its file system, which is not read here"
+                ) from error
+            raise
         reason = why_unreadable(file) if self._is_ntfs else None
         if self._ext is not None:
             reason = self._ext.why_unreadable(address)
