@@ -38,7 +38,7 @@ from .test_xfs import Bytes, walk
 )
 async def test_every_file_of_every_kind_of_ext_is_read(tmp_path: Path, options: str) -> None:
     tree, chance = tmp_path / "tree", random.Random(4)
-    contents = {f"many/{number:04}": b"%d" % number for number in range(1500)}
+    contents = {f"many/{number:04}": b"%d" % number for number in range(400)}
     contents |= {"big": chance.randbytes(3 * MIB + 17), "empty": b"", "small": b"s" * 150}
     for path, content in contents.items():
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
@@ -55,9 +55,11 @@ async def test_every_file_of_every_kind_of_ext_is_read(tmp_path: Path, options: 
     await asyncio.to_thread(subprocess.run, command, check=True, env=environment)
     (volume,) = volumes_of([Bytes(image.read_bytes())])
     assert volume.warnings == []
+    found = {node.entry.name: node for node in volume.children(volume.find(()))}
+    many = {f"many/{node.entry.name}": node for node in volume.children(found["many"])}
+    assert len(many) == 400
     for path, content in contents.items():
-        assert volume.read(volume.find(tuple(path.split("/"))), 0, 4 * MIB) == content
-    assert len(volume.children(volume.find(("many",)))) == 1500
+        assert volume.read((found | many)[path], 0, 4 * MIB) == content
     sparse = volume.find(("sparse",))
     assert sparse.entry.size == (5 << 30) + 7
     for place in places:
@@ -154,7 +156,7 @@ def test_damaged_file_systems_give_errors_and_no_more_work_than_whole_ones() -> 
     places = sorted({at for start, length in small for at in range(start, start + length)})
     most = 4 * sum(length for _, length in disk.reads)
     chance = random.Random(5)
-    for _ in range(150):
+    for _ in range(40):
         content = bytearray(image)
         for _ in range(chance.choice([1, 3, 30, 300])):
             at, size = chance.choice(places), chance.choice([1, 2, 4, 8])
