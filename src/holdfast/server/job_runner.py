@@ -323,10 +323,11 @@ class JobRunner:
             yield
             return
         task = machine.task_session
-        if self._locks.machines.is_held(uuid):
+        if waits := self._locks.machines.is_held(uuid):
             await self._store.write(lambda c: sessions.note_waiting(c, task, WAITING))
         async with turn_at(self._locks.machines, uuid, machine.name):
-            await self._store.write(lambda c: sessions.note_waiting(c, task, ""))
+            if waits:
+                await self._store.write(lambda c: sessions.note_waiting(c, task, ""))
             yield
 
     async def _checked(
