@@ -21,8 +21,8 @@ from holdfast.engine.libvirt_restore import stored_content
 from holdfast.engine.progress import Abreast, Phases, Progress, ProgressCallback, ignore_progress
 from holdfast.engine.repository import folder_name
 from holdfast.engine.together import proven_meanwhile
-from holdfast.server import hosted_points, tables
-from holdfast.server.chain_locks import ChainLocks
+from holdfast.server import hosted_points, journal, tables
+from holdfast.server.chain_locks import PATIENCE, ChainLocks
 from holdfast.server.database import sqlite_url
 from holdfast.server.finished_chains import FinishedChains
 from holdfast.server.journal import ChainKey
@@ -32,6 +32,8 @@ from holdfast.server.refusal import RefusedError
 from holdfast.server.repositories import BackupPlace, Repositories
 from holdfast.server.restore_plan import refuse_damaged
 from holdfast.server.store import Store
+
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,10 @@ class Restore:
             )
         place = await self._repositories.place_of(row.backup_uid)
         await asyncio.to_thread(place.repository.ensure_available)
-        chains = self._chains or self._locks.files
-        async with chains.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
+        chain = ChainKey.of(row.backup_uid, row.kind, row.reference)
+        if self._chains is None:
+            await self._while_a_server_finishes(chain)
+        async with (self._chains or self._locks.files).share(chain):
             # Retention may have taken it while we waited.
             await self._store.read(lambda connection: _machine_points(connection, row.uid))
             if row.snapshot_id is not None:
@@ -139,6 +143,13 @@ class Restore:
                         image, target, tell, format=image_format, key=key, proof=good
                     )
         return Restored(row.display_name, target, note)
+
+    async def _while_a_server_finishes(self, key: ChainKey) -> None:
+        """Wait a moment for what was interrupted: a server may just be at it."""
+        for _ in range(int(PATIENCE / _LOOK_SECONDS)):
+            if not await self._store.read(lambda c: journal.changes_files(c, key)):
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _verify(
         self,
