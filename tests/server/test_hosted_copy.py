@@ -25,7 +25,7 @@ from holdfast.engine.libvirt_ladder import DiskState, Rung, lowest
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint, StoredFile
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
-from holdfast.server import hosted_copy, machine_copy, settlement, tables
+from holdfast.server import hosted_copy, machine_copy, points, settlement, tables
 from holdfast.server.libvirt_references import machine_reference
 from holdfast.server.manifest import read_manifest
 from holdfast.server.platform import HostAccess
@@ -339,23 +339,29 @@ async def test_a_point_that_goes_just_before_it_is_copied_is_passed_over(
         assert await lab.rows(tables.intent) == []
 
 
+async def lose_second(lab: Lab) -> None:
+    """Take the second point out of the catalog; the third is built on its disks."""
+    second = sorted(await lab.rows(tables.machine_point), key=lambda row: row.created)[1]
+    await lab.write(lambda c: points.withdraw_point(c, second.uid))
+    sorted(lab.repository_path.glob("*/*.xml"))[1].unlink()
+
+
 async def test_what_has_lost_its_point_is_merged_and_written_anew_as_others_are(
     open_lab: OpenLab, platform: DiskPlatform
 ) -> None:
     async with open_lab() as lab:
         job = await add_machine(lab, platform, retention=9)
         contents = await back_up(lab, platform, job, 2, 3, 4)
-    # The definition of the second point is gone; the third is built on its disks.
-    sorted(lab.repository_path.glob("*/*.xml"))[1].unlink()
+        await lose_second(lab)
     async with open_lab() as lab:
         assert len(await lab.rows(tables.machine_point)) == 2
         assert (await lab.command("edit-job", job, retention=2)).success
         for seed in (5, 6, 7):
             contents += await back_up(lab, platform, job, seed)
             assert await lab.rows(tables.intent) == []
-        points = sorted(await lab.rows(tables.machine_point), key=lambda row: row.created)
-        assert len(points) == 2
-        for point, content in zip(points, contents[-2:], strict=True):
+        left = sorted(await lab.rows(tables.machine_point), key=lambda row: row.created)
+        assert len(left) == 2
+        for point, content in zip(left, contents[-2:], strict=True):
             target = lab.folder / f"restored-{point.uid}"
             await lab.server.restore.point(point.uid, target)
             assert {path.stem: path.read_bytes() for path in target.glob("*.raw")} == content
@@ -367,7 +373,7 @@ async def test_a_file_that_has_lost_its_point_is_checked_for_those_that_need_it(
     async with open_lab() as lab:
         job = await add_machine(lab, platform, retention=9)
         await back_up(lab, platform, job, 2, 3, 4)
-    sorted(lab.repository_path.glob("*/*.xml"))[1].unlink()
+        await lose_second(lab)
     sorted(lab.repository_path.glob("*/*.vda.qcow2"))[1].write_bytes(b"nothing")
     async with open_lab() as lab:
         session = await lab.run(job, "check-job")
