@@ -15,12 +15,13 @@ from uuid import UUID
 import httpx
 import libvirt
 import pytest
+from sqlalchemy import update
 
 from engine.lab import MIB
 from engine.vm.lab import Guest, Host, libvirt_daemon
 from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
 from holdfast.engine.libvirt_connection import LibvirtConnection
-from holdfast.server import failover, tables
+from holdfast.server import failover_settlement, failover_source, tables
 from holdfast.server.failover_record import Operation
 from support.documents import json_of
 from support.managers import JSON, add_administrator, client_of, log_on, running_manager
@@ -351,14 +352,14 @@ async def test_source_and_replica_never_run_both(
     # A source whose start seems to have failed may run all the same.
     await replica.do("failover")
     replica.guest.power_off()
-    begin, starts = failover.start, count(1)
+    begin, starts = failover_settlement.start, count(1)
 
     async def answer_lost(connection: LibvirtConnection, uuid: str) -> None:
         await begin(connection, uuid)
         if next(starts) == 1:
             raise HypervisorUnavailable("There was no answer.")
 
-    monkeypatch.setattr(failover, "start", answer_lost)
+    monkeypatch.setattr(failover_settlement, "start", answer_lost)
     session = await replica.do("failback", seconds=1, force=True)
     assert session.values["Result"] == "Failed"
     assert await replica.state() == "Failover"
@@ -366,8 +367,8 @@ async def test_source_and_replica_never_run_both(
     assert not replica.guest.domain.isActive()
     # By force, the replica is used although the source's host is away; not when a daemon was only
     # started anew.
-    monkeypatch.setattr(failover, "_SECOND_TRY_SECONDS", 0.0)
-    power_off = failover.power_off
+    monkeypatch.setattr(failover_settlement, "_SECOND_TRY_SECONDS", 0.0)
+    power_off = failover_settlement.power_off
     for away, result in ((1, "Success"), (2, "Warning")):
         tries = count(1)
 
@@ -381,7 +382,7 @@ async def test_source_and_replica_never_run_both(
         await replica.do("failback", seconds=1, force=True)
         assert replica.guest.domain.isActive()
         with monkeypatch.context() as patch:
-            patch.setattr(failover, "power_off", lost)
+            patch.setattr(failover_settlement, "power_off", lost)
             session = await replica.do("undo-failback", force=True)
         assert session.values["Result"] == result, session.values
         assert await replica.state() == "Failover"
@@ -397,7 +398,7 @@ async def test_failback_is_undone_by_force_when_the_source_s_host_dies_in_its_st
     await replica.do("failover")
     replica.write(3 * MIB, 65536, 77)
     replica.guest.power_off()
-    begin = failover.start
+    begin = failover_settlement.start
 
     async def dead(_connection: LibvirtConnection, _uuid: str) -> None:
         raise HypervisorUnavailable("The host is dead.")
@@ -405,10 +406,10 @@ async def test_failback_is_undone_by_force_when_the_source_s_host_dies_in_its_st
     async def dead_for_the_source(connection: LibvirtConnection, uuid: str) -> None:
         await (dead if uuid == replica.guest.uuid else begin)(connection, uuid)
 
-    monkeypatch.setattr(failover, "_SECOND_TRY_SECONDS", 0.0)
+    monkeypatch.setattr(failover_settlement, "_SECOND_TRY_SECONDS", 0.0)
     with monkeypatch.context() as patch:
-        patch.setattr(failover, "start", dead_for_the_source)
-        patch.setattr(failover, "power_off", dead)
+        patch.setattr(failover_settlement, "start", dead_for_the_source)
+        patch.setattr(failover_settlement, "power_off", dead)
         session = await replica.do("failback", seconds=1, force=True)
         assert session.values["Result"] == "Failed"
         assert not replica.domain.isActive()
@@ -439,7 +440,7 @@ async def test_what_a_replica_wrote_is_kept_when_it_does_not_start_after_a_crash
 
     async def crashed_before_the_end() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(failover, "fail_over", refused)
+            patch.setattr(failover_settlement, "fail_over", refused)
             async with under_way(replica, Operation.UNDO):
                 await failovers._ground.note(replica.uid, doing=Operation.FAILOVER)
                 replica.domain.destroy()
@@ -483,6 +484,83 @@ async def forgotten_with_its_host(gone: ReplicaLab, other: ReplicaLab) -> None:
     [target] = [row.uid for row in await lab.rows(tables.host) if row.name == "target"]
     removed = await lab.command("remove-host", target)
     assert removed.success, removed.message
+
+
+async def test_source_does_not_start_by_itself_while_its_replica_runs(
+    replica: ReplicaLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, source = replica.lab, replica.guest.domain
+    [host] = [row.uid for row in await lab.rows(tables.host) if row.name == "source"]
+    source.setAutostart(1)
+    replica.domain.setAutostart(1)
+    await replica.do("failover")
+    assert (source.autostart(), replica.domain.autostart()) == (0, 0)
+    await replica.do("undo-failover")
+    assert (source.autostart(), replica.domain.autostart()) == (1, 0)
+    # With its host away it is done as soon as that is back.
+    away = update(tables.host).where(tables.host.c.uid == host).values(state="Unavailable")
+    await lab.write(lambda c: c.execute(away))
+    await replica.do("failover")
+    assert source.autostart() == 1
+    assert (await lab.command("rescan-host", host)).success
+    assert source.autostart() == 0
+
+    async def dead(_connection: LibvirtConnection, _uuid: str, *, on: bool) -> None:
+        raise HypervisorUnavailable(f"The host is dead: {on}.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(failover_source, "start_with_host", dead)
+        session = await replica.do("undo-failover")
+    assert session.values["Result"] == "Success", session.values
+    assert await replica.state() == "Ready"
+    assert source.autostart() == 0
+    assert (await lab.command("rescan-host", host)).success
+    assert source.autostart() == 1
+    assert (await replica.row()).failover is None
+    # To and fro; and a replica that stays takes over that, too.
+    replica.guest.power_off()
+    await replica.do("failover")
+    await replica.do("failback", seconds=1, force=True)
+    assert (source.autostart(), replica.domain.autostart()) == (1, 0)
+    await replica.do("undo-failback")
+    assert (source.autostart(), replica.domain.autostart()) == (0, 0)
+    assert (await replica.do("permanent-failover")).values["Result"] == "Success"
+    assert (source.autostart(), replica.domain.autostart()) == (0, 1)
+
+
+async def test_source_that_has_moved_to_another_host_is_found_there(
+    replica: ReplicaLab,
+) -> None:
+    hosts = {row.name: row.uid for row in await replica.lab.rows(tables.host)}
+    definition = replica.guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    content = replica.guest.contents()["vda"]
+    replica.guest.power_off()
+    replica.guest.domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA)
+    moved = replica.direct.defineXML(definition)
+    moved.setAutostart(1)
+    moved.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    session = await replica.do("failover")
+    assert 'has moved to host "target" and runs there' in session.values["FailureMessage"]
+    assert await replica.state() == "Ready"
+    assert not replica.domain.isActive()
+    moved.destroy()
+    session = await replica.do("failover")
+    assert session.values["Result"] == "Success", session.values
+    assert (await replica.row()).source_host_uid == hosts["target"]
+    assert moved.autostart() == 0
+    replica.write(3 * MIB, 65536, 77)
+    # What is noted is the host where it was at the last look.
+    back = update(tables.replica).values(source_host_uid=hosts["source"])
+    await replica.lab.write(lambda c: c.execute(back))
+    session = await replica.do("failback", seconds=1, force=True)
+    assert await replica.state() == "Failback", session.values
+    assert moved.isActive()
+    moved.suspend()
+    assert replica.source_disk() == patched(content, 3 * MIB, 65536, 77)
+    await replica.lab.write(lambda c: c.execute(back))
+    assert (await replica.do("undo-failback")).values["Result"] == "Success"
+    assert not moved.isActive()
+    assert replica.domain.isActive()
 
 
 async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(

@@ -89,10 +89,13 @@ async def define_standby(connection: LibvirtConnection, standby: Standby) -> Non
     labels = await labels_for(connection, [file for each in files.values() for file in each])
     xml = standby_definition(original, standby, files, labels)
     await _put_nvram(standby)
-    await connection.call(
-        lambda _library, connect: connect.defineXML(xml),
-        doing=f"defining the replica {standby.name}",
-    )
+
+    def define(_library: Any, connect: Any) -> None:
+        domain = connect.defineXML(xml)
+        if domain.autostart():
+            domain.setAutostart(0)  # else it runs beside its source after the next boot
+
+    await connection.call(define, doing=f"defining the replica {standby.name}")
 
 
 async def remove_standby(connection: LibvirtConnection, uuid: str) -> None:

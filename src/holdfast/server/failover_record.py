@@ -81,7 +81,10 @@ class Failover(msgspec.Struct, frozen=True, kw_only=True):
     write to the source's disks and not come to its end. `arrived`: all of it is there.
     `source_started`: the source was told to start after that. `brought` tells in words what the
     last failback compared and wrote. `place` is that of a failback to another one. `asked` tells
-    for how many seconds a guest was asked to shut down: it may still do so.
+    for how many seconds a guest was asked to shut down: it may still do so. `autostart`: the source
+    was started with its host before that was turned off, None while that is not known or is as it
+    was; `quiet`: it was seen to be off. A replica that is ready has a record only for as long as
+    the source's host is away and `autostart` is to be given back.
     """
 
     doing: Operation | None
@@ -97,6 +100,8 @@ class Failover(msgspec.Struct, frozen=True, kw_only=True):
     brought: str = ""
     place: Place | None = None
     asked: float = 0.0
+    autostart: bool | None = None
+    quiet: bool = False
 
 
 def record_of(row: Row[Any]) -> Failover | None:
