@@ -23,6 +23,7 @@ from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.server import failover_settlement, failover_source, tables
 from holdfast.server.failover_record import Operation
+from holdfast.server.refusal import RefusedError
 from support.documents import json_of
 from support.managers import JSON, add_administrator, client_of, log_on, running_manager
 
@@ -561,6 +562,63 @@ async def test_source_that_has_moved_to_another_host_is_found_there(
     assert (await replica.do("undo-failback")).values["Result"] == "Success"
     assert not moved.isActive()
     assert replica.domain.isActive()
+
+
+async def test_replica_goes_on_when_the_source_s_host_is_gone_for_good(
+    replica: ReplicaLab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lab, failovers = replica.lab, replica.lab.server._failovers._failovers
+    hosts = {row.name: row.uid for row in await lab.rows(tables.host)}
+    replicate, calls = failovers._replicate, count(1)
+
+    async def dead(_connection: LibvirtConnection, *_: object) -> None:
+        raise HypervisorUnavailable("The host is dead.")
+
+    async def dies_after_the_shutdown(uid: UUID) -> None:
+        if next(calls) == 2:
+            raise RefusedError("The host has died.")
+        await replicate(uid)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(failovers, "_replicate", dies_after_the_shutdown)
+        patch.setattr(failover_settlement, "keep_on", dead)
+        session = await replica.do("planned-failover", seconds=1, force=True)
+        assert session.values["FailureMessage"] == "The host has died."
+        assert not replica.guest.domain.isActive()
+        refused = await lab.command("failover", replica.uid)
+        assert "gone for good: failover with force" in refused.message
+        session = await replica.do("failover", force=True)
+    assert session.values["Result"] == "Success", session.values
+    assert await replica.state() == "Failover"
+    assert replica.domain.isActive()
+    # An undo of a failback that waits for that host, too.
+    await replica.do("failback", seconds=1, force=True)
+    monkeypatch.setattr(failover_settlement, "_SECOND_TRY_SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(failover_settlement, "power_off", dead)
+        session = await replica.do("undo-failback")
+        assert session.values["FailureMessage"] == "The host is dead."
+        refused = await lab.command("undo-failback", replica.uid)
+        assert "gone for good: undo-failback with force" in refused.message
+        session = await replica.do("undo-failback", force=True)
+    assert "See to it that it stays off" in session.values["FailureMessage"]
+    assert await replica.state() == "Failover"
+    replica.guest.power_off()
+    # It is no host of ours any more.
+    assert (await lab.command("delete-job", replica.job)).success
+    assert (await lab.command("remove-host", hosts["source"])).success
+    for elsewhere in ({}, {"folder": str(tmp_path)}):
+        refused = await lab.command("failback", replica.uid, **elsewhere)
+        assert "say on which host" in refused.message
+    place = tmp_path / "place"
+    place.mkdir()
+    how = {"host": str(hosts["target"]), "folder": str(place), "name": "moved"}
+    session = await replica.do("failback", **how, seconds=1, force=True)
+    assert await replica.state() == "Failback", session.values
+    assert "See to it that the source machine" in session.values["FailureMessage"]
+    session = await replica.do("commit-failback")
+    assert await replica.state() == "Ready", session.values
+    assert replica.direct.lookupByName("moved").isActive()
 
 
 async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(

@@ -115,7 +115,9 @@ class Failovers:
                     await is_on(source, source_uuid(replica, record))  # what is left after this
                 await self._ground.declare(replica.uid, Operation.COMMIT)
             case Operation.UNDO_FAILBACK:
-                await self._ground.declare(replica.uid, Operation.UNDO_FAILBACK, back=options.force)
+                await self._ground.declare(
+                    replica.uid, Operation.UNDO_FAILBACK, force=options.force, back=options.force
+                )
             case Operation.UNDO | Operation.PERMANENT as operation:
                 await self._ground.declare(replica.uid, operation)
         was = record_of(replica)
@@ -176,6 +178,7 @@ class Failovers:
                 replica.uid,
                 Operation.FAILOVER,
                 ReplicaState.FAILOVER,
+                force=options.force,
                 point=session.point_uid,
                 key=session.uid.hex[:12],
                 ready=ready,

@@ -45,10 +45,19 @@ from holdfast.server.restore_plan import plain_name
 def checked(connection: Connection, row: Row[Any], options: FailoverOptions) -> FailoverOptions:
     """Given what is wanted of a failback, return it with the folder; refuse what cannot be."""
     record = record_of(row)
-    if record is None or record.point is None or not options.elsewhere:
+    if record is None or record.point is None:
         return options
+    table = tables.host
+    same = select(table.c.uid).where(table.c.uid == row.source_host_uid)
     if options.host is not None:
         host_in_use(connection, options.host)
+    elif connection.scalar(same) is None:
+        raise RefusedError(
+            f'host: the one of the source "{row.name}" is not among the hosts any more. Fail back '
+            "to another place: say on which host."
+        )
+    if not options.elsewhere:
+        return options
     known = known_point(connection, record.point)
     return msgspec.structs.replace(
         options,

@@ -108,16 +108,15 @@ class FailoverGround:
         uid: UUID,
         operation: Operation,
         state: ReplicaState | None = None,
+        *,
+        force: bool = False,
         **fields: Any,
     ) -> None:
-        """Write down what is about to be done, if the replica's state still allows it.
-
-        One that is `back` from the beginning was asked for by force.
-        """
+        """Write down what is about to be done, if the replica's state still allows it."""
 
         def declare(connection: Connection) -> None:
             row = replicas.find_replica(connection, uid)
-            check(row, operation, force=fields.get("back", False))
+            check(row, operation, force=force)
             if fields.get("point") is not None:
                 found = replicas.replica_point(connection, fields["point"])
                 if found.replica.uid != uid:
