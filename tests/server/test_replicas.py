@@ -7,12 +7,13 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
-from holdfast.server import failover_plans, replicas, tables
+from holdfast.server import failover_plans, replica_removal, replicas, tables
 from holdfast.server.failover_record import Failover, Operation, encoded
 from holdfast.server.libvirt_references import machine_reference
 from holdfast.server.messages import Command, Outcome
+from holdfast.server.platform import HostAccess
 from holdfast.server.replicas import Counterpart, ReplicaState
 
 from .lab import HandClock, Lab, running_lab
@@ -271,3 +272,42 @@ async def test_replica_whose_host_is_gone_for_good_is_forgotten_by_force(
     assert (await lab.command("delete-job", job)).success
     removed = await lab.command("remove-host", there)
     assert removed.success, removed.message
+
+
+async def test_replica_that_something_runs_from_keeps_its_machine(
+    lab: Lab, platform: ToyPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = platform.hosts[HERE].add("web")
+    here, there = await add_host(lab), await add_host(lab, THERE)
+    reference = machine_reference(here, web)
+    job = await replica_job(lab, there, reference)
+    await lab.begin(job)
+    await lab.server.wait_until_idle()
+    uid = await give_replica(lab, job, reference)
+    [row] = await lab.rows(tables.replica)
+    taken_off: list[str] = []
+
+    async def take_off(_access: HostAccess, machine: str) -> None:
+        taken_off.append(machine)
+
+    monkeypatch.setattr(platform, "remove_standby", take_off)
+    instant = tables.instant_recovery
+    values = {"backup_uid": row.backup_uid, "chain": reference, "host_uid": there, "name": "test"}
+    values |= {"uid": uuid4(), "machine_point_uid": uuid4(), "uuid": str(uuid4()), "files": "[]"}
+    values |= {"state": "Running", "created": 0}
+    await lab.write(lambda c: c.execute(insert(instant).values(values)))
+    refused = await lab.command("remove-replica", uid)
+    assert 'The machine "test" runs from this backup' in refused.message
+    assert taken_off == []
+    assert [row.state for row in await lab.rows(tables.replica)] == ["Ready"]
+    await lab.write(lambda c: c.execute(delete(instant)))
+    # Half done, it is asked for again.
+    removal = replica_removal.ReplicaRemoval
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "_withdraw", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await lab.command("remove-replica", uid)
+    assert [row.state for row in await lab.rows(tables.replica)] == ["Ready"]
+    assert (await lab.command("remove-replica", uid)).success
+    assert taken_off == [row.machine_uuid] * 2
+    assert await lab.rows(tables.replica) == []

@@ -173,7 +173,14 @@ class Failovers:
                 "Shut it down first; or, to have both run, fail over with force."
             )
         async with self._ground.at_rest(replica), self._ground.target(replica) as target:
-            ready = await ready_definition(target, replica.machine_uuid)
+            try:
+                ready = await ready_definition(target, replica.machine_uuid)
+            except MachineMissing as error:
+                # Such as after a removal that was cut short.
+                raise MachineMissing(
+                    f"The machine {replica.machine_name} is gone from its host. Have its job "
+                    "replicate it once more, which defines it anew, or remove the replica."
+                ) from error
             await self._ground.declare(
                 replica.uid,
                 Operation.FAILOVER,
