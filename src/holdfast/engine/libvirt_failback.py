@@ -40,6 +40,7 @@ from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.libvirt_point import DiskPoint, MachinePoint
 from holdfast.engine.libvirt_same_folder import ensure_same_folder
 from holdfast.engine.libvirt_saved import ensure_nothing_saved
+from holdfast.engine.libvirt_uri import is_local
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 
 
@@ -83,6 +84,9 @@ async def ensure_possible(
     for disk, there in await _disks(source, plan):
         if await _ensure_same_size(LibvirtMachine(source, plan.source), disk.state.target, there):
             folders.add(Path(there.path or "").parent)
+    definition = read_definition(await LibvirtMachine(source, plan.source).definition(live=False))
+    if plan.failover.nvram is not None and definition.nvram is not None:
+        folders.add(Path(definition.nvram).parent)
     for folder in sorted(folders):
         await ensure_same_folder(source, folder)
     await ensure_stands_in(replica, plan.failover)
@@ -150,12 +154,19 @@ async def _disks(
                 f"The source machine {definition.name} has no disk {disk.state.target} that can be "
                 "written to. Fail back to another place."
             )
-        await asyncio.to_thread(_ensure_reachable, Path(there.path))
+        path, local = Path(there.path), is_local(source.uri)
+        await asyncio.to_thread(_ensure_reachable, path, there.device, local)
         chosen.append((disk, there))
     return chosen
 
 
-def _ensure_reachable(path: Path) -> None:
+def _ensure_reachable(path: Path, device: bool, local: bool) -> None:
+    if not local and (device or path.is_relative_to("/dev") or path.is_block_device()):
+        # Whatever has that name here is another one, such as a disk of this machine.
+        raise EngineError(
+            f"The disk {path} of the source is a block device of another machine, which cannot be "
+            "reached from here. Fail back to another place."
+        )
     try:
         mode = path.stat().st_mode
     except OSError as error:

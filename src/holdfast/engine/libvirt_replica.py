@@ -20,7 +20,14 @@ from holdfast.engine.errors import ChainBroken, HypervisorFailed, MachineBusy, M
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_chain import backup_files
 from holdfast.engine.libvirt_connection import LibvirtConnection
-from holdfast.engine.libvirt_domain import REPLICA_MARK, Identity, Labels, is_replica, rewritten
+from holdfast.engine.libvirt_domain import (
+    REPLICA_MARK,
+    Identity,
+    Labels,
+    is_replica,
+    leave_host_devices,
+    rewritten,
+)
 from holdfast.engine.libvirt_labels import labels_for
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_point import MachinePoint
@@ -165,6 +172,7 @@ def standby_definition(
         for source in disk.findall("source"):
             for model in labels.models:
                 etree.SubElement(source, "seclabel", model=model, relabel="no")
+    leave_host_devices(root)
     connect_cards(root, standby.networks)
     for interface in root.findall("devices/interface"):
         _change_address(interface, standby)
