@@ -7,6 +7,7 @@ it under the reference that the source had.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from holdfast.engine.libvirt_new_place import (
 )
 from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.progress import Phases, ProgressCallback, fraction_of
+from holdfast.engine.repository import folder_name
 from holdfast.server import hosted_objects, stand_ins, tables
 from holdfast.server.failover_record import Place, record_of
 from holdfast.server.failover_specification import FailoverOptions
@@ -73,11 +75,16 @@ def refuse_taken(connection: Connection, replica: UUID, place: Place) -> None:
     for row in connection.execute(query):
         record = record_of(row)
         taken = None if record is None else record.place
-        if taken is not None and (taken.folder, taken.name) == (place.folder, place.name):
+        if taken is not None and _files_at(taken) == _files_at(place):
             raise RefusedError(
                 f'folder: the failback of "{row.machine_name}" makes the machine "{place.name}" '
                 f"in {place.folder} already."
             )
+
+
+def _files_at(place: Place) -> tuple[str, str]:
+    """Return what the files at a place are named by, however that is written."""
+    return os.path.realpath(place.folder), folder_name(place.name)
 
 
 def replace_source(connection: Connection, row: Row[Any], place: Place) -> None:

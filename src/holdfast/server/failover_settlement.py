@@ -17,6 +17,8 @@ from sqlalchemy import Connection, Row, select
 from holdfast.engine.errors import (
     EngineError,
     HypervisorUnavailable,
+    ImageInUse,
+    MachineBusy,
     MachineMissing,
     RepositoryUnavailable,
 )
@@ -61,6 +63,9 @@ _LONGEST_LOOK = 30.0
 _REVERSIBLE = frozenset(
     {Operation.FAILOVER, Operation.PLANNED, Operation.PERMANENT, Operation.FAILBACK}
 )
+
+#: Why what a failback has made elsewhere may stay there.
+_NOT_REMOVED = (HypervisorUnavailable, RepositoryUnavailable, ImageInUse, MachineBusy)
 
 
 class FailoverSettlement:
@@ -282,7 +287,7 @@ class FailoverSettlement:
         if place is not None and not record.source_started:
             try:
                 await self._twice(lambda: self._give_place_up(row, record, place))
-            except (HypervisorUnavailable, RepositoryUnavailable) as error:
+            except _NOT_REMOVED as error:
                 # What was made was never started. It must not keep the replica for ever.
                 told = {"brought": f"{_left(place)} {error}"}
                 _LOGGER.warning("Failback of %s: %s", row.machine_name, told["brought"])
@@ -335,8 +340,8 @@ class FailoverSettlement:
             note = f"The source machine was not powered off: {error} See to it that it stays off."
             if record.place is not None:
                 note += f' Remove "{record.place.name}" there, with its disks.'
-        except RepositoryUnavailable as error:
-            # It is off: that comes first.
+        except (RepositoryUnavailable, ImageInUse, MachineBusy) as error:
+            # It is off: that comes first. Or it has no disk any more that was made for it.
             if not record.back or record.place is None:
                 raise
             note = f"{_left(record.place)} {error}"
