@@ -21,7 +21,7 @@ from engine.lab import MIB
 from engine.vm.lab import Guest, Host, libvirt_daemon
 from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
 from holdfast.engine.libvirt_connection import LibvirtConnection
-from holdfast.server import failover_settlement, failover_source, tables
+from holdfast.server import failover, failover_settlement, failover_source, tables
 from holdfast.server.failover_record import Operation
 from holdfast.server.refusal import RefusedError
 from support.documents import json_of
@@ -593,6 +593,11 @@ async def test_replica_goes_on_when_the_source_s_host_is_gone_for_good(
     assert replica.domain.isActive()
     # An undo of a failback that waits for that host, too.
     await replica.do("failback", seconds=1, force=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(failover, "is_on", dead)
+        session = await replica.do("commit-failback")
+    assert session.values["FailureMessage"].startswith("The host is dead. After the commit")
+    assert await replica.state() == "Failback"
     monkeypatch.setattr(failover_settlement, "_SECOND_TRY_SECONDS", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(failover_settlement, "power_off", dead)

@@ -109,10 +109,7 @@ class Failovers:
             case Operation.FAILBACK:
                 note = await self._prepare_failback(replica, options, on_progress)
             case Operation.COMMIT:
-                await self._source.follow(replica.uid)
-                replica, record = await self._ground.look(replica.uid)
-                async with self._ground.source(replica, record) as source:
-                    await is_on(source, source_uuid(replica, record))  # what is left after this
+                await self._ensure_source_is_left(replica.uid)
                 await self._ground.declare(replica.uid, Operation.COMMIT)
             case Operation.UNDO_FAILBACK:
                 await self._ground.declare(
@@ -125,6 +122,19 @@ class Failovers:
         if session.operation == Operation.UNDO and was is not None and was.source_was_on:
             more = await self._still_shut_down(replica.uid)
         return " ".join(each for each in (note, more) if each)
+
+    async def _ensure_source_is_left(self, uid: UUID) -> None:
+        """Raise EngineError or RefusedError unless the source of a failback is there."""
+        await self._source.follow(uid)
+        replica, record = await self._ground.look(uid)
+        try:
+            async with self._ground.source(replica, record) as source:
+                await is_on(source, source_uuid(replica, record))
+        except (EngineError, RefusedError) as error:
+            raise RefusedError(
+                f"{error} After the commit that machine is all that is left. To go back to the "
+                "replica: undo-failback with force."
+            ) from error
 
     async def _still_shut_down(self, uid: UUID) -> str:
         """Return what is to be noted of a source that its failover, undone now, has left off."""
@@ -156,8 +166,12 @@ class Failovers:
 
     async def looked_at(self, hosts: Collection[UUID]) -> None:
         """See to what sources need whose hosts answer, as they may not have done when needed."""
-        busy = [uid for uid, lock in self._working.items() if lock.locked()]
-        await self._source.looked_at(hosts, busy)
+        for uid in await self._source.waiting(hosts):
+            alone = self._alone(uid)
+            # What is done to a replica now sees to that itself.
+            if not alone.locked():
+                async with alone:
+                    await self._source.see_to(uid)
 
     def _alone(self, uid: UUID) -> asyncio.Lock:
         """Return what keeps two from working on a replica: one may have waited for a dead host."""

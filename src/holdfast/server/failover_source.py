@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Collection, Iterator
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -113,7 +112,7 @@ class FailoverSource:
         await self._store.write(note)
 
     async def keep_off(self, uid: UUID) -> None:
-        """Have the source not start by itself, if its host answers soon; else `looked_at` does.
+        """Have the source not start by itself, if its host answers soon; else `see_to` does.
 
         Whether it did is remembered.
         """
@@ -157,11 +156,13 @@ class FailoverSource:
             return
         with _if_it_answers(row):
             async with asyncio.timeout(_LOOK_SECONDS):
-                await self._give_back(row)
+                await self._give_back(uid)
 
-    async def _give_back(self, row: Row[Any]) -> None:
+    async def _give_back(self, uid: UUID) -> None:
         # It may start by itself from here on, whatever becomes of this.
-        await self._ground.note(row.uid, quiet=False)
+        await self._ground.note(uid, quiet=False)
+        await self.follow(uid)
+        row, _ = await self._ground.look(uid)
         try:
             async with self._ground.source(row) as source:
                 await start_with_host(source, row.source_uuid, on=True)
@@ -170,7 +171,7 @@ class FailoverSource:
         except (EngineError, RefusedError) as error:
             # It is gone, or cannot have that any more: later it will not be otherwise.
             _LOGGER.warning("%s does not start with its host any more: %s", row.name, error)
-        await self._ground.note(row.uid, autostart=None)
+        await self._ground.note(uid, autostart=None)
 
     async def hand_over(self, place: Place) -> None:
         """Have the machine that takes the source's place start with its host, as the source did."""
@@ -180,27 +181,37 @@ class FailoverSource:
         except (EngineError, RefusedError, TimeoutError) as error:
             _LOGGER.warning("%s does not start with its host: %s", place.name, error)
 
-    async def looked_at(self, hosts: Collection[UUID], busy: Collection[UUID]) -> None:
-        """Do what was left undone because a source's host was away, for hosts that answer now.
+    async def waiting(self, hosts: Collection[UUID]) -> list[UUID]:
+        """Return the replicas with something left undone because a source's host was away.
 
-        Replicas that are `busy` are left alone.
+        Only those of which the host is among these.
         """
         table = tables.replica
-        query = select(table).where(table.c.failover.is_not(None))
+        query = select(table).where(
+            table.c.failover.is_not(None), table.c.source_host_uid.in_(hosts)
+        )
         rows = await self._store.read(lambda c: c.execute(query).all())
-        for row in rows:
-            record = record_of(row)
-            if row.source_host_uid not in hosts or row.uid in busy or record is None:
-                continue
-            if record.doing is not None or record.place is not None:
-                continue
-            with _if_it_answers(row):
-                if row.state in _TAKEN_OVER and not record.quiet:
-                    await self._keep_off(row.uid)
-                elif row.state not in _TAKEN_OVER and record.autostart:
-                    await self._give_back(row)
-            if row.state in AT_REST:
-                await self._store.write(partial(_forget_done, uid=row.uid))
+        return [row.uid for row in rows if _waits(row, record_of(row))]
+
+    async def see_to(self, uid: UUID) -> None:
+        """Do what was left undone with a source, as far as that is possible now."""
+        row, record = await self._ground.look(uid)
+        if not _waits(row, record):
+            return
+        with _if_it_answers(row):
+            if row.state in _TAKEN_OVER:
+                await self.follow(uid)
+                await self._keep_off(uid)
+            else:
+                await self._give_back(uid)
+        await self._store.write(lambda c: _forget_done(c, uid))
+
+
+def _waits(row: Row[Any], record: Failover | None) -> bool:
+    """Say whether something is left to be done with the source of a replica."""
+    if record is None or record.doing is not None or record.place is not None:
+        return False
+    return not record.quiet if row.state in _TAKEN_OVER else bool(record.autostart)
 
 
 def _forget_done(connection: Connection, uid: UUID) -> None:
