@@ -65,6 +65,7 @@ async def test_new_machine_takes_the_source_s_place_and_is_replicated_on(
     replica: ReplicaLab, place: Path, tmp_path: Path
 ) -> None:
     content = replica.guest.contents()["vda"]
+    replica.guest.domain.setAutostart(1)
     await replica.do("failover")
     replica.write(3 * MIB, 65536, 77)
     expected = patched(content, 3 * MIB, 65536, 77)
@@ -129,6 +130,7 @@ async def test_new_machine_takes_the_source_s_place_and_is_replicated_on(
             " To have it protected by them, add it to them."
         )
         assert await replica.state() == "Ready"
+        assert (replica.guest.domain.autostart(), moved.autostart()) == (0, 1)
         assert not replica.layers
         assert replica.source_disk() == content
         moved.suspend()

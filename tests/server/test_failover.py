@@ -540,6 +540,16 @@ async def test_source_that_has_moved_to_another_host_is_found_there(
     moved = replica.direct.defineXML(definition)
     moved.setAutostart(1)
     moved.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    session = await replica.do("planned-failover", seconds=1, force=True)
+    assert await replica.state() == "Failover", session.values
+    assert not moved.isActive()
+    assert (await replica.row()).source_host_uid == hosts["target"]
+    session = await replica.do("undo-failover")
+    assert "is off: power it on" in session.values["FailureMessage"]
+    # What is noted is the host where it was at the last look.
+    back = update(tables.replica).values(source_host_uid=hosts["source"])
+    await replica.lab.write(lambda c: c.execute(back))
+    moved.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
     session = await replica.do("failover")
     assert 'has moved to host "target" and runs there' in session.values["FailureMessage"]
     assert await replica.state() == "Ready"
@@ -550,8 +560,6 @@ async def test_source_that_has_moved_to_another_host_is_found_there(
     assert (await replica.row()).source_host_uid == hosts["target"]
     assert moved.autostart() == 0
     replica.write(3 * MIB, 65536, 77)
-    # What is noted is the host where it was at the last look.
-    back = update(tables.replica).values(source_host_uid=hosts["source"])
     await replica.lab.write(lambda c: c.execute(back))
     session = await replica.do("failback", seconds=1, force=True)
     assert await replica.state() == "Failback", session.values

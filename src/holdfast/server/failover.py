@@ -208,6 +208,7 @@ class Failovers:
     async def _prepare_planned(
         self, session: Row[Any], replica: Row[Any], options: FailoverOptions
     ) -> str:
+        await self._source.follow(replica.uid)
         # Most of it is moved while the machine still runs.
         await self._replicate(replica.uid)
         # That has found it where it is now.

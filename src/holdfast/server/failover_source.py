@@ -60,6 +60,9 @@ class FailoverSource:
             here = False
         except (EngineError, RefusedError):
             pass
+        if not here:
+            # That it is gone from there is to be known to all, its job among them.
+            await self._hosts.answering([source_host(row, record)], _LOOK_SECONDS)
         found = await self._elsewhere(row, record)
         if found is not None and (found.active or not here):
             await self._note_moved(row, record, found.host_uid)
