@@ -308,6 +308,12 @@ async def test_replica_that_something_runs_from_keeps_its_machine(
         with pytest.raises(ZeroDivisionError):
             await lab.command("remove-replica", uid)
     assert [row.state for row in await lab.rows(tables.replica)] == ["Ready"]
-    assert (await lab.command("remove-replica", uid)).success
+    # What the source's host is to be given back does not keep it, nor does that host with force.
+    pending = encoded(Failover(doing=None, autostart=True))
+    await lab.write(lambda c: c.execute(update(tables.replica).values(failover=pending)))
+    platform.hosts[HERE].away = True
+    refused = await lab.command("remove-replica", uid)
+    assert "The host of the original does not let go" in refused.message
+    assert (await lab.command("remove-replica", uid, force=True)).success
     assert taken_off == [row.machine_uuid] * 2
     assert await lab.rows(tables.replica) == []

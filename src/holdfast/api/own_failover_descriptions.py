@@ -137,7 +137,7 @@ ONE_REPLICA = {
             Parameter(
                 "force",
                 "Forget it, in whatever state, when its host does not answer: its machine and its "
-                "files stay.",
+                "files stay. Remove it although its source's host does not answer.",
                 {"type": "boolean", "default": False},
             ),
         ),

@@ -48,7 +48,7 @@ _ANSWER_SECONDS = 30.0
 
 
 class _Removal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a replica is to be removed: with `force` also one whose host does not answer."""
+    """How a replica is to be removed: with `force` although its host, or its source's, is away."""
 
     force: bool = False
 
@@ -85,7 +85,7 @@ class ReplicaRemoval:
                 if problems := await self._settlement.settle_chain(key):
                     raise RefusedError(" ".join(problems))
                 await self._ensure_unneeded(row)
-                await self._take_off_hosts(row)
+                await self._take_off_hosts(row, force=force)
                 names = await self._store.write(lambda c: self._withdraw(c, row, key))
             except BaseException:  # cancellation too: it must not stay reserved
                 await self._store.write(lambda c: _release(c, row))
@@ -158,11 +158,15 @@ class ReplicaRemoval:
         if other is not None:
             raise RefusedError(f"{other} is built on a point of the replica. Remove it first.")
 
-    async def _take_off_hosts(self, row: Row[Any]) -> None:
+    async def _take_off_hosts(self, row: Row[Any], *, force: bool) -> None:
         access = await self._hosts.access(row.host_uid)
         # First what may be refused, since without its machine a replica could not take over. When
         # the second fails instead, the next replication compares whole disks, and no more.
-        await self._release(row)
+        try:
+            await self._release(row)
+        except RefusedError:
+            if not force:
+                raise
         await self._hosts.platform.remove_standby(access, row.machine_uuid)
 
     async def _release(self, row: Row[Any]) -> None:
@@ -255,7 +259,8 @@ def _reserve(connection: Connection, row: Row[Any]) -> None:
     _refuse_planned(connection, row)
     # Before its machine goes, not when the points are to.
     refuse_if_held(connection, row.backup_uid, row.reference)
-    if replicas.find_replica(connection, row.uid).failover is not None:
+    record = record_of(replicas.find_replica(connection, row.uid))
+    if record is not None and record.doing is not None:
         raise RefusedError(
             f'What was interrupted with "{row.machine_name}" is not settled yet. Try again later.'
         )
