@@ -111,8 +111,18 @@ def test_machine_that_stands_by_leaves_the_owner_of_every_file_of_its_point_alon
     point = MachinePoint("u", "web1", None, None, StoredFile("p", ""), None, ())
     standby = Standby("web1_replica", "2222", Path("/replicas"), point)
     files = {"vda": [Path("/replicas/p1.qcow2"), Path("/replicas/p0.qcow2")]}
-    made = standby_definition(DEFINITION, standby, files, Labels(("dac",), "+0:+0"))
+    # On another host these would be other disks than the machine was given.
+    own = (
+        "<disk type='block' device='lun'><source dev='/dev/sdb'/><target dev='sdb'/></disk>"
+        "<hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host0'/>"
+        "<address bus='0' target='0' unit='0'/></source></hostdev><tpm "
+    )
+    original = DEFINITION.replace("<tpm ", own)
+    made = standby_definition(original, standby, files, Labels(("dac",), "+0:+0"))
+    assert "hostdev" not in made
+    assert "/dev/" not in made
     root = etree.fromstring(made)
+    assert len(root.findall("devices/disk")) == 2
     [disk] = [each for each in root.findall("devices/disk") if each.get("device") == "disk"]
     assert disk.find("transient") is not None
     sources = disk.findall(".//source")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ async def test_new_machine_takes_the_source_s_place_and_is_replicated_on(
     replica: ReplicaLab, place: Path, tmp_path: Path
 ) -> None:
     content = replica.guest.contents()["vda"]
+    replica.guest.domain.setAutostart(1)
     await replica.do("failover")
     replica.write(3 * MIB, 65536, 77)
     expected = patched(content, 3 * MIB, 65536, 77)
@@ -128,6 +130,7 @@ async def test_new_machine_takes_the_source_s_place_and_is_replicated_on(
             " To have it protected by them, add it to them."
         )
         assert await replica.state() == "Ready"
+        assert (replica.guest.domain.autostart(), moved.autostart()) == (0, 1)
         assert not replica.layers
         assert replica.source_disk() == content
         moved.suspend()
@@ -141,6 +144,74 @@ async def test_new_machine_takes_the_source_s_place_and_is_replicated_on(
     finally:
         moved.destroy()
         moved.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA)
+
+
+async def test_new_machine_is_taken_away_where_it_is_and_no_other_loses_its_disks(
+    replica: ReplicaLab, place: Path
+) -> None:
+    source, target = replica.guest.connection, replica.direct
+    await replica.do("failover")
+    replica.guest.power_off()
+    there = await uid_of_host(replica, "target")
+    how = {"host": there, "folder": str(place), "name": "moved", "seconds": 1, "force": True}
+    disk = place / "moved-vda.qcow2"
+    await replica.do("failback", **how)
+    moved = target.lookupByName("moved")
+    other = target.defineXML(
+        "<domain type='qemu'><name>other</name><memory unit='MiB'>32</memory><os>"
+        "<type arch='x86_64'>hvm</type></os><devices><disk type='file'>"
+        f"<driver type='qcow2'/><source file='{disk}'/><target dev='vda'/></disk></devices>"
+        "</domain>"
+    )
+    session = await replica.do("undo-failback")
+    assert "The machine other of" in session.values["FailureMessage"]
+    assert not moved.isActive()
+    assert disk.exists()
+    session = await replica.do("undo-failback", force=True)
+    assert session.values["Result"] == "Warning", session.values
+    assert await replica.state() == "Failover"
+    assert replica.domain.isActive()
+    assert disk.exists()
+    other.undefine()
+    moved.undefine()
+    disk.unlink()
+    # To a host that is known: it is taken away there.
+    await replica.do("failback", **how)
+    definition = moved_away(target.lookupByName("moved"))
+    guest = replica.guest.domain
+    guest.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA)
+    source.defineXML(definition).create()
+    session = await replica.do("undo-failback")
+    assert session.values["Result"] == "Success", session.values
+    assert await replica.state() == "Failover"
+    assert "moved" not in [each.name() for each in source.listAllDomains()]
+    assert not list(place.iterdir())
+    # To one that is not: its disk is not removed before it is off.
+    await replica.do("failback", **how)
+    moved_away(target.lookupByName("moved"))
+    process = await asyncio.create_subprocess_exec(
+        "qemu-io", "-f", "qcow2", disk, stdin=asyncio.subprocess.PIPE
+    )
+    session = await replica.do("undo-failback")
+    assert f"The disk image {disk} is in use" in session.values["FailureMessage"]
+    assert disk.exists()
+    process.kill()
+    await process.wait()
+
+    async def settled() -> bool:
+        return str((await replica.row()).state) == "Failover"
+
+    await replica.lab.until(settled)
+    assert not list(place.iterdir())
+    assert replica.domain.isActive()
+
+
+def moved_away(domain: Any) -> str:
+    """Take a machine off its host; return its definition."""
+    definition = str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    domain.destroy()
+    domain.undefine()
+    return definition
 
 
 async def back_up_by_tag(replica: ReplicaLab) -> None:

@@ -20,7 +20,7 @@ from engine.lab import MIB
 from engine.vm.lab import Guest, Host, libvirt_daemon
 from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
 from holdfast.engine.libvirt_connection import LibvirtConnection
-from holdfast.server import failover, tables
+from holdfast.server import failover_settlement, tables
 from holdfast.server.failover_record import Operation
 from support.documents import json_of
 from support.managers import JSON, add_administrator, client_of, log_on, running_manager
@@ -351,14 +351,14 @@ async def test_source_and_replica_never_run_both(
     # A source whose start seems to have failed may run all the same.
     await replica.do("failover")
     replica.guest.power_off()
-    begin, starts = failover.start, count(1)
+    begin, starts = failover_settlement.start, count(1)
 
     async def answer_lost(connection: LibvirtConnection, uuid: str) -> None:
         await begin(connection, uuid)
         if next(starts) == 1:
             raise HypervisorUnavailable("There was no answer.")
 
-    monkeypatch.setattr(failover, "start", answer_lost)
+    monkeypatch.setattr(failover_settlement, "start", answer_lost)
     session = await replica.do("failback", seconds=1, force=True)
     assert session.values["Result"] == "Failed"
     assert await replica.state() == "Failover"
@@ -366,8 +366,8 @@ async def test_source_and_replica_never_run_both(
     assert not replica.guest.domain.isActive()
     # By force, the replica is used although the source's host is away; not when a daemon was only
     # started anew.
-    monkeypatch.setattr(failover, "_SECOND_TRY_SECONDS", 0.0)
-    power_off = failover.power_off
+    monkeypatch.setattr(failover_settlement, "_SECOND_TRY_SECONDS", 0.0)
+    power_off = failover_settlement.power_off
     for away, result in ((1, "Success"), (2, "Warning")):
         tries = count(1)
 
@@ -381,7 +381,7 @@ async def test_source_and_replica_never_run_both(
         await replica.do("failback", seconds=1, force=True)
         assert replica.guest.domain.isActive()
         with monkeypatch.context() as patch:
-            patch.setattr(failover, "power_off", lost)
+            patch.setattr(failover_settlement, "power_off", lost)
             session = await replica.do("undo-failback", force=True)
         assert session.values["Result"] == result, session.values
         assert await replica.state() == "Failover"
@@ -397,7 +397,7 @@ async def test_failback_is_undone_by_force_when_the_source_s_host_dies_in_its_st
     await replica.do("failover")
     replica.write(3 * MIB, 65536, 77)
     replica.guest.power_off()
-    begin = failover.start
+    begin = failover_settlement.start
 
     async def dead(_connection: LibvirtConnection, _uuid: str) -> None:
         raise HypervisorUnavailable("The host is dead.")
@@ -405,10 +405,10 @@ async def test_failback_is_undone_by_force_when_the_source_s_host_dies_in_its_st
     async def dead_for_the_source(connection: LibvirtConnection, uuid: str) -> None:
         await (dead if uuid == replica.guest.uuid else begin)(connection, uuid)
 
-    monkeypatch.setattr(failover, "_SECOND_TRY_SECONDS", 0.0)
+    monkeypatch.setattr(failover_settlement, "_SECOND_TRY_SECONDS", 0.0)
     with monkeypatch.context() as patch:
-        patch.setattr(failover, "start", dead_for_the_source)
-        patch.setattr(failover, "power_off", dead)
+        patch.setattr(failover_settlement, "start", dead_for_the_source)
+        patch.setattr(failover_settlement, "power_off", dead)
         session = await replica.do("failback", seconds=1, force=True)
         assert session.values["Result"] == "Failed"
         assert not replica.domain.isActive()
@@ -439,7 +439,7 @@ async def test_what_a_replica_wrote_is_kept_when_it_does_not_start_after_a_crash
 
     async def crashed_before_the_end() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(failover, "fail_over", refused)
+            patch.setattr(failover_settlement, "fail_over", refused)
             async with under_way(replica, Operation.UNDO):
                 await failovers._ground.note(replica.uid, doing=Operation.FAILOVER)
                 replica.domain.destroy()

@@ -7,11 +7,13 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
-from holdfast.server import failover_plans, replicas, tables
+from holdfast.server import failover_plans, replica_removal, replicas, tables
+from holdfast.server.failover_record import Failover, Operation, encoded
 from holdfast.server.libvirt_references import machine_reference
 from holdfast.server.messages import Command, Outcome
+from holdfast.server.platform import HostAccess
 from holdfast.server.replicas import Counterpart, ReplicaState
 
 from .lab import HandClock, Lab, running_lab
@@ -226,3 +228,92 @@ async def test_plan_that_a_crash_interrupts_is_answered_by_the_next_start(
     assert ended is not None
     assert (ended.success, ended.awaits) == (False, None)
     assert "stopped unexpectedly" in ended.message
+
+
+async def test_replica_whose_host_is_gone_for_good_is_forgotten_by_force(
+    lab: Lab, platform: ToyPlatform
+) -> None:
+    machines = [platform.hosts[HERE].add(name) for name in ("web", "db")]
+    here, there = await add_host(lab), await add_host(lab, THERE)
+    references = [machine_reference(here, each) for each in machines]
+    job = await replica_job(lab, there, *references)
+    await lab.begin(job)
+    await lab.server.wait_until_idle()
+    web, db = [await give_replica(lab, job, each) for each in references]
+    plan = {"name": "All", "machines": [{"replica": str(uid)} for uid in (web, db)]}
+    wanted = Command(request_id=uuid4(), operation="create-failover-plan", arguments=plan)
+    assert (await lab.server.execute(wanted)).success
+    record = Failover(doing=Operation.UNDO, point=uuid4())
+
+    def taken_over(connection: Connection) -> None:
+        connection.execute(update(tables.failover_plan_machine).values(started=True))
+        table = tables.replica
+        values = {"state": ReplicaState.FAILOVER, "failover": encoded(record)}
+        connection.execute(update(table).where(table.c.uid == web).values(values))
+
+    await lab.write(taken_over)
+    refused = await lab.command("remove-replica", web, force=True)
+    assert 'The failover plan "All" has the replica' in refused.message  # its host does answer
+    platform.hosts[THERE].away = True
+    refused = await lab.command("failover", web, force=True)
+    assert "If its own host is gone for good: remove the replica with force." in refused.message
+    assert not (await lab.command("remove-replica", web)).success
+    assert await shown(lab) == ["db_replica", "web_replica"]
+    removed = await lab.command("remove-replica", web, force=True)
+    assert removed.success, removed.message
+    assert (
+        '"web_replica" is forgotten, since its host does not answer. Its files' in removed.message
+    )
+    assert await shown(lab) == ["db_replica"]
+    [left] = await lab.rows(tables.failover_plan_machine)
+    assert left.replica_uid == db
+    assert (await lab.command("remove-replica", db, force=True)).success
+    assert await lab.rows(tables.failover_plan) == []
+    assert (await lab.command("delete-job", job)).success
+    removed = await lab.command("remove-host", there)
+    assert removed.success, removed.message
+
+
+async def test_replica_that_something_runs_from_keeps_its_machine(
+    lab: Lab, platform: ToyPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = platform.hosts[HERE].add("web")
+    here, there = await add_host(lab), await add_host(lab, THERE)
+    reference = machine_reference(here, web)
+    job = await replica_job(lab, there, reference)
+    await lab.begin(job)
+    await lab.server.wait_until_idle()
+    uid = await give_replica(lab, job, reference)
+    [row] = await lab.rows(tables.replica)
+    taken_off: list[str] = []
+
+    async def take_off(_access: HostAccess, machine: str) -> None:
+        taken_off.append(machine)
+
+    monkeypatch.setattr(platform, "remove_standby", take_off)
+    instant = tables.instant_recovery
+    values = {"backup_uid": row.backup_uid, "chain": reference, "host_uid": there, "name": "test"}
+    values |= {"uid": uuid4(), "machine_point_uid": uuid4(), "uuid": str(uuid4()), "files": "[]"}
+    values |= {"state": "Running", "created": 0}
+    await lab.write(lambda c: c.execute(insert(instant).values(values)))
+    refused = await lab.command("remove-replica", uid)
+    assert 'The machine "test" runs from this backup' in refused.message
+    assert taken_off == []
+    assert [row.state for row in await lab.rows(tables.replica)] == ["Ready"]
+    await lab.write(lambda c: c.execute(delete(instant)))
+    # Half done, it is asked for again.
+    removal = replica_removal.ReplicaRemoval
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "_withdraw", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await lab.command("remove-replica", uid)
+    assert [row.state for row in await lab.rows(tables.replica)] == ["Ready"]
+    # What the source's host is to be given back does not keep it, nor does that host with force.
+    pending = encoded(Failover(doing=None, autostart=True))
+    await lab.write(lambda c: c.execute(update(tables.replica).values(failover=pending)))
+    platform.hosts[HERE].away = True
+    refused = await lab.command("remove-replica", uid)
+    assert "The host of the original does not let go" in refused.message
+    assert (await lab.command("remove-replica", uid, force=True)).success
+    assert taken_off == [row.machine_uuid] * 2
+    assert await lab.rows(tables.replica) == []

@@ -102,12 +102,20 @@ async def act(call: Call) -> Response:
 
 
 async def delete_replica(call: Call) -> Response:
-    """Start removing a replica with its machine and all its points."""
+    """Start removing a replica with its machine and all its points.
+
+    With ``force=true`` one is forgotten whose host does not answer.
+    """
     require(call, ADMINISTRATOR, "remove replicas")
     resource = call.manager.schema["Replica"]
     uid = await Place(resource).expect(call)
+    force = (call.parameter("force") or "false").casefold()
+    if force not in ("true", "false"):
+        raise BadRequest("Parameter force: expected true or false.")
     server, _ = await server_of_row(call, resource, uid)
-    return await started(call, "DeleteReplica", server, "remove-replica", uid)
+    return await started(
+        call, "DeleteReplica", server, "remove-replica", uid, {"force": force == "true"}
+    )
 
 
 async def plans(call: Call) -> Response:

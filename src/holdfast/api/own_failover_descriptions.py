@@ -51,7 +51,8 @@ def _schemas() -> dict[str, JsonSchema]:
     wanted_place = found["FailoverOptions"]["properties"]
     for name, text in {
         "seconds": "How long a guest may take to shut down.",
-        "force": "Power a guest off then; undo a failback though the source's host is away.",
+        "force": "Power a guest off then; undo a failback, or go on after a planned failover that "
+        "failed, though the source's host is away; fail over though the source runs elsewhere.",
         "folder": "A failback goes to another place: the folder for the disks there.",
         "name": "A failback goes to another place: the name of the machine there.",
         "networks": "The networks or bridges there, by those of the source.",
@@ -132,6 +133,14 @@ ONE_REPLICA = {
         _AREA,
         STARTED,
         ADMINISTRATOR,
+        parameters=(
+            Parameter(
+                "force",
+                "Forget it, in whatever state, when its host does not answer: its machine and its "
+                "files stay. Remove it although its source's host does not answer.",
+                {"type": "boolean", "default": False},
+            ),
+        ),
     ),
 }
 PLANS = {

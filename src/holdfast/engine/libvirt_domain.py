@@ -28,13 +28,14 @@ class MachineDisk:
     """A disk as the guest has it: ``target`` is vda, ``path`` the file or block device behind it.
 
     ``path`` is None where that is neither (a network volume). ``left_out`` says why it is no part
-    of a backup, or is None.
+    of a backup, or is None. ``device`` says that ``path`` is that of a block device.
     """
 
     target: str
     path: str | None
     format: str
     left_out: str | None
+    device: bool = False
 
     @property
     def tracked(self) -> bool:
@@ -128,6 +129,7 @@ def _disk(element: etree._Element) -> MachineDisk | None:
         path=path,
         format="raw" if driver is None else driver.get("type", "raw"),
         left_out=_reason_to_leave_out(element, source),
+        device=element.get("type") == "block",
     )
 
 
@@ -284,7 +286,8 @@ def _rewrite_disk(element: etree._Element, disks: Mapping[str, tuple[Path, str]]
     # What the original was built on or copied to is not what the restored one is.
     _stand_alone(element)
     if name not in disks:
-        if element.get("device", "disk") == "disk":
+        # A disk of the host's own ("lun"), too: on another host that is another one.
+        if element.get("device", "disk") not in ("cdrom", "floppy"):
             _remove(element)
         else:
             for source in element.findall("source"):
@@ -326,6 +329,12 @@ def _lay(
         if secret is not None:
             file.append(encryption(secret))
         layer = etree.SubElement(layer, "backingStore")
+
+
+def leave_host_devices(root: etree._Element) -> None:
+    """Take out what the host lends of its own: elsewhere that may be a disk with others' data."""
+    for device in root.findall("devices/hostdev"):
+        _remove(device)
 
 
 def _run_as(root: etree._Element, owner: str) -> None:

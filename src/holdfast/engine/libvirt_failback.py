@@ -147,11 +147,17 @@ async def _disks(
                 f"The source machine {definition.name} has no disk {disk.state.target} that can be "
                 "written to. Fail back to another place."
             )
-        if await asyncio.to_thread(_is_device, Path(there.path)):
-            _ensure_local(source, Path(there.path))
+        path = Path(there.path)
+        if there.device or path.is_relative_to("/dev"):
+            # Whatever has that name here may be another one, such as a disk of this machine.
+            _ensure_local(source, path)
+        if await asyncio.to_thread(_is_device, path):
+            _ensure_local(source, path)
         else:
-            folders.add(Path(there.path).parent)
+            folders.add(path.parent)
         chosen.append((disk, there))
+    if plan.failover.nvram is not None and definition.nvram is not None:
+        folders.add(Path(definition.nvram).parent)
     for folder in sorted(folders):
         await ensure_same_folder(source, folder)
     return chosen

@@ -45,6 +45,8 @@ async def fail_over(connection: LibvirtConnection, plan: FailoverPlan) -> None:
         await _ensure_nothing_saved(machine, plan.identity.name)
         await make_layers(plan)
         await machine.define(await layered_definition(connection, plan))
+        # Somebody may have had it start by itself: then it would, beside a source that is back.
+        await start_with_host(connection, plan.identity.uuid, on=False)
     if await machine.state() is State.OFF:
         await machine.start()
 
@@ -102,6 +104,26 @@ async def keep_on(connection: LibvirtConnection, uuid: str, seconds: float) -> N
 async def is_on(connection: LibvirtConnection, uuid: str) -> bool:
     """Say whether a machine is powered on; raise MachineMissing."""
     return await LibvirtMachine(connection, uuid).state() is not State.OFF
+
+
+async def starts_with_host(connection: LibvirtConnection, uuid: str) -> bool:
+    """Say whether a machine is started when its host is booted; raise MachineMissing."""
+    return await connection.call(
+        lambda _library, connect: bool(connect.lookupByUUIDString(uuid).autostart()),
+        doing=f"looking whether {uuid} starts with its host",
+    )
+
+
+async def start_with_host(connection: LibvirtConnection, uuid: str, *, on: bool) -> None:
+    """Have a machine started when its host is booted, or not; raise MachineMissing."""
+
+    def change(_library: Any, connect: Any) -> None:
+        domain = connect.lookupByUUIDString(uuid)
+        # One without a stored definition cannot be asked to, not even for what is so already.
+        if bool(domain.autostart()) != on:
+            domain.setAutostart(int(on))
+
+    await connection.call(change, doing=f"changing whether {uuid} starts with its host")
 
 
 async def power_off(connection: LibvirtConnection, uuid: str) -> None:

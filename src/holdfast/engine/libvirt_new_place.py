@@ -9,6 +9,7 @@ defined last. Each function can be killed at any moment and called again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +19,26 @@ from typing import Any
 from holdfast.engine.disk_difference import Moved, bring_over, held_by, united
 from holdfast.engine.disk_service import Image, released, served
 from holdfast.engine.durability import partial_name, publish, remove_durably, write_private
-from holdfast.engine.errors import ChainBroken, EngineError, MachineBusy, MachineMissing
+from holdfast.engine.errors import (
+    ChainBroken,
+    EngineError,
+    MachineBusy,
+    MachineMissing,
+    SourceMissing,
+    SourceUnreadable,
+)
 from holdfast.engine.failures import folder_gone, target_folder_gone, writing_failure
 from holdfast.engine.image_chain import read_backup_header
+from holdfast.engine.image_lock import unchanged_while_read
 from holdfast.engine.libvirt_connection import LibvirtConnection
-from holdfast.engine.libvirt_domain import Identity, files_in, new_identity, rewritten
+from holdfast.engine.libvirt_domain import (
+    Identity,
+    files_in,
+    leave_host_devices,
+    new_identity,
+    read_definition,
+    rewritten,
+)
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.libvirt_replica import connect_cards, networks_of
@@ -259,26 +275,87 @@ async def give_place_up(
 ) -> None:
     """Take the new machine away, if it is there, and all that was made for it.
 
-    Another machine that has taken its UUID, and others' files, stay. Raise RepositoryUnavailable
-    or what `LibvirtConnection` raises; then it is to be called again.
+    It may have been changed since: it is the one of that UUID that has any of its files. Another
+    machine that has taken its UUID, and others' files, stay. Raise MachineBusy when another machine
+    has any of the files, or when it runs on others alone; ImageInUse, RepositoryUnavailable or what
+    `LibvirtConnection` raises. Then it is off, unless it has none of its files, and is to be called
+    again.
     """
     machine = LibvirtMachine(connection, place.uuid)
-    if await _is_own(machine, plan, place):
-        if await machine.state() is not State.OFF:
-            await machine.destroy()
+    users = await _users(connection, {str(path) for path in place.files(plan)})
+    own = place.uuid in users
+    if own and await machine.state() is not State.OFF:
+        await machine.destroy()
+    elif not own and await _runs_as(machine, place.name):
+        raise MachineBusy(
+            f"The machine {place.name} of {connection.uri} has other disks than it was given. "
+            "Shut it down, and remove it."
+        )
+    for uuid, name in users.items():
+        if uuid != place.uuid:
+            raise MachineBusy(
+                f"The machine {name} of {connection.uri} has files of {place.name}, so that these "
+                "are not removed."
+            )
+    if own:
         await machine.undefine()
     await give_files_up(plan, place, files)
 
 
 async def give_files_up(plan: FailoverPlan, place: NewPlace, files: Sequence[NamedFile]) -> None:
-    """Remove what was made for a machine that is not defined; missing is fine."""
+    """Remove what was made for a machine that is not defined; missing is fine.
+
+    Raise ImageInUse when any machine, on whatever host, writes to one of the files.
+    """
     if not await asyncio.to_thread(place.folder.is_dir):
         raise folder_gone(place.folder)
     for path in place.files(plan):
         await _removed(partial_name(path, _PURPOSE))
-    for file in files:
-        if await asyncio.to_thread(_is_there, Path(file.path), file):
-            await _removed(Path(file.path))
+    found = [Path(f.path) for f in files if await asyncio.to_thread(_is_there, Path(f.path), f)]
+    for path in found:
+        await released(path)
+        await asyncio.to_thread(_ensure_unused, path)
+    for path in found:
+        await _removed(path)
+
+
+def _ensure_unused(path: Path) -> None:
+    # One that a host has given to its QEMU cannot be asked about.
+    with contextlib.suppress(SourceUnreadable, SourceMissing), unchanged_while_read([path]):
+        pass
+
+
+async def _users(connection: LibvirtConnection, files: set[str]) -> dict[str, str]:
+    """Return the names of the machines that have any of these files, by UUID."""
+
+    def look(library: Any, connect: Any) -> dict[str, str]:
+        found = {}
+        for domain in connect.listAllDomains():
+            try:
+                texts = [domain.XMLDesc(0), domain.XMLDesc(library.VIR_DOMAIN_XML_INACTIVE)]
+                if any(files & _files_of(text) for text in texts):
+                    found[domain.UUIDString()] = domain.name()
+            except library.libvirtError as error:
+                if error.get_error_code() != library.VIR_ERR_NO_DOMAIN:
+                    raise
+                # It was removed meanwhile.
+        return found
+
+    return await connection.call(look, doing="looking for machines that have certain files")
+
+
+def _files_of(xml: str) -> set[str]:
+    nvram = read_definition(xml).nvram
+    return files_in(xml) | ({nvram} if nvram else set())
+
+
+async def _runs_as(machine: LibvirtMachine, name: str) -> bool:
+    """Say whether a machine is on and has that name."""
+    try:
+        definition = read_definition(await machine.definition(live=True))
+        return definition.name == name and await machine.state() is not State.OFF
+    except MachineMissing:
+        return False
 
 
 def _definition(original: bytes, plan: FailoverPlan, place: NewPlace) -> str:
@@ -289,6 +366,7 @@ def _definition(original: bytes, plan: FailoverPlan, place: NewPlace) -> str:
         nvram=None if plan.nvram is None else place.nvram,
     )
     root = parse(text, "The definition of the machine")
+    leave_host_devices(root)
     connect_cards(root, place.networks)
     return unparse(root)
 

@@ -24,7 +24,13 @@ from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.failures import folder_gone, writing_failure
 from holdfast.engine.image_chain import backup_files
 from holdfast.engine.libvirt_connection import LibvirtConnection
-from holdfast.engine.libvirt_domain import REPLICA_MARK, Identity, read_definition, rewritten
+from holdfast.engine.libvirt_domain import (
+    REPLICA_MARK,
+    Identity,
+    leave_host_devices,
+    read_definition,
+    rewritten,
+)
 from holdfast.engine.libvirt_labels import labels_for
 from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.libvirt_restore import stored_content
@@ -161,6 +167,7 @@ async def layered_definition(connection: LibvirtConnection, plan: FailoverPlan) 
     )
     root = parse(text, "The definition of the machine")
     ready = parse(plan.ready, "The definition of the replica")
+    leave_host_devices(root)
     _adopt_networks(root, ready)
     _adopt_mark(root, ready)
     return unparse(root)

@@ -20,7 +20,14 @@ from holdfast.engine.errors import ChainBroken, HypervisorFailed, MachineBusy, M
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.image_chain import backup_files
 from holdfast.engine.libvirt_connection import LibvirtConnection
-from holdfast.engine.libvirt_domain import REPLICA_MARK, Identity, Labels, is_replica, rewritten
+from holdfast.engine.libvirt_domain import (
+    REPLICA_MARK,
+    Identity,
+    Labels,
+    is_replica,
+    leave_host_devices,
+    rewritten,
+)
 from holdfast.engine.libvirt_labels import labels_for
 from holdfast.engine.libvirt_machine import LibvirtMachine, State
 from holdfast.engine.libvirt_point import MachinePoint
@@ -89,10 +96,13 @@ async def define_standby(connection: LibvirtConnection, standby: Standby) -> Non
     labels = await labels_for(connection, [file for each in files.values() for file in each])
     xml = standby_definition(original, standby, files, labels)
     await _put_nvram(standby)
-    await connection.call(
-        lambda _library, connect: connect.defineXML(xml),
-        doing=f"defining the replica {standby.name}",
-    )
+
+    def define(_library: Any, connect: Any) -> None:
+        domain = connect.defineXML(xml)
+        if domain.autostart():
+            domain.setAutostart(0)  # else it runs beside its source after the next boot
+
+    await connection.call(define, doing=f"defining the replica {standby.name}")
 
 
 async def remove_standby(connection: LibvirtConnection, uuid: str) -> None:
@@ -162,6 +172,7 @@ def standby_definition(
         for source in disk.findall("source"):
             for model in labels.models:
                 etree.SubElement(source, "seclabel", model=model, relabel="no")
+    leave_host_devices(root)
     connect_cards(root, standby.networks)
     for interface in root.findall("devices/interface"):
         _change_address(interface, standby)

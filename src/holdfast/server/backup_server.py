@@ -229,6 +229,7 @@ class BackupServer:
         restoring = RestoreCommands(self._restores, self.mounts, self.catalog, point_restore)
         replicate = ReplicaRuns(store, self._clock, self._runner).replicate
         failovers = Failovers(store, self.hosts, locks, settlement, replicate, transfers)
+        self.hosts.when_looked_at(failovers.looked_at)
         self._failovers = FailoverRunner(store, self._clock, failovers)
         self._plans = FailoverPlanRunner(store, self._clock, self._failovers)
         stop = restoring.preparations[STOP]

@@ -7,6 +7,7 @@ it under the reference that the source had.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from holdfast.engine.libvirt_new_place import (
 )
 from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.progress import Phases, ProgressCallback, fraction_of
+from holdfast.engine.repository import folder_name
 from holdfast.server import hosted_objects, stand_ins, tables
 from holdfast.server.failover_record import Place, record_of
 from holdfast.server.failover_specification import FailoverOptions
@@ -45,10 +47,19 @@ from holdfast.server.restore_plan import plain_name
 def checked(connection: Connection, row: Row[Any], options: FailoverOptions) -> FailoverOptions:
     """Given what is wanted of a failback, return it with the folder; refuse what cannot be."""
     record = record_of(row)
-    if record is None or record.point is None or not options.elsewhere:
+    if record is None or record.point is None:
         return options
+    table = tables.host
+    same = select(table.c.uid).where(table.c.uid == row.source_host_uid)
     if options.host is not None:
         host_in_use(connection, options.host)
+    elif connection.scalar(same) is None:
+        raise RefusedError(
+            f'host: the one of the source "{row.name}" is not among the hosts any more. Fail back '
+            "to another place: say on which host."
+        )
+    if not options.elsewhere:
+        return options
     known = known_point(connection, record.point)
     return msgspec.structs.replace(
         options,
@@ -64,11 +75,16 @@ def refuse_taken(connection: Connection, replica: UUID, place: Place) -> None:
     for row in connection.execute(query):
         record = record_of(row)
         taken = None if record is None else record.place
-        if taken is not None and (taken.folder, taken.name) == (place.folder, place.name):
+        if taken is not None and _files_at(taken) == _files_at(place):
             raise RefusedError(
                 f'folder: the failback of "{row.machine_name}" makes the machine "{place.name}" '
                 f"in {place.folder} already."
             )
+
+
+def _files_at(place: Place) -> tuple[str, str]:
+    """Return what the files at a place are named by, however that is written."""
+    return os.path.realpath(place.folder), folder_name(place.name)
 
 
 def replace_source(connection: Connection, row: Row[Any], place: Place) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, Row, update
+from sqlalchemy import Connection, Row, select, update
 
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import Identity
@@ -76,9 +76,7 @@ class FailoverGround:
         self, replica: Row[Any], record: Failover | None = None
     ) -> AsyncIterator[LibvirtConnection]:
         """The host of the source or, with the record of a failback to another place, of that."""
-        place = None if record is None else record.place
-        host = replica.source_host_uid if place is None else place.host
-        async with self.host(host) as connection:
+        async with self.host(source_host(replica, record)) as connection:
             yield connection
 
     @contextlib.asynccontextmanager
@@ -119,16 +117,15 @@ class FailoverGround:
         uid: UUID,
         operation: Operation,
         state: ReplicaState | None = None,
+        *,
+        force: bool = False,
         **fields: Any,
     ) -> None:
-        """Write down what is about to be done, if the replica's state still allows it.
-
-        One that is `back` from the beginning was asked for by force.
-        """
+        """Write down what is about to be done, if the replica's state still allows it."""
 
         def declare(connection: Connection) -> None:
             row = replicas.find_replica(connection, uid)
-            check(row, operation, force=fields.get("back", False))
+            check(row, operation, force=force)
             if fields.get("point") is not None:
                 found = replicas.replica_point(connection, fields["point"])
                 if found.replica.uid != uid:
@@ -155,17 +152,36 @@ class FailoverGround:
 
         await self._store.write(note)
 
-    async def settled(
-        self, uid: UUID, state: ReplicaState, record: Failover | None, **fields: Any
-    ) -> None:
+    async def settled(self, uid: UUID, state: ReplicaState, **fields: Any) -> None:
         """Write down that a replica has come to a state, and that nothing is under way."""
-        after = None if record is None else msgspec.structs.replace(done(record), **fields)
-        await self._store.write(lambda c: put(c, uid, state, after))
+
+        def settle(connection: Connection) -> None:
+            record = record_of(replicas.find_replica(connection, uid))
+            after = None if record is None else msgspec.structs.replace(done(record), **fields)
+            put(connection, uid, state, after)
+
+        await self._store.write(settle)
+
+    async def knows(self, host: UUID) -> bool:
+        """Say whether a host is among those that are known."""
+        table = tables.host
+        same = select(table.c.uid).where(table.c.uid == host)
+        return await self._store.read(lambda c: c.scalar(same)) is not None
 
 
 def done(record: Failover) -> Failover:
     """Return a record with nothing under way any more."""
     return msgspec.structs.replace(record, doing=None, back=False, source_started=False, asked=0.0)
+
+
+def pending(record: Failover | None) -> Failover | None:
+    """Return the record that a replica has while it is ready: what its source is to be given back.
+
+    None when that is nothing.
+    """
+    if record is None or not record.autostart:
+        return None
+    return Failover(doing=None, autostart=True)
 
 
 def source_uuid(row: Row[Any], record: Failover | None) -> str:
@@ -175,6 +191,13 @@ def source_uuid(row: Row[Any], record: Failover | None) -> str:
     return uuid
 
 
+def source_host(row: Row[Any], record: Failover | None) -> UUID:
+    """Return the host of the source or, after a failback to another place, of its stand-in."""
+    place = None if record is None else record.place
+    host: UUID = row.source_host_uid if place is None else place.host
+    return host
+
+
 def put(connection: Connection, uid: UUID, state: ReplicaState, record: Failover | None) -> None:
     """Write down a replica's state and its record, and publish it."""
     table = tables.replica
@@ -182,3 +205,9 @@ def put(connection: Connection, uid: UUID, state: ReplicaState, record: Failover
         update(table).where(table.c.uid == uid).values(state=state, failover=encoded(record))
     )
     publish_replica(connection, uid)
+
+
+def put_ready(connection: Connection, uid: UUID) -> None:
+    """Write down that a replica is ready again."""
+    record = record_of(replicas.find_replica(connection, uid))
+    put(connection, uid, ReplicaState.READY, pending(record))

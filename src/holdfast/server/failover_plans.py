@@ -120,6 +120,21 @@ def end_interrupted(connection: Connection) -> None:
         end(connection, row.uid, outcome, success=False)
 
 
+def take_out(connection: Connection, replica: UUID) -> None:
+    """Take a replica out of all plans; refuse while one of these is started or undone."""
+    machine, plan = tables.failover_plan_machine, tables.failover_plan
+    having = select(plan).join(machine, machine.c.plan_uid == plan.c.uid)
+    for row in connection.execute(having.where(machine.c.replica_uid == replica)).all():
+        if row.doing is not None:
+            raise RefusedError(f'Failover plan "{row.name}": {row.doing} is under way.')
+        same = (machine.c.plan_uid == row.uid) & (machine.c.replica_uid == replica)
+        connection.execute(delete(machine).where(same))
+        if machines_of(connection, row.uid):
+            publish_plan(connection, row.uid)
+        else:
+            delete_plan(connection, row.uid)
+
+
 def publish_plan(connection: Connection, uid: UUID) -> None:
     """Show a plan."""
     plan = find_plan(connection, uid)

@@ -81,7 +81,10 @@ class Failover(msgspec.Struct, frozen=True, kw_only=True):
     write to the source's disks and not come to its end. `arrived`: all of it is there.
     `source_started`: the source was told to start after that. `brought` tells in words what the
     last failback compared and wrote. `place` is that of a failback to another one. `asked` tells
-    for how many seconds a guest was asked to shut down: it may still do so.
+    for how many seconds a guest was asked to shut down: it may still do so. `autostart`: the source
+    was started with its host before that was turned off, None while that is not known or is as it
+    was; `quiet`: it was seen to be off. A replica that is ready has a record only for as long as
+    the source's host is away and `autostart` is to be given back.
     """
 
     doing: Operation | None
@@ -97,6 +100,8 @@ class Failover(msgspec.Struct, frozen=True, kw_only=True):
     brought: str = ""
     place: Place | None = None
     asked: float = 0.0
+    autostart: bool | None = None
+    quiet: bool = False
 
 
 def record_of(row: Row[Any]) -> Failover | None:
@@ -112,21 +117,22 @@ def encoded(record: Failover | None) -> str | None:
 def check(row: Row[Any], operation: Operation, *, force: bool = False) -> None:
     """Refuse an operation that a replica's state does not allow, saying which it does.
 
-    By force, a failback is undone that is being taken back already: its host may never answer.
+    By force, what waits for a source's host that may never answer is given up.
     """
     state, record = ReplicaState(row.state), record_of(row)
     if record is not None and record.doing is not None:
-        stuck = record.doing is Operation.FAILBACK and record.back
-        if stuck and force and operation is Operation.UNDO_FAILBACK:
+        way_out = _without_source(state, record)
+        if force and operation is way_out:
             return
-        way_out = (
-            f" If the source's host is gone for good: {Operation.UNDO_FAILBACK} with force."
-            if stuck
-            else ""
+        told = (
+            ""
+            if way_out is None
+            else f" If the source's host is gone for good: {way_out} with force."
         )
         raise RefusedError(
             f'Replica "{row.machine_name}": {record.doing} is not settled yet; it will be as soon '
-            f"as the hosts concerned answer.{way_out}"
+            f"as the hosts concerned answer.{told} If its own host is gone for good: remove the "
+            "replica with force."
         )
     possible = POSSIBLE[state]
     if operation not in possible:
@@ -141,3 +147,19 @@ def check(row: Row[Any], operation: Operation, *, force: bool = False) -> None:
             "the disks of the source machine, so there is nothing to go back to. Possible: "
             f"{Operation.FAILBACK}, {Operation.PERMANENT}."
         )
+
+
+def _without_source(state: ReplicaState, record: Failover) -> Operation | None:
+    """Return what can be asked for by force when what is under way waits for the source's host.
+
+    None when that is not what it waits for.
+    """
+    match record.doing:
+        case Operation.UNDO_FAILBACK:
+            return Operation.UNDO_FAILBACK
+        case Operation.FAILBACK if record.back:
+            return Operation.UNDO_FAILBACK
+        # The replica stands ready again; all that is left is to start the source.
+        case Operation.FAILOVER | Operation.PLANNED if record.back and state is ReplicaState.READY:
+            return Operation.FAILOVER
+    return None

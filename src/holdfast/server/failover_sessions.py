@@ -70,7 +70,7 @@ def begin(
 
 def _point_of(connection: Connection, row: Row[Any], operation: Operation) -> UUID | None:
     record = record_of(row)
-    if record is not None:
+    if record is not None and record.point is not None:
         return record.point
     found = good_points(connection, row.uid)
     if not found and operation is Operation.FAILOVER:

@@ -72,6 +72,33 @@ def hosts_in_doubt(
     return doubtful
 
 
+def moved_to(
+    connection: Connection,
+    uuid: str,
+    host: UUID,
+    hosts: Collection[UUID],
+    disks: Collection[str] | None = None,
+) -> Row[Any] | None:
+    """Return the row of a machine at another host than `host`, with the ``host_name``, or None.
+
+    Only these `hosts` are looked at; where it is on comes first. A machine that has disks of its
+    own, beside `disks`, by default those it had at `host`, is another one.
+    """
+    table, names = tables.host_machine, tables.host
+    same = table.c.uuid == uuid.lower()
+    here = connection.execute(select(table).where(same, table.c.host_uid == host)).first()
+    if disks is None:
+        disks = [] if here is None else _disks_of(here)
+    query = (
+        select(table, names.c.name.label("host_name"))
+        .join(names, names.c.uid == table.c.host_uid)
+        .where(same, table.c.defined, table.c.host_uid.in_(hosts), table.c.host_uid != host)
+        .order_by(table.c.active.desc(), table.c.ran.desc(), table.c.seen.desc())
+    )
+    rows = connection.execute(query)
+    return next((row for row in rows if _may_be_same(set(disks), _disks_of(row))), None)
+
+
 def _each_once(rows: Iterable[Row[Any]]) -> list[Row[Any]]:
     """Given the rows of machines with one UUID, return one for each machine."""
     found: list[Row[Any]] = []
@@ -82,5 +109,12 @@ def _each_once(rows: Iterable[Row[Any]]) -> list[Row[Any]]:
 
 
 def _may_share_disks(row: Row[Any], other: Row[Any]) -> bool:
-    ours, theirs = (set(msgspec.json.decode(each.disks, type=list[str])) for each in (row, other))
+    return _may_be_same(_disks_of(row), _disks_of(other))
+
+
+def _may_be_same(ours: set[str], theirs: set[str]) -> bool:
     return not ours or not theirs or bool(ours & theirs)
+
+
+def _disks_of(row: Row[Any]) -> set[str]:
+    return set(msgspec.json.decode(row.disks, type=list[str]))

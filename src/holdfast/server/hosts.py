@@ -105,6 +105,20 @@ class Hosts:
         await asyncio.gather(*(self._scan(uid, thorough=False) for uid in doubtful - away.keys()))
         return away
 
+    async def answering(self, hosts: Iterable[UUID], seconds: float) -> set[UUID]:
+        """Note which machines hosts have now; return those that have answered in time."""
+
+        async def look(uid: UUID) -> str | None:
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self._scan(uid, thorough=False)
+            except TimeoutError:
+                return f"The host did not answer within {seconds:g} s."
+
+        uids = list(hosts)
+        reasons = await asyncio.gather(*(look(uid) for uid in uids))
+        return {uid for uid, reason in zip(uids, reasons, strict=True) if reason is None}
+
     @property
     def platform(self) -> Platform:
         """What asks the hosts."""

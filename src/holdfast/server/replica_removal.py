@@ -3,7 +3,7 @@
 Only one that is ready can go: what a failover builds on stays. Hosts come first: as long as one of
 them does not let go, every point is there, and the removal can be asked for again. One that has
 taken over for good is only forgotten: its machine is nobody's replica any more, and runs on the
-files.
+files. So is, by force, one in any state whose host does not answer: its machine may run there.
 """
 
 from __future__ import annotations
@@ -16,28 +16,41 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.errors import ChainBroken, EngineError, MachineMissing
 from holdfast.engine.image_chain import read_backup_header
 from holdfast.engine.libvirt_replica import nvram_of
-from holdfast.server import hosted_points, journal, points, replicas, tables
+from holdfast.server import failover_plans, hosted_points, journal, points, replicas, tables
+from holdfast.server.chain_holds import refuse_if_held
 from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.expiry import withdraw_chain
+from holdfast.server.failover_elsewhere import replace_source
+from holdfast.server.failover_record import record_of
 from holdfast.server.hosted_objects import locate
 from holdfast.server.hosts import Hosts
 from holdfast.server.job_lookup import running_session
 from holdfast.server.journal import ChainKey, RemoveFiles
 from holdfast.server.messages import Command
 from holdfast.server.names import session_name
-from holdfast.server.operations import Done, Operation, Preparation
+from holdfast.server.operations import Done, Operation, Preparation, read_arguments
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.replicas import ReplicaState
 from holdfast.server.session_state import JobSessionState
 from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
+
+#: How long a host may take to answer before a replica there is forgotten by force.
+_ANSWER_SECONDS = 30.0
+
+
+class _Removal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a replica is to be removed: with `force` although its host, or its source's, is away."""
+
+    force: bool = False
 
 
 class ReplicaRemoval:
@@ -58,19 +71,21 @@ class ReplicaRemoval:
         return {"remove-replica": self._remove}
 
     async def _remove(self, command: Command) -> Operation:
-        uid = command.target
+        uid, force = command.target, read_arguments(command, _Removal).force
         row = await self._store.read(lambda c: replicas.find_replica(c, uid))
         await self._store.read(lambda c: _refuse_while_running(c, row))
         key = ChainKey(row.backup_uid, row.reference)
         if row.state == ReplicaState.PERMANENT:
             return await self._forget(row, key)
+        if force and await self._is_lost(row):
+            return await self._give_up(row, key)
         async with self._locks.work.hold(key):
             await self._store.write(lambda c: _reserve(c, row))
             try:
                 if problems := await self._settlement.settle_chain(key):
                     raise RefusedError(" ".join(problems))
                 await self._ensure_unneeded(row)
-                await self._take_off_hosts(row)
+                await self._take_off_hosts(row, force=force)
                 names = await self._store.write(lambda c: self._withdraw(c, row, key))
             except BaseException:  # cancellation too: it must not stay reserved
                 await self._store.write(lambda c: _release(c, row))
@@ -103,6 +118,30 @@ class ReplicaRemoval:
 
         return tell
 
+    async def _is_lost(self, row: Row[Any]) -> bool:
+        """Say whether the host of a replica does not answer."""
+        return not await self._hosts.answering([row.host_uid], _ANSWER_SECONDS)
+
+    async def _give_up(self, row: Row[Any], key: ChainKey) -> Operation:
+        """Forget a replica whose host does not answer: what is there, and its files, stay."""
+        record = record_of(row)
+        async with self._locks.work.hold(key):
+            with contextlib.suppress(RefusedError):
+                await self._release(row)
+            folder = await self._store.read(lambda c: replicas.folder_of(c, row.backup_uid))
+            await self._store.write(lambda c: _forget_lost(c, row))
+        told = (
+            f'"{row.machine_name}" is forgotten, since its host does not answer. Its files stay in '
+            f"{folder}, and its machine on its host, where it may run: remove them by hand."
+        )
+        if record is not None and record.autostart:
+            told += f' The source machine "{row.name}" does not start with its host any more.'
+
+        def tell(_connection: Connection, _command: Command, _now: datetime) -> Done:
+            return Done(told)
+
+        return tell
+
     async def _ensure_unneeded(self, row: Row[Any]) -> None:
         """Refuse when anything beside the points themselves is built on their files."""
 
@@ -119,11 +158,15 @@ class ReplicaRemoval:
         if other is not None:
             raise RefusedError(f"{other} is built on a point of the replica. Remove it first.")
 
-    async def _take_off_hosts(self, row: Row[Any]) -> None:
+    async def _take_off_hosts(self, row: Row[Any], *, force: bool) -> None:
         access = await self._hosts.access(row.host_uid)
         # First what may be refused, since without its machine a replica could not take over. When
         # the second fails instead, the next replication compares whole disks, and no more.
-        await self._release(row)
+        try:
+            await self._release(row)
+        except RefusedError:
+            if not force:
+                raise
         await self._hosts.platform.remove_standby(access, row.machine_uuid)
 
     async def _release(self, row: Row[Any]) -> None:
@@ -168,6 +211,23 @@ def _forget(connection: Connection, row: Row[Any]) -> None:
     """Take a replica that has taken over for good, and its points, out of the catalog alone."""
     _refuse_while_failing_over(connection, row)
     _refuse_planned(connection, row)
+    _drop_points(connection, row)
+
+
+def _forget_lost(connection: Connection, row: Row[Any]) -> None:
+    """Take a replica whose host is gone, and its points, out of the catalog and of all plans."""
+    _refuse_while_failing_over(connection, row)
+    refuse_if_held(connection, row.backup_uid, row.reference)
+    failover_plans.take_out(connection, row.uid)
+    now = replicas.find_replica(connection, row.uid)
+    record = record_of(now)
+    if now.state == ReplicaState.FAILBACK and record is not None and record.place is not None:
+        # As its commit would have it: there is nothing to go back to.
+        replace_source(connection, now, record.place)
+    _drop_points(connection, row)
+
+
+def _drop_points(connection: Connection, row: Row[Any]) -> None:
     files: dict[UUID, None] = {}
     for point in reversed(replicas.points_of(connection, row.uid)):
         files |= dict.fromkeys(disk.uid for disk in hosted_points.disks_of(connection, point.uid))
@@ -194,10 +254,13 @@ def _refuse_while_failing_over(connection: Connection, row: Row[Any]) -> None:
 
 
 def _reserve(connection: Connection, row: Row[Any]) -> None:
-    """Keep everything else off a replica; refuse one that is not ready, or that a plan has."""
+    """Keep everything else off a replica; refuse one that is not ready, or that is needed."""
     _refuse_while_failing_over(connection, row)
     _refuse_planned(connection, row)
-    if replicas.find_replica(connection, row.uid).failover is not None:
+    # Before its machine goes, not when the points are to.
+    refuse_if_held(connection, row.backup_uid, row.reference)
+    record = record_of(replicas.find_replica(connection, row.uid))
+    if record is not None and record.doing is not None:
         raise RefusedError(
             f'What was interrupted with "{row.machine_name}" is not settled yet. Try again later.'
         )

@@ -356,6 +356,29 @@ async def test_file_that_only_has_the_path_of_the_source_s_disk_is_not_written_t
         await ensure_possible(connection, remote, FailbackPlan(plan, guest.uuid, tmp_path))
 
 
+async def test_device_of_a_host_on_another_machine_is_not_opened_here(
+    replica: Replica, connection: LibvirtConnection
+) -> None:
+    await fail_over(replica.connection, replica.plan())
+    replica.domain.destroy()
+    replica.guest.power_off()
+    definition = replica.guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    disk = replica.guest.disks["vda"].path
+    before = disk.read_bytes()
+    # Of that name there is something here, too, which is not to be written to.
+    definition = definition.replace("<disk type='file'", "<disk type='block'")
+    definition = definition.replace(f"<source file='{disk}'", f"<source dev='{disk}'")
+    replica.guest.connection.defineXML(definition)
+    remote = cast(LibvirtConnection, RemoteConnection(connection))
+    with pytest.raises(EngineError, match="is a block device, of which"):
+        await ensure_possible(replica.connection, remote, replica.failback())
+    with pytest.raises(EngineError, match="Fail back to another place"):
+        await bring_back(remote, replica.failback(), running=False)
+    assert disk.read_bytes() == before
+    # The same device of this machine is another matter.
+    await bring_back(connection, replica.failback(), running=False)
+
+
 async def test_machine_is_not_taken_for_an_ordinary_one_when_the_connection_is_lost(
     connection: LibvirtConnection,
     make_guest: Callable[..., Guest],

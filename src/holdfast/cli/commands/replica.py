@@ -48,7 +48,9 @@ _Seconds = Annotated[int, typer.Option(min=1, help="How long a guest may take to
 _Force = Annotated[
     bool,
     typer.Option(
-        "--force", help="Power a guest off then; undo a failback though its source's host is away."
+        "--force",
+        help="Power a guest off then; undo a failback though its source's host is away; fail over "
+        "though the source runs on another host than before.",
     ),
 ]
 
