@@ -85,9 +85,12 @@ async def send_to(
     ``target`` is only named in errors. Raise as `send` does; ToolFailed, too, when the receiver
     hangs.
     """
-    connection = await asyncio.to_thread(socket.create_connection, place, _CONNECTING_SECONDS)
+    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
     # Kept open here beside qemu-img, which counts nothing.
-    with connection:
+    with socket.socket(family, socket.SOCK_STREAM) as connection:
+        connection.setblocking(False)
+        async with asyncio.timeout(_CONNECTING_SECONDS):
+            await asyncio.get_running_loop().sock_connect(connection, place)
         connection.setblocking(True)
         arguments = _sender_arguments(source, backing, keys, connection.fileno(), place[0])
         on_line = None if on_fraction is None else progress_reader(on_fraction)
