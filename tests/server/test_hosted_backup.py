@@ -166,7 +166,7 @@ async def test_points_stay_right_when_older_ones_are_merged_away(
     guest.ensure_untouched()
 
 
-async def test_points_survive_a_start_and_what_is_lost_is_shown_no_more(
+async def test_points_survive_a_start_and_what_is_lost_is_shown_as_damaged(
     tmp_path: Path, clock: HandClock, daemon: Host, make_guest: Callable[..., Guest]
 ) -> None:
     guest = make_guest("vda", "vdb")
@@ -184,8 +184,10 @@ async def test_points_survive_a_start_and_what_is_lost_is_shown_no_more(
     lost = sorted((tmp_path / "repository").glob("*/*.vdb.qcow2"))[-1]
     lost.unlink()
     async with running_lab(tmp_path, clock) as lab:
-        assert len(await lab.points(guest.name)) == 1
-        # The next point is built on the one that is left.
+        points = await lab.points(guest.name)
+        reason = f"The backup file {lost} is missing."
+        assert [point.values.get("Damaged") for point in points] == [None, reason]
+        # No point is built on what is not there.
         guest.write_something(2)
         session = await lab.run(job)
         assert session.values["Result"] in ("Success", "Warning"), session.values

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import libvirt
 import pytest
 
+from engine.lab import wait_until
 from holdfast.engine import libvirt_machine
 from holdfast.engine.errors import HypervisorFailed, LeftUnfinished, MachineBusy
 from holdfast.engine.libvirt_connection import LibvirtConnection
@@ -54,6 +56,7 @@ async def test_a_guest_with_an_agent_is_frozen_for_an_instant_however_that_ends(
         await back_up(connection, guest, folder, "p1", full)
     assert not is_frozen(guest)
     guest.domain.abortJob()
+    wait_until(lambda: guest.domain.jobInfo()[0] == libvirt.VIR_DOMAIN_JOB_NONE)
 
     # An agent that answers too late does what it was asked for all the same.
     ask_agent(guest, "be-slow", s=6)
