@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
@@ -9,13 +10,15 @@ from uuid import UUID
 
 import libvirt
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from engine.lab import MIB
 from engine.vm.lab import Host, libvirt_daemon
 from holdfast.engine.errors import HypervisorUnavailable
 from holdfast.engine.libvirt_connection import LibvirtConnection
-from holdfast.server import failover, failover_settlement, failover_source, tables
+from holdfast.server import failover, failover_settlement, failover_source, journal, tables
+from holdfast.server.journal import ChainKey, MergeImages
+from holdfast.server.points import withdraw_point
 from holdfast.server.refusal import RefusedError
 
 from .lab import HandClock
@@ -186,3 +189,31 @@ async def test_replica_goes_on_when_the_source_s_host_is_gone_for_good(
     session = await replica.do("commit-failback")
     assert await replica.state() == "Ready", session.values
     assert replica.direct.lookupByName("moved").isActive()
+
+
+async def test_replica_is_forgotten_by_force_with_its_folder_and_what_stands_there(
+    replica: ReplicaLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = replica.lab
+    for _ in range(2):
+        await replica.replicate()
+    row, [oldest, *_] = await replica.row(), await replica.points()
+    files = sorted(await lab.rows(tables.backup_file), key=lambda file: file.created)
+    assert len(files) > 1
+    key = ChainKey(row.backup_uid, row.reference)
+
+    def begin_merge(connection: Connection) -> None:
+        withdraw_point(connection, oldest.uid)
+        journal.declare(connection, key, MergeImages(files[0].uid, files[1].uid), 0)
+
+    await lab.write(begin_merge)
+    shutil.rmtree(lab.folder / "datastore")
+
+    async def nobody(_hosts: object, _seconds: float) -> set[UUID]:
+        return set()
+
+    monkeypatch.setattr(lab.server.hosts, "answering", nobody)
+    removed = await lab.command("remove-replica", replica.uid, force=True)
+    assert removed.success, removed.message
+    for table in (tables.replica, tables.intent, tables.machine_point, tables.backup_file):
+        assert await lab.rows(table) == []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -42,6 +43,8 @@ from holdfast.server.replicas import ReplicaState
 from holdfast.server.session_state import JobSessionState
 from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
+
+_LOGGER = logging.getLogger(__name__)
 
 #: How long a host may take to answer before a replica there is forgotten by force.
 _ANSWER_SECONDS = 30.0
@@ -128,8 +131,10 @@ class ReplicaRemoval:
         async with self._locks.work.hold(key):
             with contextlib.suppress(RefusedError):
                 await self._release(row)
+            for problem in await self._settlement.settle_chain(key):
+                _LOGGER.warning("%s: given up with the replica: %s", row.machine_name, problem)
             folder = await self._store.read(lambda c: replicas.folder_of(c, row.backup_uid))
-            await self._store.write(lambda c: _forget_lost(c, row))
+            await self._store.write(lambda c: _forget_lost(c, row, key))
         told = (
             f'"{row.machine_name}" is forgotten, since its host does not answer. Its files stay in '
             f"{folder}, and its machine on its host, where it may run: remove them by hand."
@@ -214,7 +219,7 @@ def _forget(connection: Connection, row: Row[Any]) -> None:
     _drop_points(connection, row)
 
 
-def _forget_lost(connection: Connection, row: Row[Any]) -> None:
+def _forget_lost(connection: Connection, row: Row[Any], key: ChainKey) -> None:
     """Take a replica whose host is gone, and its points, out of the catalog and of all plans."""
     _refuse_while_failing_over(connection, row)
     refuse_if_held(connection, row.backup_uid, row.reference)
@@ -224,18 +229,41 @@ def _forget_lost(connection: Connection, row: Row[Any]) -> None:
     if now.state == ReplicaState.FAILBACK and record is not None and record.place is not None:
         # As its commit would have it: there is nothing to go back to.
         replace_source(connection, now, record.place)
+    # With its folder gone, too, nothing of this would ever come to its end.
+    for intent in journal.standing(connection, key):
+        journal.strike(connection, intent)
     _drop_points(connection, row)
 
 
 def _drop_points(connection: Connection, row: Row[Any]) -> None:
-    files: dict[UUID, None] = {}
+    held: set[UUID] = set()
     for point in reversed(replicas.points_of(connection, row.uid)):
-        files |= dict.fromkeys(disk.uid for disk in hosted_points.disks_of(connection, point.uid))
+        held |= {disk.uid for disk in hosted_points.disks_of(connection, point.uid)}
         points.withdraw_point(connection, point.uid)
-    # Newest first: nothing is built on a file any more when it goes.
-    for file in files:
+    for file in _chains_of(connection, row, held):
         points.remove_file(connection, file)
     replicas.delete_replica(connection, row.uid)
+
+
+def _chains_of(connection: Connection, row: Row[Any], held: set[UUID]) -> list[UUID]:
+    """Given files of a replica, return them and those in their chains that no point has any more.
+
+    Each comes before what it is built on.
+    """
+    table = tables.backup_file
+    of_backup = select(table).where(table.c.backup_uid == row.backup_uid)
+    rows = connection.execute(of_backup.order_by(table.c.created.desc())).all()
+    ours, before = held, set[UUID]()
+    while ours != before:
+        before = ours
+        ours = ours | {each.uid for each in rows if each.parent_uid in ours}
+        ours |= {each.parent_uid for each in rows if each.uid in ours and each.parent_uid}
+    left, found = [each for each in rows if each.uid in ours], list[UUID]()
+    while left:
+        needed = {each.parent_uid for each in left}
+        found += [each.uid for each in left if each.uid not in needed]
+        left = [each for each in left if each.uid in needed]
+    return found
 
 
 def _refuse_while_running(connection: Connection, row: Row[Any]) -> None:
