@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection
 
-from holdfast.server import failover, stand_ins, tables
+from holdfast.server import failover_settlement, stand_ins, tables
 from holdfast.server.failover_elsewhere import jobs_with_source, left_behind, rename_in_jobs
 from holdfast.server.failover_record import Failover, Operation, Place
 from holdfast.server.hosted_objects import locate
@@ -139,7 +139,7 @@ async def test_nothing_is_said_of_jobs_when_the_new_machine_s_host_does_not_answ
         """The toys have no layers to remove."""
 
     failovers = lab.server._failovers._failovers
-    monkeypatch.setattr(failover, "take_back", nothing_to_undo)
+    monkeypatch.setattr(failover_settlement, "take_back", nothing_to_undo)
     monkeypatch.setattr(failovers._ground, "plan", nothing_to_undo)
     monkeypatch.setattr(failovers._ground, "target", contextlib.nullcontext)
     web = platform.hosts[HERE].add("web")
@@ -156,7 +156,7 @@ async def test_nothing_is_said_of_jobs_when_the_new_machine_s_host_does_not_answ
         [row] = await lab.rows(tables.replica)
         assert row.uid == replica
         record = Failover(doing=Operation.COMMIT, place=place)
-        return await failovers._settle_undo(row, record)
+        return await failovers._settlement._settle_undo(row, record)
 
     unknown = (
         'Whether these jobs, which had "{}", have "new" in its place is not known, since its host '
