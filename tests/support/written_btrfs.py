@@ -19,16 +19,25 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from support.written import (
+    FAR_END,
+    FAR_TIME,
+    Pieces,
+    fill_folder,
+    make_links,
+    names,
+    set_aside,
+    told,
+    write_far_end,
+    write_set_aside,
+)
+
 ARCHIVE = Path(__file__).with_suffix(".tar.xz")
-NAMES = [f"name-{number:04}-{'x' * (number % 60)}" for number in range(900) if number % 3]
-#: Past the year 2038, in milliseconds since 1970.
-FAR_TIME = 5_000_000_000_123
+NAMES = names(900)
 COMPRESSIONS = ("zlib", "lzo", "zstd")
 
 _MIB = 1 << 20
-_STEP = 12288
-_PIECES = 700
-_SET_ASIDE = 300_000
+_SPARSE = Pieces(step=12288, count=700, length=1000)
 _BLOCK = 4096
 _SHARE = 0x40049409  # FICLONE
 _SHARE_PART = 0x4020940D  # FICLONERANGE
@@ -69,15 +78,10 @@ def unpack(images: Images, folder: Path) -> list[Path]:
 
 def contents() -> dict[str, bytes]:
     """Return the files' contents on one disk by their paths."""
-    sparse = bytearray(_STEP * _PIECES)
-    for number in range(_PIECES):
-        sparse[number * _STEP : number * _STEP + 1000] = _text("sparse", number, 1000)
-    set_aside = bytearray(_SET_ASIDE)
-    set_aside[100_000:110_000] = _text("middle", 0, 10_000)
     found = {
-        "sparse": bytes(sparse),
-        "set aside": bytes(set_aside),
-        "far end": bytes(1 << 24) + b"end",
+        "sparse": _SPARSE.content(),
+        "set aside": set_aside(),
+        "far end": FAR_END,
         "a": lines("a", 300_000),
         "shared": lines("a", 300_000),
         "odd\\\n name": b"odd",
@@ -93,10 +97,10 @@ def contents() -> dict[str, bytes]:
     for name in COMPRESSIONS:
         text = lines(name, 700_000)
         overwritten = bytearray(text)
-        overwritten[200_000:205_000] = _text("over", 0, 5000)
+        overwritten[200_000:205_000] = told("over", 0, 5000)
         found[f"{name}/text"] = text
         found[f"{name}/overwritten"] = bytes(overwritten)
-        found[f"{name}/small"] = _text(name, 0, 1900)
+        found[f"{name}/small"] = told(name, 0, 1900)
         found[f"{name}/part"] = bytes(_BLOCK) + text[40 * _BLOCK : 50 * _BLOCK]
         found[f"{name}/zeros"] = bytes(3 * _MIB)
         found[f"{name}/sudden"] = _sudden(name)
@@ -114,14 +118,10 @@ def lines(name: str, length: int) -> bytes:
     return text.encode()[:length]
 
 
-def _text(name: str, number: int, length: int) -> bytes:
-    return (f"{name} {number}\n".encode() * length)[:length]
-
-
 def _sudden(name: str) -> bytes:
     """Return what is easy to compress in some places and hard in others, in turn."""
     hard = struct.pack("<40000I", *(number * 2654435761 % (1 << 32) for number in range(40000)))
-    return b"".join(hard[at : at + 9000] + _text(name, at, 9000) for at in range(0, 60000, 9000))
+    return b"".join(hard[at : at + 9000] + told(name, at, 9000) for at in range(0, 60000, 9000))
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -133,32 +133,16 @@ def _write(path: Path, content: bytes) -> None:
 
 def _fill_one(folder: Path) -> None:
     expected = contents()
-    with (folder / "sparse").open("wb") as file:
-        for number in range(_PIECES):
-            file.seek(number * _STEP)
-            file.write(_text("sparse", number, 1000))
-        file.truncate(len(expected["sparse"]))
-    with (folder / "set aside").open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, _SET_ASIDE)
-        file.seek(100_000)
-        file.write(_text("middle", 0, 10_000))
-    with (folder / "far end").open("wb") as file:
-        file.seek(1 << 24)
-        file.write(b"end")
+    _SPARSE.write(folder / "sparse")
+    write_set_aside(folder / "set aside")
+    write_far_end(folder / "far end")
     for name in ("a", "empty", "small", "odd\\\n name"):
         _write(folder / name, expected[name])
     with (folder / "a").open("rb") as source, (folder / "shared").open("wb") as target:
         fcntl.ioctl(target, _SHARE, source.fileno())
     os.utime(folder / "odd\\\n name", ns=(0, FAR_TIME * 1_000_000))
-    (folder / "short link").symlink_to("a")
-    (folder / "long link").symlink_to("a/" * 400)
-    os.mkfifo(folder / "pipe")
-    (folder / "names").mkdir()
-    for number in range(900):
-        (folder / "names" / f"name-{number:04}-{'x' * (number % 60)}").touch()
-    for path in (folder / "names").iterdir():
-        if path.name not in NAMES:
-            path.unlink()
+    make_links(folder)
+    fill_folder(folder / "names", 900)
     _fill_subvolumes(folder)
     for name in COMPRESSIONS:
         _btrfs("filesystem", "sync", folder)
@@ -173,7 +157,7 @@ def _fill_compressed(folder: Path, name: str) -> None:
     _write(folder / "overwritten", expected[f"{name}/text"])
     with (folder / "overwritten").open("r+b") as file:
         file.seek(200_000)
-        file.write(_text("over", 0, 5000))
+        file.write(told("over", 0, 5000))
     with (folder / "text").open("rb") as source, (folder / "part").open("wb") as target:
         part = (source.fileno(), 40 * _BLOCK, 10 * _BLOCK, _BLOCK)
         fcntl.ioctl(target, _SHARE_PART, struct.pack("<qQQQ", *part))

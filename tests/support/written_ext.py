@@ -13,51 +13,42 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-IMAGE = Path(__file__).with_suffix(".xz")
-NAMES = [f"name-{number:04}-{'x' * (number % 60)}" for number in range(2000) if number % 3]
-#: Past the year 2038, in milliseconds since 1970.
-FAR_TIME = 5_000_000_000_123
+from support.written import (
+    FAR_END,
+    FAR_TIME,
+    Pieces,
+    fill_folder,
+    make_links,
+    names,
+    set_aside,
+    told,
+    write_far_end,
+    write_set_aside,
+)
 
-_STEP = 3072
-_PIECES = 1400
-_SET_ASIDE = 300_000
+IMAGE = Path(__file__).with_suffix(".xz")
+NAMES = names(2000)
+
+_SPARSE = Pieces(step=3072, count=1400, length=1000)
 
 
 def contents() -> dict[str, bytes]:
     """Return the files' contents by their names."""
-    sparse = bytearray(_STEP * _PIECES)
-    for number in range(_PIECES):
-        sparse[number * _STEP : number * _STEP + 1000] = _text("sparse", number, 1000)
-    set_aside = bytearray(_SET_ASIDE)
-    set_aside[100_000:110_000] = _text("middle", 0, 10_000)
     return {
-        "sparse": bytes(sparse),
-        "set aside": bytes(set_aside),
-        "far end": bytes(1 << 24) + b"end",
+        "sparse": _SPARSE.content(),
+        "set aside": set_aside(),
+        "far end": FAR_END,
         "hole at the end": b"begin" + bytes(1 << 20),
         "with attributes": b"short",
-        **{f"inode{size}": _text("inode", size, size) for size in (1, 60, 61, 100, 140)},
+        **{f"inode{size}": told("inode", size, size) for size in (1, 60, 61, 100, 140)},
     }
-
-
-def _text(name: str, number: int, length: int) -> bytes:
-    return (f"{name} {number}\n".encode() * length)[:length]
 
 
 def _fill(folder: Path) -> None:
     expected = contents()
-    with (folder / "sparse").open("wb") as file:
-        for number in range(_PIECES):
-            file.seek(number * _STEP)
-            file.write(_text("sparse", number, 1000))
-        file.truncate(len(expected["sparse"]))
-    with (folder / "set aside").open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, _SET_ASIDE)
-        file.seek(100_000)
-        file.write(_text("middle", 0, 10_000))
-    with (folder / "far end").open("wb") as file:
-        file.seek(1 << 24)
-        file.write(b"end")
+    _SPARSE.write(folder / "sparse")
+    write_set_aside(folder / "set aside")
+    write_far_end(folder / "far end")
     with (folder / "hole at the end").open("wb") as file:
         file.write(b"begin")
         file.truncate(5 + (1 << 20))
@@ -70,15 +61,8 @@ def _fill(folder: Path) -> None:
         (folder / "folder in its inode" / f"file{number}").touch()
     os.utime(folder / "inode1", ns=(0, FAR_TIME * 1_000_000))
     Path(os.fsdecode(bytes(folder) + b"/inv\xff\xfelid")).touch()
-    (folder / "short link").symlink_to("a")
-    (folder / "long link").symlink_to("a/" * 400)
-    os.mkfifo(folder / "pipe")
-    (folder / "names").mkdir()
-    for number in range(2000):
-        (folder / "names" / f"name-{number:04}-{'x' * (number % 60)}").touch()
-    for path in (folder / "names").iterdir():
-        if path.name not in NAMES:
-            path.unlink()
+    make_links(folder)
+    fill_folder(folder / "names", 2000)
 
 
 def main() -> None:

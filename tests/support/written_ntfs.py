@@ -16,24 +16,22 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from support.written import Pieces, fill_folder, names
+
 IMAGE = Path(__file__).with_suffix(".xz")
-NAMES = [f"name-{number:04}-{'x' * (number % 60)}" for number in range(900) if number % 3]
+NAMES = names(900)
 #: Names of the same length that differ in half of a character only.
 HALVES = [b"half \xed\xa0\x80", b"half \xed\xa0\x81"]
 
-_STEP = 8192
-_PIECES = 700
+_SPARSE = Pieces(step=8192, count=700, length=4096)
 _COMPRESSED = 0x800
 
 
 def contents() -> dict[str, bytes]:
     """Return the files' contents by their names, but for those of `HALVES`."""
     chance = random.Random(8)
-    sparse = bytearray(_STEP * _PIECES)
-    for number in range(_PIECES):
-        sparse[number * _STEP : number * _STEP + 4096] = _text("sparse", number, 4096)
     return {
-        "sparse": bytes(sparse),
+        "sparse": _SPARSE.content(),
         "hole at the end": b"begin" + bytes(1 << 20),
         "with a stream": b"main",
         "🗄 ümlaut": b"name",
@@ -44,19 +42,11 @@ def contents() -> dict[str, bytes]:
     }
 
 
-def _text(name: str, number: int, length: int) -> bytes:
-    return (f"{name} {number}\n".encode() * length)[:length]
-
-
 def _fill(folder: Path) -> None:
     expected = contents()
     (folder / "c").mkdir()
     os.setxattr(folder / "c", "system.ntfs_attrib_be", struct.pack(">I", _COMPRESSED | 0x10))
-    with (folder / "sparse").open("wb") as file:
-        for number in range(_PIECES):
-            file.seek(number * _STEP)
-            file.write(_text("sparse", number, 4096))
-        file.truncate(len(expected["sparse"]))
+    _SPARSE.write(folder / "sparse")
     with (folder / "hole at the end").open("wb") as file:
         file.write(b"begin")
         file.truncate(5 + (1 << 20))
@@ -69,12 +59,7 @@ def _fill(folder: Path) -> None:
     os.setxattr(folder / "with a stream", "user.other", b"another stream" * 100)
     for number, name in enumerate(HALVES):
         Path(os.fsdecode(bytes(folder) + b"/" + name)).write_text(str(number))
-    (folder / "names").mkdir()
-    for number in range(900):
-        (folder / "names" / f"name-{number:04}-{'x' * (number % 60)}").touch()
-    for path in (folder / "names").iterdir():
-        if path.name not in NAMES:
-            path.unlink()
+    fill_folder(folder / "names", 900)
 
 
 def main() -> None:
