@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import libvirt
 import pytest
 
+from engine.vm.lab import Guest, Host, libvirt_daemon
+
 from .lab import HandClock, Lab, running_lab
+from .replica_lab import ReplicaLab, guest_maker, replica_lab
 from .toy_platform import HERE, THERE, ToyPlatform
+
+# Errors that tests bring about, libvirt would write to the terminal as well.
+libvirt.registerErrorHandler(lambda _context, _error: None, None)
 
 
 @pytest.fixture
@@ -36,3 +43,34 @@ def platform() -> ToyPlatform:
     platform.add(HERE, "kvm1")
     platform.add(THERE, "kvm2")
     return platform
+
+
+@pytest.fixture(scope="module")
+def source_host() -> Iterator[Host]:
+    with libvirt_daemon() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def target_host() -> Iterator[Host]:
+    with libvirt_daemon() as running:
+        yield running
+
+
+@pytest.fixture
+def make_source(source_host: Host, tmp_path: Path) -> Iterator[Callable[[], Guest]]:
+    with guest_maker(source_host, tmp_path) as make:
+        yield make
+
+
+@pytest.fixture
+async def replica(
+    source_host: Host,
+    target_host: Host,
+    make_source: Callable[[], Guest],
+    tmp_path: Path,
+    clock: HandClock,
+) -> AsyncIterator[ReplicaLab]:
+    """A machine that runs on one host, and has a replica on the other."""
+    async with replica_lab(tmp_path, clock, source_host, target_host, make_source()) as made:
+        yield made[0]

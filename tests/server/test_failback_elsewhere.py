@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,32 +13,13 @@ import libvirt
 import pytest
 
 from engine.lab import MIB
-from engine.vm.lab import Host, libvirt_daemon
 from holdfast.server import tables
 from holdfast.server.failover_record import Operation
 from holdfast.server.libvirt_references import tag_reference
 
-from .lab import HandClock
-from .replica_lab import ReplicaLab, guest_maker, killed, patched, read_disk, replica_lab
+from .replica_lab import ReplicaLab, killed, patched, read_disk
 
 pytestmark = pytest.mark.vm
-
-libvirt.registerErrorHandler(lambda _context, _error: None, None)
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[tuple[Host, Host]]:
-    with libvirt_daemon() as source, libvirt_daemon() as target:
-        yield source, target
-
-
-@pytest.fixture
-async def replica(
-    hosts: tuple[Host, Host], tmp_path: Path, clock: HandClock
-) -> AsyncIterator[ReplicaLab]:
-    with guest_maker(hosts[0], tmp_path) as make:
-        async with replica_lab(tmp_path, clock, *hosts, make()) as made:
-            yield made[0]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
@@ -17,7 +17,7 @@ import libvirt
 import pytest
 
 from engine.lab import MIB
-from engine.vm.lab import Guest, Host, libvirt_daemon
+from engine.vm.lab import Guest, Host
 from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.server import failover_settlement, tables
@@ -26,41 +26,9 @@ from support.documents import json_of
 from support.managers import JSON, add_administrator, client_of, log_on, running_manager
 
 from .lab import HandClock
-from .replica_lab import ReplicaLab, guest_maker, killed, patched, replica_lab, under_way
+from .replica_lab import ReplicaLab, killed, patched, replica_lab, under_way
 
 pytestmark = pytest.mark.vm
-
-libvirt.registerErrorHandler(lambda _context, _error: None, None)
-
-
-@pytest.fixture(scope="module")
-def source_host() -> Iterator[Host]:
-    with libvirt_daemon() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def target_host() -> Iterator[Host]:
-    with libvirt_daemon() as running:
-        yield running
-
-
-@pytest.fixture
-def make_guest(source_host: Host, tmp_path: Path) -> Iterator[Callable[[], Guest]]:
-    with guest_maker(source_host, tmp_path) as make:
-        yield make
-
-
-@pytest.fixture
-async def replica(
-    source_host: Host,
-    target_host: Host,
-    make_guest: Callable[[], Guest],
-    tmp_path: Path,
-    clock: HandClock,
-) -> AsyncIterator[ReplicaLab]:
-    async with replica_lab(tmp_path, clock, source_host, target_host, make_guest()) as made:
-        yield made[0]
 
 
 async def test_replica_takes_over_gives_back_and_is_replicated_again(replica: ReplicaLab) -> None:
@@ -488,11 +456,11 @@ async def forgotten_with_its_host(gone: ReplicaLab, other: ReplicaLab) -> None:
 async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
     source_host: Host,
     target_host: Host,
-    make_guest: Callable[[], Guest],
+    make_source: Callable[[], Guest],
     tmp_path: Path,
     clock: HandClock,
 ) -> None:
-    guests = (make_guest(), make_guest())
+    guests = (make_source(), make_source())
     async with replica_lab(tmp_path, clock, source_host, target_host, *guests) as (first, second):
         lab = first.lab
         older = (await first.points())[0].uid

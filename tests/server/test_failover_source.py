@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 from uuid import UUID
@@ -13,7 +12,6 @@ import pytest
 from sqlalchemy import Connection, update
 
 from engine.lab import MIB
-from engine.vm.lab import Host, libvirt_daemon
 from holdfast.engine.errors import HypervisorUnavailable
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.server import failover, failover_settlement, failover_source, journal, tables
@@ -21,27 +19,9 @@ from holdfast.server.journal import ChainKey, MergeImages
 from holdfast.server.points import withdraw_point
 from holdfast.server.refusal import RefusedError
 
-from .lab import HandClock
-from .replica_lab import ReplicaLab, guest_maker, patched, replica_lab
+from .replica_lab import ReplicaLab, patched
 
 pytestmark = pytest.mark.vm
-
-libvirt.registerErrorHandler(lambda _context, _error: None, None)
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[tuple[Host, Host]]:
-    with libvirt_daemon() as source, libvirt_daemon() as target:
-        yield source, target
-
-
-@pytest.fixture
-async def replica(
-    hosts: tuple[Host, Host], tmp_path: Path, clock: HandClock
-) -> AsyncIterator[ReplicaLab]:
-    with guest_maker(hosts[0], tmp_path) as make:
-        async with replica_lab(tmp_path, clock, *hosts, make()) as made:
-            yield made[0]
 
 
 async def test_source_does_not_start_by_itself_while_its_replica_runs(

@@ -32,7 +32,6 @@ from .test_mounts import mounted
 
 pytestmark = pytest.mark.vm
 
-libvirt.registerErrorHandler(lambda _context, _error: None, None)
 _TAGS = "<metadata><h:tags xmlns:h='urn:example:tags'><h:tag>gold</h:tag></h:tags></metadata>"
 _numbers = count(1)
 

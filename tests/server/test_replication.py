@@ -34,7 +34,6 @@ from .lab import HandClock, Lab, flip, running_lab
 
 pytestmark = pytest.mark.vm
 
-libvirt.registerErrorHandler(lambda _context, _error: None, None)
 _numbers = count(1)
 
 

@@ -11,28 +11,12 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-static const char *const modules[] = {"virtio_ring", "virtio", "virtio_pci_legacy_dev",
-                                      "virtio_pci_modern_dev", "virtio_pci", "virtio_console"};
+#include "modules.h"
 
 static int frozen;
 static unsigned delay;
-
-static void load_modules(void)
-{
-    for (size_t i = 0; i < sizeof modules / sizeof *modules; i++) {
-        char path[64];
-        snprintf(path, sizeof path, "/%s.ko", modules[i]);
-        int file = open(path, O_RDONLY);
-        if (file < 0)
-            continue; /* it is part of the kernel */
-        if (syscall(SYS_finit_module, file, "", 0) != 0)
-            perror(path);
-        close(file);
-    }
-}
 
 static int open_port(void)
 {
@@ -80,7 +64,7 @@ int main(void)
     setvbuf(stdout, NULL, _IONBF, 0);
     mkdir("/dev", 0755);
     mount("devtmpfs", "/dev", "devtmpfs", 0, "");
-    load_modules();
+    load_modules("virtio_console");
     int descriptor = open_port();
     puts("The agent listens.");
     FILE *port = fdopen(dup(descriptor), "w");

@@ -16,33 +16,17 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-enum { BLOCK = 4096, STEP = 2053, FILES = 300 };
+#include "modules.h"
 
-static const char *const modules[] = {"virtio_ring", "virtio", "virtio_pci_legacy_dev",
-                                      "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"};
+enum { BLOCK = 4096, STEP = 2053, FILES = 300 };
 
 static void fail(const char *what)
 {
     perror(what);
     for (;;)
         pause();
-}
-
-static void load_modules(void)
-{
-    for (size_t i = 0; i < sizeof modules / sizeof *modules; i++) {
-        char path[64];
-        snprintf(path, sizeof path, "/%s.ko", modules[i]);
-        int file = open(path, O_RDONLY);
-        if (file < 0)
-            continue; /* it is part of the kernel */
-        if (syscall(SYS_finit_module, file, "", 0) != 0)
-            fail(path);
-        close(file);
-    }
 }
 
 static void count_on(const char *path)
@@ -92,7 +76,7 @@ int main(void)
     setvbuf(stdout, NULL, _IONBF, 0);
     mkdir("/dev", 0755);
     mount("devtmpfs", "/dev", "devtmpfs", 0, "");
-    load_modules();
+    load_modules("virtio_blk");
     while (access("/dev/vdb", F_OK) != 0)
         usleep(10000);
     if (fork() == 0)

@@ -15,7 +15,6 @@ from server.lab import HandClock
 
 from .lab import HostedLab, running_hosted_lab
 
-libvirt.registerErrorHandler(lambda _context, _error: None, None)
 _numbers = count(1)
 
 
