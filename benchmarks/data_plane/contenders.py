@@ -150,7 +150,7 @@ class HoldfastUncompressed(Holdfast):
     """Holdfast's engine for a job without compression."""
 
     name = "Holdfast, not compressed"
-    storing = Storing(compressed=False)
+    storing = Storing(level=None)
 
 
 class VirtNbdBackup:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.engine import btrfs_format, btrfs_tree, lzo, zstd
+from holdfast.engine import btrfs_format, btrfs_tree, lzo
 from holdfast.engine.browser import UnreadableEntry
 from holdfast.engine.btrfs import Btrfs, Device, read_superblock
 from holdfast.engine.btrfs_checksum import crc32c
@@ -172,17 +172,6 @@ async def test_why_a_file_system_cannot_be_read_is_said(tmp_path: Path) -> None:
         assert (await machine.entry((name,))).kind == "directory"
         with pytest.raises(UnreadableEntry, match="RAID5 and RAID6 of btrfs are not read"):
             await machine.listing((name,), "all", 0, 10)
-
-
-def test_without_its_library_only_content_compressed_with_zstd_cannot_be_read(
-    one: Bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    zstd._library.cache_clear()
-    monkeypatch.setattr(zstd, "_LIBRARY", "libnothing.so.1")
-    (volume,) = volumes_of([one])
-    with pytest.raises(OSError, match="apt-get install libzstd1"):
-        content_of(volume, "zstd", "text")
-    assert content_of(volume, "lzo", "text") == written_btrfs.contents()["lzo/text"]
 
 
 def change(disk: Bytes, at: int, value: bytes) -> None:

@@ -53,7 +53,7 @@ async def test_a_point_written_anew_restores_the_same(
     disk, folder, contents = chain
     file = folder / "p3.qcow2"
     base = None if onto is None else folder / f"p{onto}.qcow2"
-    storing = Storing(compressed=onto is None, rate_limit=2**30 if onto == 1 else None)
+    storing = Storing(19, rate_limit=2**30) if onto is None else Storing(None, rate_limit=2**30)
 
     await rebuild_image(file, base, storing)
     await assert_all_restore(folder, contents, tmp_path / "out")

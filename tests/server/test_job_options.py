@@ -16,7 +16,6 @@ from uuid import uuid4
 import pytest
 
 from holdfast.engine.qcow2_header import read_header
-from holdfast.engine.qemu_image import Storing, convert_arguments
 from holdfast.representation.struct_reading import MismatchError, read_struct
 from holdfast.server import settlement, tables
 from holdfast.server.job_options import Days
@@ -54,6 +53,11 @@ def specification(**more: Any) -> JobSpecification:
             "options.compression: expected max, none or zstd, not 'lz4'",
         ),
         ({"options": {"compression": "max"}}, "options.compression: expected none or zstd"),
+        ({"options": {"compression_level": 0}}, "compression_level: expected between 1 and 19"),
+        (
+            {"options": {"compression": "none", "compression_level": 3}},
+            "compression_level: expected with compression zstd alone",
+        ),
         (
             {"options": {"compress": "none"}},
             "options.compress: there is no such field; expected compression",
@@ -186,17 +190,38 @@ def make_script(path: Path, text: str) -> Path:
     return path
 
 
-async def test_without_compression_a_file_is_as_large_as_its_data(lab: Lab) -> None:
-    sizes = {}
-    for compression in ("zstd", "none"):
-        lab.source("a.raw").write_bytes(b"abcdefgh" * (MIB // 2))
-        job = await lab.create_job("a.raw", job=compression, options={"compression": compression})
+async def test_disks_are_compressed_as_the_job_says(lab: Lab) -> None:
+    sizes = []
+    content = text_of(4 * MIB)
+    lab.source("a.raw").write_bytes(content)
+    for number, options in enumerate(
+        [
+            {"compression": "none"},
+            {"compression_level": 1},
+            {},
+            {"compression": "zstd", "compression_level": 19},
+        ]
+    ):
+        job = await lab.create_job("a.raw", job=f"job{number}", options=options)
         assert (await lab.run(job)).values["Result"] == "Success"
         file = (await lab.rows(tables.backup_file))[-1]
-        sizes[compression] = file.file_size
-        content = lab.source("a.raw").read_bytes()
+        sizes.append(file.file_size)
+        assert file.data_size == 4 * MIB
+        assert is_compressed(lab.repository_path / file.path) is (number > 0)
         assert await lab.restored((await lab.points("a"))[-1].uid) == content
-    assert sizes["none"] > 4 * MIB > 10 * sizes["zstd"]
+    assert sizes[0] > 4 * MIB > 2 * sizes[1]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def is_compressed(file: Path) -> bool:
+    said = subprocess.run(["qemu-img", "check", file], check=True, capture_output=True).stdout
+    return b" 0.00% compressed clusters" not in said
+
+
+def text_of(size: int) -> bytes:
+    draw = random.Random(1)
+    words = [draw.randbytes(draw.randint(2, 9)).hex().encode() for _ in range(400)]
+    return b" ".join(draw.choices(words, k=size // 4))[:size]
 
 
 async def test_restic_compresses_as_the_job_says(lab: Lab) -> None:
@@ -437,16 +462,3 @@ async def test_slots_limit_each_repository_and_each_host() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02), unlimited.taken(repositories[1]):
                 pass
-
-
-def test_a_file_without_compression_has_no_compressed_cluster(tmp_path: Path) -> None:
-    # What "none" means to qemu-img is looked at with its own eyes.
-    source = tmp_path / "a.raw"
-    source.write_bytes(os.urandom(MIB) + b"a" * MIB)
-    target = tmp_path / "a.qcow2"
-    arguments = convert_arguments(
-        source, target, source_format="raw", target_format="qcow2", storing=Storing(False)
-    )
-    subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
-    said = subprocess.run(["qemu-img", "check", target], check=True, capture_output=True).stdout
-    assert b"0.00% compressed clusters" in said

@@ -12,16 +12,10 @@ import struct
 from pathlib import Path
 
 from holdfast.engine.luks_header import HEADER_BYTES, luks_header, opens
+from holdfast.engine.qcow2_header import CLUSTER_BITS, Layout, made_header
 
-_CLUSTER_BITS = 16
-_CLUSTER = 1 << _CLUSTER_BITS
+_CLUSTER = 1 << CLUSTER_BITS
 _L2_COVERS = _CLUSTER * _CLUSTER // 8  # bytes of the disk that one table of the second level maps
-_LUKS = 2
-_REFCOUNT_ORDER = 4  # counts of 16 bits
-_HEADER = struct.Struct(">4sIQIIQIIQQIIQQQQII")
-_EXTENSION = struct.Struct(">II")
-_BACKING_FORMAT = 0xE2792ACA
-_ENCRYPTION_HEADER = 0x0537BE77
 _REFCOUNT_TABLE, _REFCOUNT_BLOCK, _ENCRYPTION = 1, 2, 3  # the numbers of clusters
 
 
@@ -36,36 +30,16 @@ def create_encrypted(path: Path, size: int, passphrase: bytes, backing_name: str
     l1_entries = -(-size // _L2_COVERS)
     l1_at = _ENCRYPTION + encryption_clusters
     used = l1_at + _clusters(l1_entries * 8)
-    extensions = _extension(
-        _ENCRYPTION_HEADER, struct.pack(">QQ", _ENCRYPTION * _CLUSTER, HEADER_BYTES)
-    )
-    name = b"" if backing_name is None else os.fsencode(backing_name)
-    if name:
-        extensions += _extension(_BACKING_FORMAT, b"qcow2")
-    extensions += _EXTENSION.pack(0, 0)
-    header = _HEADER.pack(
-        b"QFI\xfb",
-        3,
-        _HEADER.size + len(extensions) if name else 0,
-        len(name),
-        _CLUSTER_BITS,
-        size,
-        _LUKS,
-        l1_entries,
-        l1_at * _CLUSTER,
-        _REFCOUNT_TABLE * _CLUSTER,
-        1,  # clusters of the table of counts
-        0,  # snapshots
-        0,
-        0,  # incompatible features
-        0,  # compatible features
-        0,  # features that may be cleared
-        _REFCOUNT_ORDER,
-        _HEADER.size,
+    layout = Layout(
+        virtual_size=size,
+        l1_at=l1_at * _CLUSTER,
+        l1_entries=l1_entries,
+        refcounts_at=_REFCOUNT_TABLE * _CLUSTER,
+        encryption=(_ENCRYPTION * _CLUSTER, HEADER_BYTES),
     )
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(header + extensions + name)
+        file.write(made_header(layout, backing_name))
         file.seek(_REFCOUNT_TABLE * _CLUSTER)
         file.write(struct.pack(">Q", _REFCOUNT_BLOCK * _CLUSTER))
         file.seek(_REFCOUNT_BLOCK * _CLUSTER)
@@ -85,7 +59,3 @@ def is_opened_by(path: Path, passphrase: bytes) -> bool:
 
 def _clusters(size: int) -> int:
     return -(-size // _CLUSTER)
-
-
-def _extension(kind: int, content: bytes) -> bytes:
-    return _EXTENSION.pack(kind, len(content)) + content.ljust(-(-len(content) // 8) * 8, b"\0")

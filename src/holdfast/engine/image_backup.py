@@ -1,9 +1,9 @@
 """Backs up the disk image of a machine that is off: a full, or the difference to a parent point.
 
-A full is one compressed qcow2. An increment is found without any record of what changed: an empty
-layer on the source is rebased onto the parent point, whereby qemu-img compares the two and keeps
-what differs; that layer is then compressed. It costs reading source and parent once. What is to be
-encrypted is written by `encrypted_backup`.
+A full is one qcow2. An increment is found without any record of what changed: an empty layer on
+the source is rebased onto the parent point, whereby qemu-img compares the two and keeps what
+differs. It costs reading source and parent once. What is to be compressed is written plainly first,
+and then packed (`image_packing`); what is to be encrypted is written by `encrypted_backup`.
 """
 
 import asyncio
@@ -33,6 +33,7 @@ from holdfast.engine.failures import folder_gone, writing_failure
 from holdfast.engine.image_chain import backup_files, read_backup_header
 from holdfast.engine.image_check import ensure_still_sound, remember_sound
 from holdfast.engine.image_lock import unchanged_while_read
+from holdfast.engine.image_packing import Packing, pack
 from holdfast.engine.image_source import ImageInfo, inspect
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 from holdfast.engine.qcow2_data import stored_data_size
@@ -52,8 +53,8 @@ from holdfast.engine.qemu_image import (
 )
 from holdfast.engine.together import together
 
-# Read and compare (or, for a full, read and compress) : compress what differs : hash.
-_FULL_WEIGHTS = (94, 0, 6)
+# Read (and compare) : compress : hash.
+_FULL_WEIGHTS = (55, 39, 6)
 _INCREMENT_WEIGHTS = (80, 15, 5)
 _LAYER_WEIGHTS = (80, 20)
 _ADOPTED_WEIGHTS = (100,)
@@ -120,7 +121,9 @@ async def back_up_image(
             if parent is not None:
                 problem = await write_increment(source, parent, partial, phases, plan.storing)
             incremental = parent is not None and problem is None
-            if not incremental:
+            if not incremental and plan.spent and plan.storing.level is not None:
+                await pack(Packing(plan.source, partial, None, plan.storing.level), phases.phase(1))
+            elif not incremental:
                 await write_full(source, partial, phases, plan.storing)
         # Only here is it sure that the source did not change while it was read.
         return await finish_image(
@@ -156,8 +159,7 @@ async def keep_layer(
     phases = Phases(on_progress, _LAYER_WEIGHTS)
     partial = partial_name(target)
     async with discarded_on_exit(partial):
-        on_parent = layer_name(layer, parent)
-        await _compress_layer(on_parent, parent, partial, phases.phase(0), layer, storing)
+        await _store_layer(layer, parent, partial, phases.phase(0), storing)
         return await finish_image(
             partial,
             target,
@@ -171,7 +173,7 @@ async def keep_layer(
 
 async def fits_as_it_is(pushed: Path, target: Path, storing: Storing) -> bool:
     """Say whether a qcow2 that somebody wrote can become a backup file without being copied."""
-    return not storing.compressed and await _is_ours_beside(pushed, target)
+    return storing.level is None and await _is_ours_beside(pushed, target)
 
 
 async def _is_ours_beside(pushed: Path, target: Path) -> bool:
@@ -349,7 +351,7 @@ async def write_increment(
             await remove_durably(partial)
             return as_clause(error)
         return None
-    difference = partial_name(partial.with_suffix(""), "difference")
+    difference = unpacked_name(partial)
     image = source.files[0]
     async with discarded_on_exit(difference):
         layer = create_overlay_arguments(difference, image, source.format)
@@ -373,29 +375,26 @@ async def write_increment(
             return as_clause(error)
         # What differs was read already, at the speed that is allowed.
         unlimited = replace(storing, rate_limit=None)
-        await _compress_layer(difference, parent, partial, phases.phase(1), image, unlimited)
+        await _store_layer(difference, parent, partial, phases.phase(1), unlimited)
     return None
 
 
-async def _compress_layer(
-    layer: Path | str,
-    parent: Path,
-    partial: Path,
-    on_fraction: FractionCallback,
-    image: Path,
-    storing: Storing,
+async def _store_layer(
+    layer: Path, parent: Path, partial: Path, on_fraction: FractionCallback, storing: Storing
 ) -> None:
-    """Write what a layer on ``parent`` holds into ``partial``, an increment on ``parent``."""
+    """Write what a layer holds itself into ``partial``, an increment on ``parent``."""
+    if storing.level is not None:
+        await pack(Packing(layer, partial, parent.name, storing.level), on_fraction)
+        return
     await _convert(
         convert_arguments(
-            layer,
+            layer_name(layer, parent),
             partial,
             source_format="qcow2",
             target_format="qcow2",
-            storing=storing,
             backing_name=parent.name,
         ),
-        f"Compressing what changed in {image}",
+        f"Keeping what changed in {layer}",
         partial,
         on_fraction,
     )
@@ -413,14 +412,27 @@ async def write_full(source: ImageInfo, partial: Path, phases: Phases, storing: 
     if storing.key is not None:
         await write_encrypted_full(source, partial, phases.phase(0), storing)
         return
-    await _convert(
-        convert_arguments(
-            image, partial, source_format=source.format, target_format="qcow2", storing=storing
-        ),
-        f"Copying {image}",
-        partial,
-        phases.phase(0),
-    )
+    plain = partial if storing.level is None else unpacked_name(partial)
+    async with discarded_on_exit(*([] if plain is partial else [plain])):
+        await _convert(
+            convert_arguments(
+                image,
+                plain,
+                source_format=source.format,
+                target_format="qcow2",
+                rate_limit=storing.rate_limit,
+            ),
+            f"Copying {image}",
+            plain,
+            phases.phase(0),
+        )
+        if storing.level is not None:
+            await pack(Packing(plain, partial, None, storing.level), phases.phase(1))
+
+
+def unpacked_name(partial: Path) -> Path:
+    """Given a temporary, return that of what is to be compressed into it."""
+    return partial_name(partial.with_suffix(""), "unpacked")
 
 
 async def _convert(

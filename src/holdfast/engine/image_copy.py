@@ -12,13 +12,15 @@ from holdfast.engine.durability import discarded_on_exit, partial_name, publish
 from holdfast.engine.errors import ChainBroken
 from holdfast.engine.failures import folder_gone, writing_failure
 from holdfast.engine.file_check import check_file
+from holdfast.engine.image_backup import unpacked_name
 from holdfast.engine.image_chain import read_backup_header
+from holdfast.engine.image_packing import Packing, pack
 from holdfast.engine.image_rebuild import Rebuilt, measured
 from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
-from holdfast.engine.qemu_image import Storing, convert_arguments, run_qemu_image
+from holdfast.engine.qemu_image import convert_arguments, run_qemu_image
 
-# Compare with the checksum : read and write.
-_ANEW_WEIGHTS = (30, 70)
+# Compare with the checksum : read and write : compress.
+_ANEW_WEIGHTS = (30, 40, 30)
 _FOR_ALL = 0o666  # of which the process takes away what it always does
 
 
@@ -36,9 +38,9 @@ async def copy_image(plan: CopyPlan, on_progress: ProgressCallback = ignore_prog
 
 
 async def copy_image_anew(
-    plan: CopyPlan, compressed: bool, on_progress: ProgressCallback = ignore_progress
+    plan: CopyPlan, level: int | None, on_progress: ProgressCallback = ignore_progress
 ) -> Rebuilt:
-    """As `copy_image`, but compressed or not compressed; return what the copy is.
+    """As `copy_image`, but compressed at a level or, with None, not; return what the copy is.
 
     All of the source is compared with its checksum first, then what this file itself holds is
     written. What it is built on is read in the source's folder, and not copied.
@@ -49,22 +51,24 @@ async def copy_image_anew(
     await check_file(plan.source, plan.sha256, lambda n: checked(n / max(plan.file_size, 1)))
     header = await asyncio.to_thread(read_backup_header, plan.source)
     partial = partial_name(plan.target)
-    async with discarded_on_exit(partial):
-        arguments = convert_arguments(
-            plan.source,
-            partial,
-            source_format="qcow2",
-            target_format="qcow2",
-            storing=Storing(compressed, plan.rate_limit),
-            backing_name=header.backing_name,
-        )
+    plain = partial if level is None else unpacked_name(partial)
+    async with discarded_on_exit(partial, plain):
         await run_qemu_image(
-            arguments,
+            convert_arguments(
+                plan.source,
+                plain,
+                source_format="qcow2",
+                target_format="qcow2",
+                rate_limit=plan.rate_limit,
+                backing_name=header.backing_name,
+            ),
             doing=f"Copying {plan.source}",
-            writing=partial,
+            writing=plain,
             on_fraction=phases.phase(1),
             unreadable=ChainBroken,
         )
+        if level is not None:
+            await pack(Packing(plain, partial, header.backing_name, level), phases.phase(2))
         stored = await measured(partial)
         try:
             await publish(partial, plan.target, overwrite=True)

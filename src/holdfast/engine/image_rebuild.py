@@ -17,7 +17,7 @@ from pathlib import Path
 from holdfast.engine.durability import partial_name, publish, remove_durably, sha256_of
 from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.failures import writing_failure
-from holdfast.engine.image_backup import write_full, write_increment
+from holdfast.engine.image_backup import unpacked_name, write_full, write_increment
 from holdfast.engine.image_chain import backup_files, read_backup_header
 from holdfast.engine.image_check import ensure_sound
 from holdfast.engine.image_source import ImageInfo
@@ -25,8 +25,8 @@ from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 from holdfast.engine.qcow2_data import stored_data_size
 from holdfast.engine.qemu_image import AS_USUAL, Storing, absolute
 
-# Read and write (or, on a point, compare) : compress what differs.
-_WEIGHTS = (85, 15)
+# Read and write (or, on a point, compare) : compress.
+_WEIGHTS = (65, 35)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ async def rebuild_image(
 async def discard_rebuilt(file: Path) -> None:
     """Remove what writing a file anew has left; nothing there is fine. Raise EngineError."""
     partial = rebuilt_name(absolute(file))
-    for each in (partial, partial_name(partial.with_suffix(""), "difference")):
+    for each in (partial, unpacked_name(partial)):
         try:
             await remove_durably(each)
         except OSError as error:

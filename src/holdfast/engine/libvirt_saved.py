@@ -92,7 +92,7 @@ async def copy_at_rest(work: Work) -> None:
 
             pushed = work.pushed(disk.target)
             # It is compressed when it is kept.
-            storing = replace(work.plan.storing, compressed=False)
+            storing = replace(work.plan.storing, level=None)
             if storing.key is None:
                 await asyncio.to_thread(make_private, pushed)
             await write_full(source, pushed, Phases(tell, (1,)), storing)

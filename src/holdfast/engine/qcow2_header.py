@@ -1,4 +1,4 @@
-"""The header of a qcow2 file, read by ourselves.
+"""The header of a qcow2 file, read and written by ourselves.
 
 qemu-img opens whatever file a header names, and a guest can write any header into its raw disk.
 So the names are read here, where nothing is opened, and judged before qemu-img sees the file.
@@ -11,16 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAGIC = b"QFI\xfb"
+CLUSTER_BITS = 16
+"""Of the files that are made here: clusters of 64 KiB, as QEMU makes them."""
+_WHOLE = struct.Struct(">4sIQIIQIIQQIIQQQQIIB7x")
 _FIXED = struct.Struct(">4sIQIIQI")  # magic to crypt_method: the part both versions have
 _VERSION_3_FIELDS = struct.Struct(">Q")  # incompatible_features, at byte 72
 _VERSION_2_LENGTH = 72
 _VERSION_3_LENGTH = 104
 _HEADER_LENGTH_AT = 100
 _EXTERNAL_DATA_FILE = 1 << 2
+_COMPRESSION_TYPE = 1 << 3
+_ZSTD = 1
 _EXTENDED_TABLES = 1 << 4
 _LUKS = 2
+_REFCOUNT_ORDER = 4  # counts of 16 bits
 _EXTENSION = struct.Struct(">II")
 _BACKING_FORMAT = 0xE2792ACA
+_ENCRYPTION_HEADER = 0x0537BE77
 _LONGEST_BACKING_NAME = 1023
 HEADER_BYTES = 64 * 1024  # the header, its extensions and the name all lie in the first cluster
 
@@ -44,6 +51,61 @@ class Qcow2Header:
     external_data_file: bool
     luks: bool = False
     extended_tables: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a file that is made here has its tables, in bytes from its beginning.
+
+    ``refcount_clusters`` is how many clusters the table of the blocks of counts has;
+    ``encryption`` where the LUKS header lies, and its length.
+    """
+
+    virtual_size: int
+    l1_at: int
+    l1_entries: int
+    refcounts_at: int
+    refcount_clusters: int = 1
+    encryption: tuple[int, int] | None = None
+
+
+def made_header(layout: Layout, backing_name: str | None, *, zstd: bool = False) -> bytes:
+    """Return the header of a qcow2, on another or on none, whose compressed clusters are zstd."""
+    extensions = b""
+    if layout.encryption is not None:
+        extensions += _extension(_ENCRYPTION_HEADER, struct.pack(">QQ", *layout.encryption))
+    name = b"" if backing_name is None else os.fsencode(backing_name)
+    if len(name) > _LONGEST_BACKING_NAME:
+        raise ValueError(f"The name {backing_name} is longer than {_LONGEST_BACKING_NAME} bytes.")
+    if name:
+        extensions += _extension(_BACKING_FORMAT, b"qcow2")
+    extensions += _EXTENSION.pack(0, 0)
+    fixed = _WHOLE.pack(
+        MAGIC,
+        3,
+        _WHOLE.size + len(extensions) if name else 0,
+        len(name),
+        CLUSTER_BITS,
+        layout.virtual_size,
+        0 if layout.encryption is None else _LUKS,
+        layout.l1_entries,
+        layout.l1_at,
+        layout.refcounts_at,
+        layout.refcount_clusters,
+        0,  # snapshots
+        0,
+        _COMPRESSION_TYPE if zstd else 0,
+        0,  # compatible features
+        0,  # features that may be cleared
+        _REFCOUNT_ORDER,
+        _WHOLE.size,
+        _ZSTD if zstd else 0,
+    )
+    return fixed + extensions + name
+
+
+def _extension(kind: int, content: bytes) -> bytes:
+    return _EXTENSION.pack(kind, len(content)) + content.ljust(-(-len(content) // 8) * 8, b"\0")
 
 
 def has_magic(start: bytes) -> bool:

@@ -24,6 +24,7 @@ from holdfast.engine.failures import last_words, tool_failure
 from holdfast.engine.image_node import Node, encrypted_node, name_of
 from holdfast.engine.process import Completed, run
 from holdfast.engine.qcow2_header import NotQcow2Error, read_header
+from holdfast.engine.zstd import USUAL_LEVEL
 
 FractionCallback = Callable[[float], None]
 
@@ -33,11 +34,9 @@ _INPUT_AT_FAULT = re.compile(r"error while reading|Could not open|Could not read
 _KEY_AT_FAULT = re.compile(
     r"Invalid password|'encrypt\.key-secret' is required|No secret with id|not be a valid secret"
 )
-# The most there can be. They read, compress and write at the same time: of four threads that
-# compress, the most that QEMU has for a qcow2 file, none waits for what is read or written.
+# The most there can be. They read, decompress and write at the same time: of four threads that
+# decompress, the most that QEMU has for a qcow2 file, none waits for what is read or written.
 _COROUTINES = "16"
-# zlib takes five times the processor time of zstd for the same size (data-plane.md).
-_COMPRESSED = ("-c", "-o", "compression_type=zstd")
 _CHECK_LEAKS_ONLY = 3
 _LIMIT = "holdfast-limit"
 
@@ -46,11 +45,12 @@ _LIMIT = "holdfast-limit"
 class Storing:
     """How data is brought into a repository.
 
-    ``rate_limit``: at most so many bytes a second of a source are read; None for no limit. With a
-    ``key`` the data is encrypted, and not compressed, whatever is said: QEMU cannot do both.
+    It is compressed at one of `zstd.LEVELS`, or not at all. ``rate_limit``: at most so many bytes a
+    second of a source are read; None for no limit. With a ``key`` the data is encrypted, and not
+    compressed, whatever is said: QEMU cannot do both.
     """
 
-    compressed: bool = True
+    level: int | None = USUAL_LEVEL
     rate_limit: int | None = None
     key: DataKey | None = None
 
@@ -98,21 +98,20 @@ def convert_arguments(
     *,
     source_format: str,
     target_format: str,
-    storing: Storing = Storing(compressed=False),
+    rate_limit: int | None = None,
     backing_name: str | None = None,
 ) -> list[str]:
     """Return the command that copies an image: ``source`` is a path, or a `layer_name`.
 
-    With ``backing_name``, a file in the target's folder, only the top layer of the source is
-    copied: what the source takes from its own backing file is left to the target's.
+    At most ``rate_limit`` bytes a second are read. With ``backing_name``, a file in the target's
+    folder, only the top layer of the source is copied: what the source takes from its own backing
+    file is left to the target's.
     """
-    # -W, writing out of order, lets several clusters be compressed at once.
+    # -W, writing out of order: what takes long to be read does not hold up the rest.
     arguments = ["qemu-img", "convert", "-p", "-W", "-m", _COROUTINES]
     arguments += ["-f", source_format, "-O", target_format]
-    if storing.compressed:
-        arguments += _COMPRESSED
-    if storing.rate_limit is not None:
-        arguments += ["-r", str(storing.rate_limit)]
+    if rate_limit is not None:
+        arguments += ["-r", str(rate_limit)]
     if backing_name is not None:
         arguments += ["-B", backing_name, "-F", "qcow2"]
     return [*arguments, os.fspath(source), os.fspath(target)]

@@ -1,49 +1,45 @@
-"""Decompression of Zstandard, by the C library that QEMU's own tools need as well.
-
-Loaded only when it is needed. Runs in the process that reads disks: what was compressed may have
-been written by anybody.
-"""
+"""Zstandard. Other threads run while it works."""
 
 from __future__ import annotations
 
-import ctypes
-from functools import cache
+import threading
+
+import zstandard
 
 from holdfast.engine.disk import DamagedError
 
-_LIBRARY = "libzstd.so.1"
+LEVELS = range(1, 20)
+"""How much is spent on compressing: a higher level makes less of it, and takes longer."""
+USUAL_LEVEL = 3
+
+
+class _OfThread(threading.local):
+    """What compresses, by level: each thread has its own, and keeps it."""
+
+    def __init__(self) -> None:
+        self.compressors: dict[int, zstandard.ZstdCompressor] = {}
+
+
+_of_thread = _OfThread()
+
+
+def compress(content: bytes, level: int) -> bytes:
+    """Return a frame that holds the content. ``level`` is one of `LEVELS`."""
+    compressors = _of_thread.compressors
+    if level not in compressors:
+        compressors[level] = zstandard.ZstdCompressor(level=level)
+    return compressors[level].compress(content)
 
 
 def decompress(raw: bytes, greatest: int) -> bytes:
     """Given a frame, and maybe more behind it, return what it holds: at most so many bytes.
 
-    Raise DamagedError, or OSError when the library is not installed.
+    What is given may have been written by anybody. Raise DamagedError.
     """
-    library = _library()
-    length = library.ZSTD_findFrameCompressedSize(raw, len(raw))
-    if library.ZSTD_isError(length):
-        raise DamagedError("Content compressed with zstd is damaged.")
-    content = ctypes.create_string_buffer(greatest)
-    found: int = library.ZSTD_decompress(content, greatest, raw, length)
-    if library.ZSTD_isError(found):
-        raise DamagedError("Content compressed with zstd is damaged.")
-    return content.raw[:found]
-
-
-@cache
-def _library() -> ctypes.CDLL:
     try:
-        library = ctypes.CDLL(_LIBRARY)
-    except OSError as error:
-        raise OSError(
-            f"Content compressed with zstd cannot be read without the library {_LIBRARY}. "
-            "On Debian, install it with: apt-get install libzstd1"
-        ) from error
-    size, pointer = ctypes.c_size_t, ctypes.c_char_p
-    library.ZSTD_findFrameCompressedSize.argtypes = [pointer, size]
-    library.ZSTD_findFrameCompressedSize.restype = size
-    library.ZSTD_decompress.argtypes = [pointer, size, pointer, size]
-    library.ZSTD_decompress.restype = size
-    library.ZSTD_isError.argtypes = [size]
-    library.ZSTD_isError.restype = ctypes.c_uint
-    return library
+        # The size that a frame claims would be taken for its content at once.
+        if zstandard.frame_content_size(raw) > greatest:
+            raise DamagedError("Content compressed with zstd is larger than it may be.")
+        return zstandard.ZstdDecompressor().decompress(raw, max_output_size=greatest)
+    except zstandard.ZstdError as error:
+        raise DamagedError("Content compressed with zstd is damaged.") from error

@@ -41,8 +41,9 @@ def _clone(body: Body, row: Row) -> Arguments:
     return {name: value for name, value in arguments.items() if value}
 
 
-# The documented levels are: none, dedupe-friendly, optimal, high, extreme.
-_NO_COMPRESSION, _USUAL_COMPRESSION = 1, 3
+#: What the documented levels are of zstd, dedupe-friendly, optimal, high and extreme. 1 is none.
+_COMPRESSION_LEVELS = {1: None, 2: 1, 3: 3, 4: 6, 5: 12}
+_USUAL_COMPRESSION = 3
 
 #: The child of JobCloneSpec for jobs of a type; BackupJobCloneInfo for all others.
 _CLONE_INFO = {
@@ -76,7 +77,7 @@ def _quick_backup(body: Body, _row: Row) -> Arguments:
 def _one_off(body: Body, _row: Row) -> Arguments:
     _require(body, "VeeamZipStartupSpec", "VmRef", "RepositoryUid", "BackupRetention")
     level = body.get("CompressionLevel", _USUAL_COMPRESSION)
-    if not _NO_COMPRESSION <= level <= 5:
+    if level not in _COMPRESSION_LEVELS:
         raise RequestError(
             "Element VeeamZipStartupSpec.CompressionLevel: expected a number from 1 to 5."
         )
@@ -84,8 +85,8 @@ def _one_off(body: Body, _row: Row) -> Arguments:
         "machines": body["VmRef"],
         "repository": body["RepositoryUid"],
         "remove": body["BackupRetention"],
-        # qemu-img compresses or does not: it knows no levels.
-        "compressed": level != _NO_COMPRESSION,
+        "compression": "none" if _COMPRESSION_LEVELS[level] is None else "zstd",
+        "compression_level": _COMPRESSION_LEVELS[level],
         "quiesce": not body.get("DisableGuestQuiescence", False),
         "encryption": _password(body.get("PasswordKeyId")),
     }

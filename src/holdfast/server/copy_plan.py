@@ -132,7 +132,7 @@ def original_of(connection: Connection, job: Row[Any], file: Row[Any]) -> Row[An
 def is_compressed(connection: Connection, backup: UUID) -> bool:
     """Say whether the job that makes a backup compresses it."""
     maker = row_of(connection, tables.job, row_of(connection, tables.backup, backup).job_uid)
-    return decode_options(maker.options).compression != "none"
+    return decode_options(maker.options).level is not None
 
 
 def objects_to_copy(connection: Connection, job: Row[Any], now: datetime) -> list[Row[Any]]:

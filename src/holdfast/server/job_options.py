@@ -17,6 +17,7 @@ import msgspec
 
 from holdfast.engine.errors import ScriptFailed
 from holdfast.engine.script import ensure_trustworthy
+from holdfast.engine.zstd import LEVELS, USUAL_LEVEL
 from holdfast.server.hours import DAYS, DayOfWeek, zone_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.schedule import MONTHS, Month
@@ -30,17 +31,34 @@ LONGEST_AFTER = 9999
 
 #: The options that jobs of a kind may have beside none.
 _ALL = frozenset(
-    {"compression", "bandwidth", "quiesce", "before", "after", "leave_out", "active_full"}
+    {
+        "compression",
+        "compression_level",
+        "bandwidth",
+        "quiesce",
+        "before",
+        "after",
+        "leave_out",
+        "active_full",
+    }
     | {"synthetic_full", "health_check", "gfs", "remove_deleted_after", "encryption"}
 )
 _OF_COPIES = _ALL - {"quiesce", "before", "after", "leave_out", "active_full", "encryption"}
 _OPTIONS_OF = {
     "Backup": _ALL,
-    "NasBackup": _ALL - {"quiesce", "leave_out", "active_full", "synthetic_full", "encryption"},
+    "NasBackup": _ALL
+    - {"quiesce", "leave_out", "active_full", "synthetic_full", "encryption", "compression_level"},
     "BackupCopy": _OF_COPIES,
     "ImmediateBackupCopy": _OF_COPIES,
     "Replica": _ALL
-    - {"compression", "synthetic_full", "gfs", "remove_deleted_after", "encryption"},
+    - {
+        "compression",
+        "compression_level",
+        "synthetic_full",
+        "gfs",
+        "remove_deleted_after",
+        "encryption",
+    },
 }
 
 #: Why jobs of a kind cannot have an option, where that is not plain.
@@ -57,6 +75,7 @@ _WHY_NOT = {
         "remove_deleted_after",
     ): "a replica is removed by its own command, with its machine",
     ("NasBackup", "quiesce"): "expected true; directories have no guest agent",
+    ("NasBackup", "compression_level"): "restic knows no levels but compression zstd and max",
     ("NasBackup", "leave_out"): "a directory has no disks",
 }
 _DISK = re.compile(r"[a-z0-9]{1,32}")
@@ -176,7 +195,8 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class JobOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a job does its work.
 
-    `compression` is ``none``, ``zstd`` or, with directories, ``max``. `bandwidth` is how many
+    `compression` is ``none``, ``zstd`` or, with directories, ``max``; `compression_level` how much
+    of the processor's time is spent on disks that are compressed. `bandwidth` is how many
     bytes the job moves in a second at most: of disks that are read, of directories that are
     written. `quiesce` has the guest agent freeze
     the file systems of a machine. The scripts `before` and `after` run for each machine.
@@ -190,6 +210,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """
 
     compression: Literal["none", "zstd", "max"] = "zstd"
+    compression_level: int | None = None
     bandwidth: int | None = None
     quiesce: bool = True
     before: ScriptOption | None = None
@@ -206,12 +227,27 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         days = self.remove_deleted_after
         if days is not None and not 1 <= days <= LONGEST_AFTER:
             raise ValueError(f"remove_deleted_after: expected days between 1 and {LONGEST_AFTER}")
+        level = self.compression_level
+        if level is not None and level not in LEVELS:
+            raise ValueError(
+                f"compression_level: expected between {LEVELS[0]} and {LEVELS[-1]}; "
+                f"{USUAL_LEVEL} is usual"
+            )
+        if level is not None and self.compression != "zstd":
+            raise ValueError("compression_level: expected with compression zstd alone")
         limit = self.bandwidth
         if limit is not None and not LEAST_BANDWIDTH <= limit <= GREATEST_BANDWIDTH:
             raise ValueError(
                 "bandwidth: expected bytes a second between "
                 f"{LEAST_BANDWIDTH} and {GREATEST_BANDWIDTH}"
             )
+
+    @property
+    def level(self) -> int | None:
+        """How disks are compressed; None when they are not."""
+        if self.compression == "none":
+            return None
+        return USUAL_LEVEL if self.compression_level is None else self.compression_level
 
     def disks_left_out(self, references: Sequence[str]) -> frozenset[str]:
         """Given the references a machine is known by, return its disks that are left out."""
@@ -227,8 +263,8 @@ def check_options(options: JobOptions, kind: str) -> None:
             raise ValueError(f"options.{name}: {reason}")
     if kind == "Backup" and options.compression == "max":
         raise ValueError(
-            "options.compression: expected none or zstd; qemu-img knows no levels, so max is for "
-            "directories only"
+            "options.compression: expected none or zstd; max is for directories only, and disks "
+            "have a compression_level"
         )
 
 

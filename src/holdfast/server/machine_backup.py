@@ -99,9 +99,9 @@ class SessionPlan:
     def storing(self) -> Storing:
         """How disks are brought into the repository."""
         # A machine is to run on the files of a replica.
-        compressed = self.options.compression != "none" and self.job_kind != REPLICA
+        level = None if self.job_kind == REPLICA else self.options.level
         key = None if self.key is None else self.key.key
-        return Storing(compressed, self.options.bandwidth, key)
+        return Storing(level, self.options.bandwidth, key)
 
     @property
     def key_uid(self) -> UUID | None:

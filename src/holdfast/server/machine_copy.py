@@ -244,15 +244,14 @@ class MachineCopy:
         """
         options = self._plan.options
         plan = CopyPlan(image, target, file.file_size, file.sha256, options.bandwidth)
-        compressed = options.compression != "none"
+        level = options.level
         backup = point.backup_uid
-        if (
-            key is not None
-            or await self._store.read(lambda c: copy_plan.is_compressed(c, backup)) == compressed
-        ):
+        if key is not None or await self._store.read(
+            lambda c: copy_plan.is_compressed(c, backup)
+        ) == (level is not None):
             await copy_image(plan, on_progress)
             return Rebuilt(file.file_size, file.data_size, file.sha256)
-        return await copy_image_anew(plan, compressed, on_progress)
+        return await copy_image_anew(plan, level, on_progress)
 
     async def _copy_snapshot(self, point: Point, on_progress: ProgressCallback) -> None:
         place, uid = self._place, uuid4()

@@ -42,13 +42,15 @@ _NIGHTS = {"Tonight": 1, "TomorrowNight": 2}
 class OneOffSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which machines to back up once, by hierarchy reference, where to, and how long to keep it.
 
-    `compressed`, `quiesce` and `encryption`, the UID of a password, as in the options of a job.
+    `compression`, `compression_level`, `quiesce` and `encryption`, the UID of a password, as in the
+    options of a job.
     """
 
     machines: tuple[str, ...]
     repository: UUID
     remove: Keeping = "Never"
-    compressed: bool = True
+    compression: Literal["none", "zstd"] = "zstd"
+    compression_level: int | None = None
     quiesce: bool = True
     encryption: UUID | None = None
 
@@ -57,6 +59,17 @@ class OneOffSpecification(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
             raise ValueError("machines: expected at least one")
         if len({machine.lower() for machine in self.machines}) != len(self.machines):
             raise ValueError("machines: each may be given once")
+        _ = self.options  # says what is wrong with them
+
+    @property
+    def options(self) -> JobOptions:
+        """How the backup is made."""
+        return JobOptions(
+            compression=self.compression,
+            compression_level=self.compression_level,
+            quiesce=self.quiesce,
+            encryption=self.encryption,
+        )
 
 
 def begin_quick_backup(connection: Connection, reference: str, now: datetime) -> UUID:
@@ -113,11 +126,7 @@ def begin_one_off(
             raise RefusedError(f'"{each.name}" is a {each.kind}. Name the machines themselves.')
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
     uid = uuid4()
-    options = JobOptions(
-        compression="zstd" if specification.compressed else "none",
-        quiesce=specification.quiesce,
-        encryption=specification.encryption,
-    )
+    options = specification.options
     check_password(connection, options)
     insert_job(
         connection,

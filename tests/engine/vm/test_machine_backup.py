@@ -61,7 +61,7 @@ async def test_points_that_are_not_compressed_are_what_qemu_has_written(
     for number in range(3):
         guest.write_something(number)
         last = results[-1] if results else None
-        storing = Storing(compressed=False)
+        storing = Storing(level=None)
         results.append(
             await back_up(connection, guest, folder, f"p{number}", last, storing=storing)
         )
