@@ -29,15 +29,15 @@ from holdfast.engine.encrypted_backup import (
     write_encrypted_increment,
 )
 from holdfast.engine.errors import ChainBroken, EngineError, KeyRefused, SourceUnreadable
-from holdfast.engine.failures import folder_gone, writing_failure
+from holdfast.engine.failures import folder_gone, reading_failure, writing_failure
 from holdfast.engine.image_chain import backup_files, read_backup_header
 from holdfast.engine.image_check import ensure_still_sound, remember_sound
 from holdfast.engine.image_lock import unchanged_while_read
-from holdfast.engine.image_packing import Packing, pack
+from holdfast.engine.image_packing import Packing, can_be_packed, pack
 from holdfast.engine.image_source import ImageInfo, inspect
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 from holdfast.engine.qcow2_data import stored_data_size
-from holdfast.engine.qcow2_header import Qcow2Header
+from holdfast.engine.qcow2_header import NotQcow2Error, Qcow2Header, read_header
 from holdfast.engine.qemu_image import (
     AS_USUAL,
     FractionCallback,
@@ -122,7 +122,7 @@ async def back_up_image(
                 problem = await write_increment(source, parent, partial, phases, plan.storing)
             incremental = parent is not None and problem is None
             if not incremental and plan.spent and plan.storing.level is not None:
-                await pack(Packing(plan.source, partial, None, plan.storing.level), phases.phase(1))
+                await _pack(plan.source, None, partial, phases.phase(1), plan.storing.level)
             elif not incremental:
                 await write_full(source, partial, phases, plan.storing)
         # Only here is it sure that the source did not change while it was read.
@@ -173,7 +173,10 @@ async def keep_layer(
 
 async def fits_as_it_is(pushed: Path, target: Path, storing: Storing) -> bool:
     """Say whether a qcow2 that somebody wrote can become a backup file without being copied."""
-    return storing.level is None and await _is_ours_beside(pushed, target)
+    if storing.level is not None or not await _is_ours_beside(pushed, target):
+        return False
+    # libvirt makes what it writes like the disk that it copies.
+    return not (await asyncio.to_thread(_header_of, pushed)).extended_tables
 
 
 async def _is_ours_beside(pushed: Path, target: Path) -> bool:
@@ -383,19 +386,52 @@ async def _store_layer(
     layer: Path, parent: Path, partial: Path, on_fraction: FractionCallback, storing: Storing
 ) -> None:
     """Write what a layer holds itself into ``partial``, an increment on ``parent``."""
-    if storing.level is not None:
-        await pack(Packing(layer, partial, parent.name, storing.level), on_fraction)
+    if storing.level is None:
+        await _copy_layer(layer, parent, partial, on_fraction)
+    else:
+        await _pack(layer, parent, partial, on_fraction, storing.level)
+
+
+async def _pack(
+    layer: Path, parent: Path | None, partial: Path, on_fraction: FractionCallback, level: int
+) -> None:
+    """Compress what a layer holds itself into ``partial``, on ``parent`` or as a full."""
+    backing_name = None if parent is None else parent.name
+    if can_be_packed(await asyncio.to_thread(_header_of, layer)):
+        await pack(Packing(layer, partial, backing_name, level), on_fraction)
         return
+    usual = unpacked_name(partial)
+    async with discarded_on_exit(usual):
+        await _copy_layer(layer, parent, usual, lambda done: on_fraction(done / 2))
+        await pack(
+            Packing(usual, partial, backing_name, level), lambda done: on_fraction((1 + done) / 2)
+        )
+
+
+def _header_of(layer: Path) -> Qcow2Header:
+    """Read the header of what QEMU has written, whatever it is built on."""
+    try:
+        return read_header(layer)
+    except NotQcow2Error as error:
+        raise SourceUnreadable(f"{layer} is no qcow2: {error}.") from error
+    except OSError as error:
+        raise reading_failure(error, layer) from error
+
+
+async def _copy_layer(
+    layer: Path, parent: Path | None, copy: Path, on_fraction: FractionCallback
+) -> None:
+    """Write what a layer holds itself into another qcow2, as QEMU makes them, on ``parent``."""
     await _convert(
         convert_arguments(
             layer_name(layer, parent),
-            partial,
+            copy,
             source_format="qcow2",
             target_format="qcow2",
-            backing_name=parent.name,
+            backing_name=None if parent is None else parent.name,
         ),
         f"Keeping what changed in {layer}",
-        partial,
+        copy,
         on_fraction,
     )
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from holdfast.engine.durability import synchronised_meanwhile
 from holdfast.engine.errors import ChainBroken, SourceUnreadable
 from holdfast.engine.failures import reading_failure, writing_failure
+from holdfast.engine.qcow2_header import Qcow2Header
 from holdfast.engine.qcow2_packed import CLUSTER, PackedFile
 from holdfast.engine.qcow2_tables import COMPRESSED, ZEROS, Qcow2Tables, place_of
 from holdfast.engine.zstd import compress
@@ -40,9 +41,9 @@ _OPENING = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 class Packing:
     """What is to be compressed, and where to: the clusters that the qcow2 ``layer`` holds itself.
 
-    No other program may have the layer open; what it is built on is not looked at. The target is
-    built on ``backing_name``, a qcow2 in its folder, or is a full. ``level`` is one of
-    `zstd.LEVELS`.
+    It `can_be_packed`. No other program may have it open, and what it is built on is not looked
+    at. The target is built on ``backing_name``, a qcow2 in its folder, or is a full. ``level`` is
+    one of `zstd.LEVELS`.
     """
 
     layer: Path
@@ -109,6 +110,15 @@ def _pack(packing: Packing, tell: Callable[[float], None], stopped: threading.Ev
         os.close(descriptor)
 
 
+def can_be_packed(header: Qcow2Header) -> bool:
+    """Say whether a layer with this header may be given to `pack`.
+
+    libvirt makes what it writes like the disk that it copies: with clusters of other sizes, too.
+    """
+    usual = header.cluster_size == CLUSTER and not header.extended_tables
+    return usual and not header.encrypted and not header.external_data_file
+
+
 def _opened(path: Path) -> Qcow2Tables:
     try:
         layer = Qcow2Tables(path)
@@ -116,7 +126,7 @@ def _opened(path: Path) -> Qcow2Tables:
         raise SourceUnreadable(str(error)) from error
     except OSError as error:
         raise reading_failure(error, path) from error
-    if layer.cluster != CLUSTER or layer.header.encrypted:
+    if not can_be_packed(layer.header):
         layer.file.close()
         raise SourceUnreadable(f"{path} is encrypted, or its clusters are not of 64 KiB.")
     return layer

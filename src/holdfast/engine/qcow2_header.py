@@ -41,7 +41,7 @@ class Qcow2Header:
     """``virtual_size`` in bytes; the names and formats as they are written in the file.
 
     ``luks`` says whether it is LUKS that it is ``encrypted`` with, ``extended_tables`` whether the
-    entries of its L2 tables are of 16 bytes.
+    entries of its L2 tables are of 16 bytes. ``cluster_size`` is in bytes.
     """
 
     virtual_size: int
@@ -51,6 +51,7 @@ class Qcow2Header:
     external_data_file: bool
     luks: bool = False
     extended_tables: bool = False
+    cluster_size: int = 1 << CLUSTER_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ def parse_header(start: bytes) -> Qcow2Header:
         external_data_file=bool(features & _EXTERNAL_DATA_FILE),
         luks=crypt_method == _LUKS,
         extended_tables=bool(features & _EXTENDED_TABLES),
+        cluster_size=1 << cluster_bits,
     )
 
 

@@ -19,7 +19,6 @@ from holdfast.engine.qcow2_header import HEADER_BYTES, NotQcow2Error, Qcow2Heade
 ENTRY_BYTES = 8
 COMPRESSED = 1 << 62
 ZEROS = 1
-_CLUSTER_BITS = struct.Struct(">I")  # at byte 20
 _L1_TABLE = struct.Struct(">IQ")  # its entries and its place, at byte 36
 _PLACE = 0x00FF_FFFF_FFFF_FE00
 
@@ -39,7 +38,6 @@ class Qcow2Tables:
             self.header: Qcow2Header = parse_header(start)
             if self.header.external_data_file or self.header.extended_tables:
                 raise ChainBroken(f"The backup file {path} has tables that no backup file has.")
-            bits: int = _CLUSTER_BITS.unpack_from(start, 20)[0]
             self._count, self._place = _L1_TABLE.unpack_from(start, 36)
         except NotQcow2Error as error:
             self.file.close()
@@ -47,8 +45,7 @@ class Qcow2Tables:
         except BaseException:
             self.file.close()
             raise
-        self.cluster_bits = bits
-        self.cluster = 1 << bits
+        self.cluster = self.header.cluster_size
         self.clusters = -(-self.header.virtual_size // self.cluster)
 
     def __enter__(self) -> Self:

@@ -183,9 +183,13 @@ class Guest:
     def uuid(self) -> str:
         return str(self.domain.UUIDString())
 
-    def add_disk(self, target: str, *, format: str = "qcow2", size: int = DISK_SIZE) -> VirtualDisk:
+    def add_disk(
+        self, target: str, *, format: str = "qcow2", size: int = DISK_SIZE, options: str = ""
+    ) -> VirtualDisk:
         path = self.folder / f"{self.name}-{target}.{format}"
-        subprocess.run(["qemu-img", "create", "-q", "-f", format, path, str(size)], check=True)
+        more = ["-o", options] if options else []
+        create = ["qemu-img", "create", "-q", "-f", format, *more, path, str(size)]
+        subprocess.run(create, check=True)
         self.disks[target] = VirtualDisk(target, path, format, bytearray(size))
         return self.disks[target]
 

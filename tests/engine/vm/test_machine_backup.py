@@ -3,6 +3,7 @@
 # ruff: noqa: ASYNC240 - a test has the event loop for itself
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,35 @@ async def test_every_point_of_a_machine_with_two_disks_restores_byte_for_byte(
     assert guest.checkpoints() == ["holdfast.c1.p2", "holdfast.c1.p3"]
     assert {path.suffix for path in folder.iterdir()} == {".qcow2", ".xml"}
     guest.ensure_untouched()
+
+
+@pytest.mark.parametrize("level", [None, 1])
+async def test_disks_with_clusters_of_other_sizes(
+    connection: LibvirtConnection,
+    make_guest: Callable[..., Guest],
+    folder: Path,
+    tmp_path: Path,
+    level: int | None,
+) -> None:
+    """libvirt writes what it copies with clusters of the same size, and with its kind of tables."""
+    guest = make_guest(targets=(), started=False)
+    for number, options in enumerate(["cluster_size=4k", "cluster_size=2M", "extended_l2=on"]):
+        guest.add_disk(f"vd{'abc'[number]}", options=options)
+    guest.define()
+    guest.start()
+    points: list[MachineResult] = []
+    contents = []
+    for number in range(3):
+        guest.write_something(number)
+        contents.append(guest.contents())
+        parent = points[-1] if points else None
+        points.append(
+            await back_up(connection, guest, folder, f"p{number}", parent, storing=Storing(level))
+        )
+    rungs = [[disk.rung for disk in point.point.disks] for point in points]
+    assert rungs == [[Rung.FULL] * 3, *[[Rung.CHANGED_BLOCKS] * 3] * 2]
+    for point, content in zip(points, contents, strict=True):
+        assert await restored_disks(point, folder, tmp_path / "out") == content
 
 
 async def test_points_that_are_not_compressed_are_what_qemu_has_written(
