@@ -42,7 +42,7 @@ async def synchronised_meanwhile(path: Path) -> AsyncIterator[None]:
     """Bring a file to stable storage again and again while a block has it written.
 
     So the disk works at the same time as what is written is computed, and little is left to do
-    when it is whole. The file may not be there yet. Raise OSError.
+    when it is whole. The file may not be there yet, or be another account's. Raise OSError.
     """
     over = asyncio.Event()
     async with together() as group:
@@ -60,7 +60,7 @@ async def _synchronise_until(over: asyncio.Event, path: Path) -> None:
             async with asyncio.timeout(_SYNCHRONISE_SECONDS):
                 await over.wait()
                 return
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, PermissionError):
             await asyncio.to_thread(synchronise, path)
 
 

@@ -78,11 +78,17 @@ async def pack(packing: Packing, on_fraction: Callable[[float], None]) -> None:
 
     try:
         async with synchronised_meanwhile(packing.target):
-            await asyncio.to_thread(_pack, packing, tell, stopped)
+            working = asyncio.create_task(asyncio.to_thread(_pack, packing, tell, stopped))
+            try:
+                await asyncio.shield(working)
+            finally:
+                # A thread is not cancelled with what waits for it: it would go on, and even make
+                # the target after whoever cancelled this has removed it.
+                stopped.set()
+                await asyncio.wait([working])
+                working.exception()  # told, or of no interest any more
     except OSError as error:
         raise writing_failure(error, packing.target) from error
-    finally:
-        stopped.set()  # a cancelled await does not end its thread by itself
 
 
 def _pack(packing: Packing, tell: Callable[[float], None], stopped: threading.Event) -> None:
@@ -137,7 +143,7 @@ def _batches(layer: Qcow2Tables, level: int) -> Iterator[tuple[int, _Batch]]:
     ahead: deque[tuple[int, Future[_Batch]]] = deque()
     try:
         for batch in _pieces(layer):
-            compressing = _threads().submit(_compress, layer.file.fileno(), batch, level)
+            compressing = _threads().submit(_compress, layer, batch, level)
             ahead.append((batch[-1][0] + 1, compressing))
             if len(ahead) > _THREADS * _AHEAD:
                 done, oldest = ahead.popleft()
@@ -166,7 +172,7 @@ def _pieces(layer: Qcow2Tables) -> Iterator[list[tuple[int, int]]]:
 def _held(layer: Qcow2Tables, first: int, entries: Sequence[int]) -> Iterator[tuple[int, int]]:
     for number, entry in enumerate(entries, start=first):
         if entry & COMPRESSED:
-            raise SourceUnreadable(f"{layer.file.name} is compressed already.")
+            raise SourceUnreadable(f"{layer.path} is compressed already.")
         if entry & ZEROS:
             yield number, 0
         elif place := place_of(entry):
@@ -178,9 +184,9 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_THREADS, thread_name_prefix="compress")
 
 
-def _compress(descriptor: int, clusters: list[tuple[int, int]], level: int) -> _Batch:
+def _compress(layer: Qcow2Tables, clusters: list[tuple[int, int]], level: int) -> _Batch:
     batch = _Batch()
-    for number, content in _contents(descriptor, clusters):
+    for number, content in _contents(layer, clusters):
         if content == _NOTHING:
             batch.zeros.append(number)
         elif len(frame := compress(content, level)) < _WORTH:
@@ -192,7 +198,7 @@ def _compress(descriptor: int, clusters: list[tuple[int, int]], level: int) -> _
     return batch
 
 
-def _contents(descriptor: int, clusters: list[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+def _contents(layer: Qcow2Tables, clusters: list[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
     """Yield number and content of each cluster; what lies together is read at once."""
     begun = 0
     while begun < len(clusters):
@@ -202,18 +208,23 @@ def _contents(descriptor: int, clusters: list[tuple[int, int]]) -> Iterator[tupl
         else:
             while end < len(clusters) and clusters[end][1] == place + (end - begun) * CLUSTER:
                 end += 1
-            content = _read(descriptor, (end - begun) * CLUSTER, place)
+            content = _read(layer, (end - begun) * CLUSTER, place)
             for at, (number, _place) in enumerate(clusters[begun:end]):
                 yield number, content[at * CLUSTER : (at + 1) * CLUSTER]
         begun = end
 
 
-def _read(descriptor: int, length: int, place: int) -> bytes:
+def _read(layer: Qcow2Tables, length: int, place: int) -> bytes:
     parts, missing = [], length
-    while missing and (part := os.pread(descriptor, missing, place + length - missing)):
-        parts.append(part)
-        missing -= len(part)
+    try:
+        while missing and (
+            part := os.pread(layer.file.fileno(), missing, place + length - missing)
+        ):
+            parts.append(part)
+            missing -= len(part)
+    except OSError as error:
+        raise reading_failure(error, layer.path) from error
     if missing >= CLUSTER:
-        raise SourceUnreadable("What QEMU has written is cut off.")
+        raise SourceUnreadable(f"{layer.path} is cut off.")
     # QEMU does not write what lies behind the end of the disk.
     return b"".join(parts) + bytes(missing)

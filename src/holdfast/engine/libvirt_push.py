@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from holdfast.engine.durability import remove_durably
+from holdfast.engine.durability import remove_durably, synchronised_meanwhile
 from holdfast.engine.encrypted_backup import make_encrypted
 from holdfast.engine.errors import (
     AgentSilent,
@@ -76,7 +76,8 @@ async def push(work: Work) -> None:
                 # The instant has passed: what the first script stopped may go on.
                 after_is_due = False
                 await _run_after(work, plan.after, environment)
-            await _follow(work)
+            async with _synchronised_meanwhile(work):
+                await _follow(work)
             if work.started:
                 # Once it is off, bitmaps can be removed here alone, not on another host.
                 await release_stale(work)
@@ -88,6 +89,17 @@ async def push(work: Work) -> None:
         finally:  # when that is cancelled, too: the guest waits for it
             if after_is_due and plan.after is not None:
                 await _run_after(work, plan.after, environment)
+
+
+@contextlib.asynccontextmanager
+async def _synchronised_meanwhile(work: Work) -> AsyncIterator[None]:
+    """Bring to stable storage what QEMU writes and the point keeps as it is, for a block's time."""
+    plan = work.plan
+    as_it_is = plan.staging is None and plan.keys is None and not plan.storing.packed
+    async with contextlib.AsyncExitStack() as stack:
+        for disk in work.disks if as_it_is else ():
+            await stack.enter_async_context(synchronised_meanwhile(work.pushed(disk.target)))
+        yield
 
 
 async def _copy(work: Work) -> None:

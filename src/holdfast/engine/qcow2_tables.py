@@ -31,7 +31,7 @@ class Qcow2Tables:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self.file: BinaryIO = path.open("rb", buffering=0)
         try:
             start = self.file.read(HEADER_BYTES)
@@ -69,7 +69,7 @@ class Qcow2Tables:
         # Looked at first: what is damaged may name any place, and any number of them.
         if place + count * ENTRY_BYTES > os.fstat(self.file.fileno()).st_size:
             raise ChainBroken(
-                f"The backup file {self._path} is damaged: a table lies beyond its end."
+                f"The backup file {self.path} is damaged: a table lies beyond its end."
             )
         return numbers(os.pread(self.file.fileno(), count * ENTRY_BYTES, place))
 

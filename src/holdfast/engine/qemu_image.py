@@ -54,6 +54,11 @@ class Storing:
     rate_limit: int | None = None
     key: DataKey | None = None
 
+    @property
+    def packed(self) -> bool:
+        """Whether what QEMU writes is compressed after."""
+        return self.level is not None and self.key is None
+
 
 AS_USUAL = Storing()
 
