@@ -24,8 +24,9 @@ from holdfast.engine.file_system import (
     Node,
     larger_than_place,
     not_replayed,
+    posix_entry,
 )
-from holdfast.engine.guest_entry import Entry, Kind, shown_name
+from holdfast.engine.guest_entry import Entry, shown_name
 
 __all__ = ["Ext", "is_ext"]
 
@@ -35,11 +36,6 @@ _LARGEST_SHORT_LENGTH = 1 << 16  # of an entry; longer ones are written in anoth
 _PARENT = 4  # bytes before the entries in an inode
 _READ_AT_ONCE = 64  # blocks of a folder
 _ENCRYPTED = "the guest has encrypted it (fscrypt), and its key is not known here"
-_KINDS: dict[int, Kind] = {
-    stat.S_IFDIR: "directory",
-    stat.S_IFREG: "file",
-    stat.S_IFLNK: "link",
-}
 
 
 class Ext:
@@ -113,14 +109,7 @@ class Ext:
         except DamagedError:
             # One damaged file is no reason to hide the others of its folder.
             return Entry(name=shown_name(name), kind="other")
-        kind = _KINDS.get(stat.S_IFMT(inode.mode), "other")
-        return Entry(
-            name=shown_name(name),
-            kind=kind,
-            size=inode.size if kind == "file" else 0,
-            owner=str(inode.owner),
-            modified=inode.modified,
-        )
+        return posix_entry(shown_name(name), inode)
 
     def _lists(self, inode: Inode) -> Iterator[bytes]:
         """Return the lists of entries that a folder consists of: most are one block each."""
