@@ -132,14 +132,56 @@ def test_a_superblock_that_cannot_be_is_told_of(offset: int, value: bytes) -> No
         volume.children(volume.find(()))
 
 
-def test_an_encrypted_folder_is_not_read() -> None:
-    image = written()
+def inode_of(image: bytearray, name: str) -> int:
+    """Return where the inode of a file is in the image."""
     (volume,) = volumes_of([Bytes(image)])
-    number = volume.find(("names",)).address
+    number = volume.find((name,)).address
     (of_group,) = struct.unpack_from("<I", image, 1024 + 0x28)
     group, inside = divmod(number - 1, of_group)
     (table,) = struct.unpack_from("<I", image, 2048 + group * 64 + 8)
-    at = table * 1024 + inside * 256 + 0x20
+    return int(table * 1024 + inside * 256)
+
+
+def test_a_node_of_extents_with_nothing_below_it_is_damaged() -> None:
+    image = written()
+    at = inode_of(image, "sparse") + 0x28
+    assert struct.unpack_from("<H", image, at + 6) > (0,)  # its level
+    struct.pack_into("<H", image, at + 2, 0)
+    (volume,) = volumes_of([Bytes(image)])
+    with pytest.raises(DamagedError, match=r"The extents of inode \d+ are damaged"):
+        volume.read(volume.find(("sparse",)), 0, MIB)
+
+
+def test_extents_that_are_named_again_and_again_are_not_read_each_time() -> None:
+    image = written()
+    at = inode_of(image, "sparse") + 0x28
+    head, key = struct.Struct("<HHHHI"), struct.Struct("<IIHH")
+    magic, _, room, _, _ = head.unpack_from(image, at)
+    _, leaf, *_ = key.unpack_from(image, at + head.size)
+    # As many keys as there is room for, and below all of them one leaf with one long extent.
+    head.pack_into(image, at, magic, room, room, 1, 0)
+    for number in range(room):
+        key.pack_into(image, at + head.size + key.size * number, number * 9, leaf, 0, 0)
+    head.pack_into(image, leaf * 1024, magic, 1, room, 0, 0)
+    struct.pack_into("<IHHI", image, leaf * 1024 + head.size, 0, 1024, 0, 1)
+    (volume,) = volumes_of([Bytes(image)])
+    with pytest.raises(DamagedError, match=r"The extents of inode \d+ are not in order"):
+        volume.read(volume.find(("sparse",)), 0, MIB)
+
+
+def test_a_folder_that_claims_more_than_any_has_is_an_error_in_the_end() -> None:
+    image = written()
+    struct.pack_into("<I", image, inode_of(image, "names") + 0x4, 1 << 31)
+    disk = Bytes(image)
+    (volume,) = volumes_of([disk])
+    with pytest.raises(DamagedError, match=r"Folder \d+ is larger than any that is read"):
+        volume.children(volume.find(("names",)))
+    assert sum(length for _, length in disk.reads) < 2 * len(image)
+
+
+def test_an_encrypted_folder_is_not_read() -> None:
+    image = written()
+    at = inode_of(image, "names") + 0x20
     struct.pack_into("<I", image, at, struct.unpack_from("<I", image, at)[0] | 0x800)
     (volume,) = volumes_of([Bytes(image)])
     with pytest.raises(DamagedError, match="encrypted"):

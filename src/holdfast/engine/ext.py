@@ -35,6 +35,7 @@ _SHORTEST = 8
 _LARGEST_SHORT_LENGTH = 1 << 16  # of an entry; longer ones are written in another way
 _PARENT = 4  # bytes before the entries in an inode
 _READ_AT_ONCE = 64  # blocks of a folder
+_MOST_DATA = 64 << 20  # bytes; far more than a folder that is shown whole can have
 _ENCRYPTED = "the guest has encrypted it (fscrypt), and its key is not known here"
 
 
@@ -118,13 +119,16 @@ class Ext:
             yield from (first[_PARENT:], second)
             return
         size = self._superblock.block_size
-        for extent in extents(self._disk, self._superblock, inode, 0, -(-inode.size // size)):
+        end = -(-inode.size // size)
+        for extent in extents(self._disk, self._superblock, inode, 0, min(end, _MOST_DATA // size)):
             for done in range(0, extent.length, _READ_AT_ONCE):
                 count = min(_READ_AT_ONCE, extent.length - done)
                 place = self._superblock.offset(extent.address + done, count)
                 raw = read_whole(self._disk, place, count * size)
                 for start in range(0, len(raw), size):
                     yield raw[start : start + size]
+        if end > _MOST_DATA // size:
+            raise DamagedError(f"Folder {inode.number} is larger than any that is read.")
 
 
 def _entries(raw: bytes) -> Iterator[tuple[bytes, int]]:

@@ -159,14 +159,15 @@ def _all_systems(disks: Sequence[Disk]) -> list[FileSystem]:
 
 def _regions(disk: Disk) -> list[Disk]:
     """Given a disk, return its partitions, or itself."""
-    regions: list[Disk] = list(partitions(disk)[:_MOST_VOLUMES])
+    table = partitions(disk)
+    regions: list[Disk] = [*(table or [])[:_MOST_VOLUMES]]
     whole = Window(disk, 0, disk.size)
     if _is_in_array(whole) and not any(_is_in_array(region) for region in regions):
         return [whole]  # whose partitions they are
     if any(_is_used(region) for region in regions):
         return regions
     # Some file systems without partitions begin with what looks like a table of them.
-    return [whole] if not regions or _is_used(whole) else regions
+    return [whole] if table is None or _is_used(whole) else regions
 
 
 def _is_in_array(region: Disk) -> bool:
@@ -179,10 +180,17 @@ def _is_in_array(region: Disk) -> bool:
 def _is_used(region: Disk) -> bool:
     """Whether there is something known in a partition, or on a disk."""
     try:
-        is_part = is_member(region) or is_physical_volume(region) or is_btrfs(region)
-        return is_part or _system(region) is not None
+        if is_member(region) or is_physical_volume(region) or is_btrfs(region):
+            return True
+        system = _system(region)
+        return system is not None and not _is_nothing(system)
     except OSError:
         return False
+
+
+def _is_nothing(system: FileSystem) -> bool:
+    """Whether what cannot be read only tells that something is not there."""
+    return isinstance(system, Unreadable) and system.kind in ("partitions", "missing", "damaged")
 
 
 def _system(place: Disk) -> FileSystem | None:

@@ -31,6 +31,8 @@ _NTFS_PAGE, _NTFS_LOG_HEADS = 4096, 8192
 _NTFS_RESTART = struct.Struct("<QHHHH")
 _NTFS_NOBODY, _NTFS_CLEAN = 0xFFFF, 0x2
 
+_GPT_GUARD = b"GPT Safety Partition (0xee)"  # by which old programs take the disk for full
+
 _WINDOWS_TYPES = (
     pytsk3.TSK_FS_TYPE_NTFS,
     pytsk3.TSK_FS_TYPE_FAT12,
@@ -93,14 +95,12 @@ class SleuthKit:
         """Whether NTFS was not unmounted: its log may hold what is not in its place yet."""
         try:
             log = self.read(_NTFS_LOG, 0, _NTFS_LOG_HEADS)
-        except OSError:
+        except (OSError, ContentElsewhereError):
             return True
         newest, in_use = -1, False
         for page in (log[:_NTFS_PAGE], log[_NTFS_PAGE:]):
             if page[:4] != b"RSTR":
                 continue
-            if len(page) < _NTFS_PAGE:
-                return True
             (start,) = struct.unpack_from("<H", page, 24)
             if start + _NTFS_RESTART.size > _NTFS_PAGE:
                 return True
@@ -146,6 +146,9 @@ class SleuthKit:
                 valid = self._exfat.valid_length(address, file.info.meta.size)
                 written = max(0, min(length, valid - offset))
             content: bytes = file.read_random(offset, written) if written else b""
+        if len(content) != written:
+            # The library returns what there is before something that it cannot read.
+            raise DamagedError(f"File {address} cannot be read at {offset + len(content)}.")
         return content + bytes(length - written)
 
 
@@ -171,18 +174,21 @@ def _entry(name: bytes, meta: Any, kind: Kind) -> Entry:
     )
 
 
-def partitions(disk: Disk) -> list[Window]:
-    """Given a disk, return its partitions; none when it has no table of them."""
+def partitions(disk: Disk) -> list[Window] | None:
+    """Given a disk, return its partitions; None when it has no table of them that can be read."""
     image = _Image(disk)  # must live as long as what reads from it
     try:
         with _errors():
             table = pytsk3.Volume_Info(image)
     except OSError:
-        return []
+        return None
     allocated = int(pytsk3.TSK_VS_PART_FLAG_ALLOC)
     sector = table.info.block_size
     found = []
     for part in table:
+        if part.desc == _GPT_GUARD:
+            # The library has found the guard, but not the GPT, which is damaged or cut off.
+            return None
         start = part.start * sector
         # Of a partition that reaches beyond the disk the library would take the rest for zeros.
         size = max(0, min(part.len * sector, disk.size - start))
