@@ -44,6 +44,7 @@ from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.libvirt_replica import connect_cards, networks_of
 from holdfast.engine.libvirt_restore import stored_content
 from holdfast.engine.libvirt_same_folder import ensure_same_folder
+from holdfast.engine.libvirt_users import users_of
 from holdfast.engine.libvirt_xml import parse, unparse
 from holdfast.engine.nbd_transfer import send
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
@@ -282,7 +283,8 @@ async def give_place_up(
     again.
     """
     machine = LibvirtMachine(connection, place.uuid)
-    users = await _users(connection, {str(path) for path in place.files(plan)})
+    found = await users_of(connection, {str(path) for path in place.files(plan)})
+    users = {user.uuid: user.name for user in found}
     own = place.uuid in users
     if own and await machine.state() is not State.OFF:
         await machine.destroy()
@@ -323,30 +325,6 @@ def _ensure_unused(path: Path) -> None:
     # One that a host has given to its QEMU cannot be asked about.
     with contextlib.suppress(SourceUnreadable, SourceMissing), unchanged_while_read([path]):
         pass
-
-
-async def _users(connection: LibvirtConnection, files: set[str]) -> dict[str, str]:
-    """Return the names of the machines that have any of these files, by UUID."""
-
-    def look(library: Any, connect: Any) -> dict[str, str]:
-        found = {}
-        for domain in connect.listAllDomains():
-            try:
-                texts = [domain.XMLDesc(0), domain.XMLDesc(library.VIR_DOMAIN_XML_INACTIVE)]
-                if any(files & _files_of(text) for text in texts):
-                    found[domain.UUIDString()] = domain.name()
-            except library.libvirtError as error:
-                if error.get_error_code() != library.VIR_ERR_NO_DOMAIN:
-                    raise
-                # It was removed meanwhile.
-        return found
-
-    return await connection.call(look, doing="looking for machines that have certain files")
-
-
-def _files_of(xml: str) -> set[str]:
-    nvram = read_definition(xml).nvram
-    return files_in(xml) | ({nvram} if nvram else set())
 
 
 async def _runs_as(machine: LibvirtMachine, name: str) -> bool:
