@@ -21,11 +21,9 @@ from holdfast.engine.file_system import (
     not_replayed,
 )
 from holdfast.engine.guest_entry import Entry, Kind, shown_name
-from holdfast.engine.ntfs_content import kind_of, why_unreadable
+from holdfast.engine.ntfs_content import is_lost, kind_of, why_unreadable
 
 _NTFS_OWN_FILES = 24  # the first records of the file table: $MFT, $LogFile and so on
-
-_NTFS_DATA = 128  # the type of the attribute that is a file's content
 _NTFS_LOG = 2  # the record of $LogFile, which begins with two pages that say how it was left
 _NTFS_PAGE, _NTFS_LOG_HEADS = 4096, 8192
 _NTFS_RESTART = struct.Struct("<QHHHH")
@@ -129,7 +127,7 @@ class SleuthKit:
                 continue
             kind = _KINDS.get(meta.type, "other")
             if self._is_ntfs:
-                kind = "other" if _is_lost(file) else kind_of(file, kind)
+                kind = "other" if is_lost(file) else kind_of(file, kind)
             yield Node(_entry(name.name, meta, kind), meta.addr)
 
     def read(self, address: int, offset: int, length: int) -> bytes:
@@ -150,18 +148,6 @@ class SleuthKit:
             # The library returns what there is before something that it cannot read.
             raise DamagedError(f"File {address} cannot be read at {offset + len(content)}.")
         return content + bytes(length - written)
-
-
-def _is_lost(file: Any) -> bool:
-    """Whether the library could not make out where a file of NTFS is, and calls it empty.
-
-    As that of a damaged file, or of one with a hole that is larger than the file system.
-    """
-    meta = file.info.meta
-    if meta.size or meta.type != pytsk3.TSK_FS_META_TYPE_REG:
-        return False
-    attributes = (attribute.info for attribute in file)
-    return not any(int(a.type) == _NTFS_DATA and a.name is None for a in attributes)
 
 
 def _entry(name: bytes, meta: Any, kind: Kind) -> Entry:
