@@ -116,6 +116,16 @@ def test_a_disk_with_nothing_in_its_partitions_is_not_damaged(tmp_path: Path, la
         assert len(set(disk.reads)) == len(disk.reads)
 
 
+def test_a_damaged_gpt_is_not_taken_for_one_without_partitions(tmp_path: Path) -> None:
+    ext_image(tmp_path / "ext.raw", tree(tmp_path), size=4 * MIB)
+    partitioned(tmp_path / "disk.raw", tmp_path / "ext.raw", label="gpt")
+    # Its head, of which there is a copy at the end, and the list of the partitions.
+    for place, expected in ((512, "volume1"), (1024, "unreadable1 (partitions)")):
+        disk = bytearray((tmp_path / "disk.raw").read_bytes())
+        disk[place : place + 512] = bytes(512)
+        assert [volume.name for volume in volumes_of([Bytes(disk)])] == [expected]
+
+
 @pytest.mark.parametrize("label", ["dos", "gpt"])
 def test_partitions_behind_the_end_of_their_disk_are_told_of(tmp_path: Path, label: str) -> None:
     ext_image(tmp_path / "ext.raw", tree(tmp_path), size=4 * MIB)

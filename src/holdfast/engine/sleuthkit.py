@@ -6,6 +6,7 @@ Runs in the reader's process; all functions block.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +31,9 @@ _NTFS_RESTART = struct.Struct("<QHHHH")
 _NTFS_NOBODY, _NTFS_CLEAN = 0xFFFF, 0x2
 
 _GPT_GUARD = b"GPT Safety Partition (0xee)"  # by which old programs take the disk for full
+# Where the list of partitions begins, how many entries of how many bytes it has, and its CRC-32.
+_GPT_LIST_AT, _GPT_LIST = 72, struct.Struct("<QIII")
+_GPT_LARGEST_LIST = 1 << 20
 
 _WINDOWS_TYPES = (
     pytsk3.TSK_FS_TYPE_NTFS,
@@ -163,21 +167,39 @@ def _entry(name: bytes, meta: Any, kind: Kind) -> Entry:
 def partitions(disk: Disk) -> list[Window] | None:
     """Given a disk, return its partitions; None when it has no table of them that can be read."""
     image = _Image(disk)  # must live as long as what reads from it
-    try:
-        with _errors():
-            table = pytsk3.Volume_Info(image)
-    except OSError:
+    table = _table(image, pytsk3.TSK_VS_TYPE_DETECT)
+    if table is not None and any(part.desc == _GPT_GUARD for part in table):
+        # The library takes the guard for all there is when the first copy of the GPT is damaged.
+        table = _table(image, pytsk3.TSK_VS_TYPE_GPT)
+    if table is None:
         return None
     allocated = int(pytsk3.TSK_VS_PART_FLAG_ALLOC)
     sector = table.info.block_size
     found = []
     for part in table:
-        if part.desc == _GPT_GUARD:
-            # The library has found the guard, but not the GPT, which is damaged or cut off.
-            return None
         start = part.start * sector
         # Of a partition that reaches beyond the disk the library would take the rest for zeros.
         size = max(0, min(part.len * sector, disk.size - start))
         if int(part.flags) & allocated:
             found.append(Window(disk, start, size))
+    if not found and table.info.vstype == pytsk3.TSK_VS_TYPE_GPT and not _is_whole(disk, sector):
+        return None
     return found
+
+
+def _table(image: _Image, kind: Any) -> Any | None:
+    try:
+        with _errors():
+            return pytsk3.Volume_Info(image, kind)
+    except OSError:
+        return None
+
+
+def _is_whole(disk: Disk, sector: int) -> bool:
+    """Whether a GPT lists what it says, which the library does not look at."""
+    head = disk.read(sector, sector)
+    if len(head) < _GPT_LIST_AT + _GPT_LIST.size:
+        return False
+    first, count, size, checksum = _GPT_LIST.unpack_from(head, _GPT_LIST_AT)
+    listed = disk.read(first * sector, min(count * size, _GPT_LARGEST_LIST))
+    return bool(zlib.crc32(listed) == checksum)
