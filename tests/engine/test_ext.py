@@ -8,7 +8,6 @@ import lzma
 import os
 import random
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -27,13 +26,13 @@ from .test_xfs import Bytes, walk
 @pytest.mark.parametrize(
     "options",
     [
-        "-t ext2 -b 1024",
-        "-t ext3 -b 4096",
-        "-t ext4 -O bigalloc -C 16384 -N 4096",
-        "-t ext4 -O meta_bg,^resize_inode -b 1024",
-        "-t ext4 -O meta_bg,^resize_inode,sparse_super2,bigalloc -b 1024 -C 4096 -N 4096",
-        "-t ext4 -O ^extent,^64bit -I 512",
-        "-t ext4 -I 128 -b 2048",
+        "ext2 -b 1024",
+        "ext3 -b 4096",
+        "ext4 -O bigalloc -C 16384 -N 4096",
+        "ext4 -O meta_bg,^resize_inode -b 1024",
+        "ext4 -O meta_bg,^resize_inode,sparse_super2,bigalloc -b 1024 -C 4096 -N 4096",
+        "ext4 -O ^extent,^64bit -I 512",
+        "ext4 -I 128 -b 2048",
     ],
 )
 async def test_every_file_of_every_kind_of_ext_is_read(tmp_path: Path, options: str) -> None:
@@ -50,9 +49,8 @@ async def test_every_file_of_every_kind_of_ext_is_read(tmp_path: Path, options: 
             os.pwrite(file.fileno(), b"here %d" % place, place)
         file.truncate((5 << 30) + 7)
     image = tmp_path / "disk.raw"
-    command = ["mke2fs", "-q", "-F", *options.split(), "-d", str(tree), str(image), "48m"]
-    environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
-    await asyncio.to_thread(subprocess.run, command, check=True, env=environment)
+    kind, *others = options.split()
+    await asyncio.to_thread(ext_image, image, tree, 48 * MIB, kind, others)
     (volume,) = volumes_of([Bytes(image.read_bytes())])
     assert volume.warnings == []
     found = {node.entry.name: node for node in volume.children(volume.find(()))}
@@ -132,14 +130,56 @@ def test_a_superblock_that_cannot_be_is_told_of(offset: int, value: bytes) -> No
         volume.children(volume.find(()))
 
 
-def test_an_encrypted_folder_is_not_read() -> None:
-    image = written()
+def inode_of(image: bytearray, name: str) -> int:
+    """Return where the inode of a file is in the image."""
     (volume,) = volumes_of([Bytes(image)])
-    number = volume.find(("names",)).address
+    number = volume.find((name,)).address
     (of_group,) = struct.unpack_from("<I", image, 1024 + 0x28)
     group, inside = divmod(number - 1, of_group)
     (table,) = struct.unpack_from("<I", image, 2048 + group * 64 + 8)
-    at = table * 1024 + inside * 256 + 0x20
+    return int(table * 1024 + inside * 256)
+
+
+def test_a_node_of_extents_with_nothing_below_it_is_damaged() -> None:
+    image = written()
+    at = inode_of(image, "sparse") + 0x28
+    assert struct.unpack_from("<H", image, at + 6) > (0,)  # its level
+    struct.pack_into("<H", image, at + 2, 0)
+    (volume,) = volumes_of([Bytes(image)])
+    with pytest.raises(DamagedError, match=r"The extents of inode \d+ are damaged"):
+        volume.read(volume.find(("sparse",)), 0, MIB)
+
+
+def test_extents_that_are_named_again_and_again_are_not_read_each_time() -> None:
+    image = written()
+    at = inode_of(image, "sparse") + 0x28
+    head, key = struct.Struct("<HHHHI"), struct.Struct("<IIHH")
+    magic, _, room, _, _ = head.unpack_from(image, at)
+    _, leaf, *_ = key.unpack_from(image, at + head.size)
+    # As many keys as there is room for, and below all of them one leaf with one long extent.
+    head.pack_into(image, at, magic, room, room, 1, 0)
+    for number in range(room):
+        key.pack_into(image, at + head.size + key.size * number, number * 9, leaf, 0, 0)
+    head.pack_into(image, leaf * 1024, magic, 1, room, 0, 0)
+    struct.pack_into("<IHHI", image, leaf * 1024 + head.size, 0, 1024, 0, 1)
+    (volume,) = volumes_of([Bytes(image)])
+    with pytest.raises(DamagedError, match=r"The extents of inode \d+ are not in order"):
+        volume.read(volume.find(("sparse",)), 0, MIB)
+
+
+def test_a_folder_that_claims_more_than_any_has_is_an_error_in_the_end() -> None:
+    image = written()
+    struct.pack_into("<I", image, inode_of(image, "names") + 0x4, 1 << 31)
+    disk = Bytes(image)
+    (volume,) = volumes_of([disk])
+    with pytest.raises(DamagedError, match=r"Folder \d+ is larger than any that is read"):
+        volume.children(volume.find(("names",)))
+    assert sum(length for _, length in disk.reads) < 2 * len(image)
+
+
+def test_an_encrypted_folder_is_not_read() -> None:
+    image = written()
+    at = inode_of(image, "names") + 0x20
     struct.pack_into("<I", image, at, struct.unpack_from("<I", image, at)[0] | 0x800)
     (volume,) = volumes_of([Bytes(image)])
     with pytest.raises(DamagedError, match="encrypted"):

@@ -96,12 +96,34 @@ async def test_a_partition_that_reaches_beyond_its_disk_has_no_zeros_there(tmp_p
     ]
     outcomes = []
     for node in volume.children(volume.find(())):
+        expected = b"content" if node.entry.name == "file" else content
         try:
-            same = volume.read(node, 0, 12 * MIB) == content[: node.entry.size]
-            outcomes.append(same or node.entry.name == "file")
+            assert volume.read(node, 0, 12 * MIB) == expected
         except OSError:
             outcomes.append(False)
+        else:
+            outcomes.append(True)
     assert sorted(outcomes) == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize("label", ["dos", "gpt"])
+def test_a_disk_with_nothing_in_its_partitions_is_not_damaged(tmp_path: Path, label: str) -> None:
+    (tmp_path / "nothing.raw").write_bytes(bytes(2 * MIB))
+    for parts in ([], [tmp_path / "nothing.raw"] * 2):
+        partitioned(tmp_path / "disk.raw", *parts, label=label)
+        disk = Bytes((tmp_path / "disk.raw").read_bytes())
+        assert volumes_of([disk]) == []
+        assert len(set(disk.reads)) == len(disk.reads)
+
+
+def test_a_damaged_gpt_is_not_taken_for_one_without_partitions(tmp_path: Path) -> None:
+    ext_image(tmp_path / "ext.raw", tree(tmp_path), size=4 * MIB)
+    partitioned(tmp_path / "disk.raw", tmp_path / "ext.raw", label="gpt")
+    # Its head, of which there is a copy at the end, and the list of the partitions.
+    for place, expected in ((512, "volume1"), (1024, "unreadable1 (partitions)")):
+        disk = bytearray((tmp_path / "disk.raw").read_bytes())
+        disk[place : place + 512] = bytes(512)
+        assert [volume.name for volume in volumes_of([Bytes(disk)])] == [expected]
 
 
 @pytest.mark.parametrize("label", ["dos", "gpt"])

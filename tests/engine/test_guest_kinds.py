@@ -106,6 +106,18 @@ async def test_what_ntfs_keeps_elsewhere_is_refused_and_links_are_told_as_such(
         assert await read(disk, "C:", "fetched.txt") == b"from the cloud"
 
 
+async def test_a_log_of_ntfs_that_cannot_be_is_taken_for_one_in_use(tmp_path: Path) -> None:
+    image = tmp_path / "disk.raw"
+    await asyncio.to_thread(ntfs_image, image, {"file": b"content"})
+    table = FileTable(image)
+    table.encrypt("$LogFile")
+    table.save()
+    async with opened(tmp_path, image) as disk:
+        assert await read(disk, "C:", "file") == b"content"
+        (warning,) = await disk.warnings()
+        assert "its log is not replayed" in warning
+
+
 async def test_what_was_never_written_of_a_file_of_exfat_is_zeros(tmp_path: Path) -> None:
     image = ExfatImage(tmp_path / "disk.raw", 8 * MIB)
     image.grow()

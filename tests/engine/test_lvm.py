@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.engine.browser import UnreadableEntry
-from holdfast.engine.disk import DamagedError
+from holdfast.engine.disk import DamagedError, Disk
 from holdfast.engine.lvm import LogicalVolume, logical_volumes
 from holdfast.engine.lvm_text import parse
 from support.disks import MIB, ext_image, partitioned, sample_tree, xfs_image
@@ -207,6 +207,45 @@ def test_the_newest_metadata_count() -> None:
     assert logical_volumes([first, second]) == ([], [])
 
 
+def lost(*disks: Head) -> list[tuple[str, list[Disk]]]:
+    return [(volume.reason, volume.disks) for volume in logical_volumes(list(disks))[1]]
+
+
+def test_a_physical_volume_that_is_there_twice_is_read_once_and_told_of() -> None:
+    first, second = disks()
+    (copy, _) = disks()
+    volumes, _ = logical_volumes([first, copy, second])
+    assert sizes(volumes) == [8, 20, 32, 40]
+    assert not any(disk is copy for volume in volumes for disk in volume.disks)
+    ((reason, places),) = lost(first, copy, second)
+    assert "with the UUID of another one" in reason
+    assert places[0] is copy
+
+
+def test_a_physical_volume_that_the_newest_metadata_do_not_name_is_told_of() -> None:
+    first, second = disks()
+    text = text_of(first).replace(b"seqno = ", b"seqno = 9").replace(b'"VISIBLE"', b'"HIDDEN"')
+    identity = bytes(second.content[512 + 32 : 512 + 38])  # in the text there are dashes then
+    assert text.count(identity) == 1
+    fake_text(first, text.replace(identity, b"othero"), text_place(first)[0])
+    ((reason, places),) = lost(first, second)
+    assert "no valid metadata on these disks name" in reason
+    assert places[0] is second
+
+
+def test_a_physical_volume_of_no_group_has_nothing_in_it_unless_its_metadata_are_elsewhere() -> (
+    None
+):
+    first, _ = disks()
+    struct.pack_into("<QQII", first.content, 4096 + 40, 0, 0, 0, 0)
+    for ignored in (0, 1):
+        struct.pack_into("<I", first.content, 4096 + 60, ignored)
+        struct.pack_into(
+            "<I", first.content, 4096, checksum(bytes(first.content[4100 : 4096 + 512]))
+        )
+        assert len(lost(first)) == ignored
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -231,9 +270,9 @@ def test_volumes_that_cannot_be_are_told_of(old: bytes, new: bytes) -> None:
         # Both volumes hold both physical volumes' descriptions: one place changed is in all.
         fake_text(disk, text.replace(old, new), text_place(disk)[0])
         found.append(disk)
-    volumes, lost = logical_volumes(list(found))
+    volumes, others = logical_volumes(list(found))
     assert not [volume for volume in volumes if volume.size > 30 * MIB]
-    assert lost
+    assert others
 
 
 def test_damaged_metadata_give_no_volumes_and_no_errors() -> None:

@@ -1,4 +1,4 @@
-"""What older versions have noted of the files of instant recoveries is understood."""
+"""What older versions have noted of files that they made is understood."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, Row, select
 
 from holdfast.engine.known_file import KnownFile, remove_known
 from holdfast.server import instant_records, tables
 from holdfast.server.database import open_database, sqlite_url
+from holdfast.server.failover_record import record_of
 
 
 @pytest.fixture
@@ -40,6 +42,20 @@ async def test_files_of_which_only_names_were_noted_are_kept(
     [said] = await remove_known(known)
     assert said.startswith(f"{layer} stays, since it is not known whether")
     assert layer.exists()
+
+
+def test_files_of_a_failback_of_which_only_the_inodes_were_noted_are_known(tmp_path: Path) -> None:
+    disk, other = tmp_path / "web-vda.qcow2", tmp_path / "web_VARS.fd"
+    for path in (disk, other):
+        path.write_bytes(b"written")
+    inode = disk.stat().st_ino
+    noted = [{"path": str(path), "inode": inode} for path in (disk, other, tmp_path / "gone")]
+    place = {"host": str(uuid4()), "folder": str(tmp_path), "name": "web", "uuid": str(uuid4())}
+    ledger = json.dumps({"doing": "failback", "place": place | {"files": noted}})
+    record = record_of(cast(Row[Any], SimpleNamespace(failover=ledger)))
+    assert record is not None
+    assert record.place is not None
+    assert [file.is_there() for file in record.place.files] == [True, False, False]
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:

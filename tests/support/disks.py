@@ -96,11 +96,11 @@ def partitioned(path: Path, *parts: Path, label: str = "dos") -> None:
         end += -(-part.stat().st_size // MIB) * MIB
     _sparse(path, end + MIB)
     sizes = [part.stat().st_size // _SECTOR for part in parts]
-    table = "".join(
+    table = f"label: {label}\n" + "".join(
         f"start={start // _SECTOR}, size={size}\n"
         for start, size in zip(starts, sizes, strict=True)
     )
-    _run("sfdisk", "--quiet", "--label", label, path, text=table)
+    _run("sfdisk", "--quiet", path, text=table)
     with path.open("r+b") as disk:
         for start, part in zip(starts, parts, strict=True):
             copy_sparsely(part, disk, start)

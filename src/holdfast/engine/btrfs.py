@@ -33,16 +33,16 @@ from holdfast.engine.btrfs_format import (
 )
 from holdfast.engine.btrfs_tree import Nodes, Tree
 from holdfast.engine.disk import DamagedError
-from holdfast.engine.file_system import Node, larger_than_place, not_replayed
-from holdfast.engine.guest_entry import Entry, Kind, shown_name
+from holdfast.engine.file_system import (
+    Node,
+    larger_than_place,
+    not_replayed,
+    posix_entry,
+)
+from holdfast.engine.guest_entry import Entry, shown_name
 
 __all__ = ["Btrfs", "Device", "is_btrfs", "join_group", "read_superblock"]
 
-_KINDS: dict[int, Kind] = {
-    stat.S_IFDIR: "directory",
-    stat.S_IFREG: "file",
-    stat.S_IFLNK: "link",
-}
 _NUMBERS = 1 << 64  # an address is a subvolume's number, and an inode's in it
 _NOTHING = 0  # the address of a subvolume that is in another snapshot only
 _KEPT_TREES = 1024
@@ -117,15 +117,7 @@ class Btrfs:
         except DamagedError:
             # One damaged file is no reason to hide the others of its folder.
             return Node(Entry(name=name, kind="other"), _NOTHING)
-        kind = _KINDS.get(stat.S_IFMT(inode.mode), "other")
-        entry = Entry(
-            name=name,
-            kind=kind,
-            size=inode.size if kind == "file" else 0,
-            owner=str(inode.owner),
-            modified=inode.modified,
-        )
-        return Node(entry, address)
+        return Node(posix_entry(name, inode), address)
 
     def _address(self, named: Named, subvolume: int, folder: int) -> int:
         """Return the address of what an entry of a folder names."""

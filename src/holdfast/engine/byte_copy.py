@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.engine.errors import ChainBroken, RepositoryUnavailable
+from holdfast.engine.errors import ChainBroken
 from holdfast.engine.failures import writing_failure
 from holdfast.engine.progress import Progress, ProgressCallback
 
@@ -93,13 +93,8 @@ def _copy(
                     tell(copied)
                     if plan.rate_limit is not None:
                         stopped.wait(begun + copied / plan.rate_limit - time.monotonic())
-            written = partial.stat().st_size
         except OSError as error:
             raise writing_failure(error, partial) from error
-    if written != copied:
-        raise RepositoryUnavailable(
-            f"{partial} holds {written} bytes, and {copied} were written to it."
-        )
     return digest.hexdigest()
 
 

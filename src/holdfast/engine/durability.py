@@ -20,7 +20,8 @@ from holdfast.engine.together import together
 PARTIAL_SUFFIX = ".partial"
 _HASH_READ_SIZE = 4 * 1024 * 1024
 _SYNCHRONISE_SECONDS = 0.5
-_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+#: How file systems say that they have no hard links, or that a file has no room for another.
+NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
 def partial_name(path: Path, purpose: str = "") -> Path:
@@ -86,7 +87,7 @@ def _rename_to_new(partial: Path, target: Path) -> None:
     try:
         target.hardlink_to(partial)
     except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
+        if error.errno not in NO_HARD_LINKS:
             raise
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error

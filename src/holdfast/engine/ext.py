@@ -24,8 +24,9 @@ from holdfast.engine.file_system import (
     Node,
     larger_than_place,
     not_replayed,
+    posix_entry,
 )
-from holdfast.engine.guest_entry import Entry, Kind, shown_name
+from holdfast.engine.guest_entry import Entry, shown_name
 
 __all__ = ["Ext", "is_ext"]
 
@@ -34,12 +35,8 @@ _SHORTEST = 8
 _LARGEST_SHORT_LENGTH = 1 << 16  # of an entry; longer ones are written in another way
 _PARENT = 4  # bytes before the entries in an inode
 _READ_AT_ONCE = 64  # blocks of a folder
+_MOST_DATA = 64 << 20  # bytes; far more than a folder that is shown whole can have
 _ENCRYPTED = "the guest has encrypted it (fscrypt), and its key is not known here"
-_KINDS: dict[int, Kind] = {
-    stat.S_IFDIR: "directory",
-    stat.S_IFREG: "file",
-    stat.S_IFLNK: "link",
-}
 
 
 class Ext:
@@ -113,14 +110,7 @@ class Ext:
         except DamagedError:
             # One damaged file is no reason to hide the others of its folder.
             return Entry(name=shown_name(name), kind="other")
-        kind = _KINDS.get(stat.S_IFMT(inode.mode), "other")
-        return Entry(
-            name=shown_name(name),
-            kind=kind,
-            size=inode.size if kind == "file" else 0,
-            owner=str(inode.owner),
-            modified=inode.modified,
-        )
+        return posix_entry(shown_name(name), inode)
 
     def _lists(self, inode: Inode) -> Iterator[bytes]:
         """Return the lists of entries that a folder consists of: most are one block each."""
@@ -129,13 +119,16 @@ class Ext:
             yield from (first[_PARENT:], second)
             return
         size = self._superblock.block_size
-        for extent in extents(self._disk, self._superblock, inode, 0, -(-inode.size // size)):
+        end = -(-inode.size // size)
+        for extent in extents(self._disk, self._superblock, inode, 0, min(end, _MOST_DATA // size)):
             for done in range(0, extent.length, _READ_AT_ONCE):
                 count = min(_READ_AT_ONCE, extent.length - done)
                 place = self._superblock.offset(extent.address + done, count)
                 raw = read_whole(self._disk, place, count * size)
                 for start in range(0, len(raw), size):
                     yield raw[start : start + size]
+        if end > _MOST_DATA // size:
+            raise DamagedError(f"Folder {inode.number} is larger than any that is read.")
 
 
 def _entries(raw: bytes) -> Iterator[tuple[bytes, int]]:

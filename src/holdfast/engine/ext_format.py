@@ -253,7 +253,12 @@ def extents(
         found = _tree(disk, superblock, inode, inode.blocks, None, first, min(last, _END))
     else:
         found = _list(disk, superblock, inode, first, last)
+    reached = 0
     for extent in found:
+        if extent.start < reached:
+            # Of two leaves: then one that is named again and again would be read each time.
+            raise DamagedError(f"The extents of inode {inode.number} are not in order.")
+        reached = extent.start + extent.length
         begin, end = max(extent.start, first), min(extent.start + extent.length, last)
         if begin < end:
             yield Extent(begin, extent.address + begin - extent.start, end - begin)
@@ -273,7 +278,8 @@ def _tree(
     """
     magic, count, room, own_level, _ = _HEAD.unpack_from(node)
     fits = magic == _EXTENT_MAGIC and own_level <= _DEEPEST and level in (None, own_level)
-    if not fits or count > room or _HEAD.size * (room + 1) > len(node):
+    empty = own_level > 0 and not count
+    if not fits or empty or count > room or _HEAD.size * (room + 1) > len(node):
         raise DamagedError(f"The extents of inode {inode.number} are damaged.")
     body = node[_HEAD.size : _HEAD.size * (count + 1)]
     reached = 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from holdfast.engine.disk import DamagedError
-from holdfast.engine.guest_entry import Entry
+from holdfast.engine.guest_entry import Entry, Kind
 
 
 class NotFoundError(Exception):
@@ -42,6 +43,41 @@ class Unreadable:
     def read(self, address: int, offset: int, length: int) -> bytes:  # noqa: ARG002
         """Raise DamagedError."""
         raise DamagedError(self.reason)
+
+
+class PosixInode(Protocol):
+    """What is known of a file by its inode: ``modified`` in milliseconds since 1970."""
+
+    @property
+    def mode(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def owner(self) -> int: ...
+
+    @property
+    def modified(self) -> int: ...
+
+
+_KINDS: dict[int, Kind] = {
+    stat.S_IFDIR: "directory",
+    stat.S_IFREG: "file",
+    stat.S_IFLNK: "link",
+}
+
+
+def posix_entry(name: str, inode: PosixInode) -> Entry:
+    """Given the name and the inode of a file, return what is shown of it."""
+    kind = _KINDS.get(stat.S_IFMT(inode.mode), "other")
+    return Entry(
+        name=name,
+        kind=kind,
+        size=inode.size if kind == "file" else 0,
+        owner=str(inode.owner),
+        modified=inode.modified,
+    )
 
 
 def not_replayed(what: str) -> str:

@@ -348,9 +348,11 @@ class ResticRepository:
         if words is None:
             return ()
         damaged = [pack for pack in found.packs if await self._is_damaged(pack)]
-        if found.inside.difference(damaged):
-            again, _ = await self._checked()
+        if not damaged or found.inside.difference(damaged):
+            again, words = await self._checked()
             damaged += sorted((found.inside & again.inside).difference(damaged))
+        if not damaged and words is None:
+            return ()
         if not damaged:
             raise ChainBroken(f"The restic repository {self.folder} is damaged: {words}")
         return tuple(damaged)

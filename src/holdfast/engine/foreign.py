@@ -114,5 +114,6 @@ def _is_table(disk: Disk) -> bool:
 
 
 def _is_zfs(disk: Disk) -> bool:
-    ring = disk.read(_ZFS_FIRST, _ZFS_STEP * _ZFS_COUNT)
-    return any(ring.startswith(_ZFS_MAGICS, at) for at in range(0, len(ring), _ZFS_STEP))
+    # Each by itself, so that it is remembered: a place is looked at more than once.
+    places = range(_ZFS_FIRST, _ZFS_FIRST + _ZFS_STEP * _ZFS_COUNT, _ZFS_STEP)
+    return any(disk.read(place, len(_ZFS_MAGICS[0])) in _ZFS_MAGICS for place in places)

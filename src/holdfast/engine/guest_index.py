@@ -60,6 +60,11 @@ async def build_index(browser: Browser, path: Path, greatest: int = GREATEST_IND
     return taken
 
 
+def only_first(greatest: int) -> str:
+    """Given how many entries an index has at most, return why it does not have a folder whole."""
+    return f"The catalog has only the first {greatest} files and folders of a restore point."
+
+
 async def _walk(browser: Browser, partial: Path, greatest: int) -> int:
     folders: deque[tuple[str, ...]] = deque([()])
     unreadable: list[tuple[str, str]] = []
@@ -90,8 +95,7 @@ async def _walk(browser: Browser, partial: Path, greatest: int) -> int:
             if taken >= greatest:
                 folders.appendleft(parts)
                 break
-    full = f"The catalog has only the first {greatest} files and folders of a restore point."
-    unreadable += [("/".join(parts), full) for parts in folders]
+    unreadable += [("/".join(parts), only_first(greatest)) for parts in folders]
     await asyncio.to_thread(_insert_unreadable, partial, unreadable)
     return taken
 

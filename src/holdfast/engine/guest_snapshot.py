@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from holdfast.engine.browser import Browser, NoSuchEntry
+from holdfast.engine.browser import Browser, NoSuchEntry, UnreadableEntry
 from holdfast.engine.files import ResticRepository
 from holdfast.engine.guest_entry import (
     GREATEST_FOLDER,
@@ -23,6 +23,7 @@ from holdfast.engine.guest_entry import (
     part_of,
     shown_name,
 )
+from holdfast.engine.guest_index import only_first
 from holdfast.engine.process import end
 
 _KINDS: dict[str, Kind] = {"dir": "directory", "file": "file", "symlink": "link"}
@@ -144,10 +145,49 @@ class GuestSnapshot:
 
 
 class _WholeSnapshot:
-    """A snapshot of which every folder is in memory: what an index is made from."""
+    """A snapshot of which every folder is in memory: what an index is made from.
 
-    def __init__(self, folders: dict[tuple[str, ...], list[Entry]]) -> None:
-        self._folders = folders
+    Beyond ``greatest`` entries what lies deepest is left out. A folder that lacks some of its
+    entries gives those that it has, and is an error after the last of them.
+    """
+
+    def __init__(self, root: str, greatest: int) -> None:
+        self._root = Entry(name=root, kind="directory")
+        self._greatest = greatest
+        self._folders: dict[tuple[str, ...], list[Entry]] = {(root,): []}
+        self._cut: set[tuple[str, ...]] = set()
+        # By depth the folder of each entry, in the order in which they came.
+        self._levels: list[list[tuple[str, ...]]] = []
+
+    def take(self, folder: tuple[str, ...], entry: Entry) -> None:
+        """Add an entry to a folder, which was added before its entries."""
+        if folder not in self._folders:
+            return  # it was left out itself
+        while len(self._levels) < len(folder):
+            self._levels.append([])
+        if self._is_full() and not self._leave_out_below(len(folder)):
+            self._cut.add(folder)
+            return
+        self._levels[len(folder) - 1].append(folder)
+        self._folders[folder].append(entry)
+        if entry.kind == "directory":
+            self._folders.setdefault((*folder, entry.name), [])
+
+    def _is_full(self) -> bool:
+        return sum(map(len, self._levels)) >= self._greatest
+
+    def _leave_out_below(self, depth: int) -> bool:
+        """Make room for an entry at a depth; say whether there was something deeper."""
+        while len(self._levels) > depth and not self._levels[-1]:
+            self._levels.pop()
+        if len(self._levels) <= depth:
+            return False
+        folder = self._levels[-1].pop()
+        left_out = (*folder, self._folders[folder].pop().name)
+        self._cut.add(folder)
+        self._cut.discard(left_out)
+        self._folders.pop(left_out, None)
+        return True
 
     async def warnings(self) -> list[str]:
         """Return nothing: a snapshot is whole."""
@@ -155,13 +195,20 @@ class _WholeSnapshot:
 
     async def entry(self, parts: tuple[str, ...]) -> Entry:
         """Return the folder at a path."""
-        if parts not in self._folders:
+        if parts and parts not in self._folders:
             raise NoSuchEntry(f"There is no folder {'/'.join(parts)}.")
         return Entry(name=parts[-1] if parts else "", kind="directory")
 
     async def listing(self, parts: tuple[str, ...], kinds: str, offset: int, limit: int) -> Listing:
-        """Return a part of a folder's entries."""
-        return part_of(in_order(self._folders.get(parts, [])), kinds, offset, limit)
+        """Return a part of a folder's entries; raise UnreadableEntry after the last it has."""
+        if not parts:
+            return part_of([self._root], kinds, offset, limit)
+        found = part_of(in_order(self._folders.get(parts, [])), kinds, offset, limit)
+        if parts not in self._cut:
+            return found
+        if not found.entries:
+            raise UnreadableEntry(only_first(self._greatest))
+        return Listing(entries=found.entries, total=found.total + 1)
 
     async def content(self, parts: tuple[str, ...]) -> AsyncIterator[bytes]:
         """Nothing can be read here."""
@@ -176,26 +223,22 @@ class _WholeSnapshot:
 async def whole_snapshot(snapshot: GuestSnapshot, greatest: int) -> Browser:
     """Given a snapshot, return its folders (not its contents), read by one call of restic.
 
-    Beyond `greatest` entries nothing more is taken in.
+    Beyond `greatest` entries what lies deepest is left out, and its folders are errors.
     """
-    folders: dict[tuple[str, ...], list[Entry]] = {(): [snapshot.root]}
-    taken = 0
+    root = snapshot.root.name
+    whole = _WholeSnapshot(root, greatest)
 
     def take(line: str) -> None:
-        nonlocal taken
         try:
             node = _NODE.decode(line)
         except msgspec.DecodeError:
             return  # the snapshot itself
-        if taken < greatest:
-            taken += 1
-            above = node.path.strip("/").split("/")[:-1]
-            shown = tuple(shown_name(part.encode("utf-8", "replace")) for part in above)
-            entry = _entry(shown_name(node.name.encode("utf-8", "replace")), node)
-            folders.setdefault((snapshot.root.name, *shown), []).append(entry)
+        above = node.path.strip("/").split("/")[:-1]
+        shown = (shown_name(part.encode("utf-8", "replace")) for part in above)
+        whole.take((root, *shown), _entry(shown_name(node.name.encode("utf-8", "replace")), node))
 
     await snapshot.list_all(take)
-    return _WholeSnapshot(folders)
+    return whole
 
 
 def _path(names: tuple[str, ...]) -> str:

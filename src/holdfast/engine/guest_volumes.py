@@ -103,7 +103,8 @@ def _held(folders: OrderedDict[int, list[Node]]) -> int:
 
 def volumes_of(disks: Sequence[Disk]) -> list[Volume]:
     """Given the disks of a machine, in order, return the file systems on them, and what else is
-    there that may hold files: each of these cannot be read, for a reason.
+    there that may hold files: each of these cannot be read, for a reason. Raise OSError when a disk
+    itself cannot be read.
 
     What lies wholly on the first disks comes first: its name does not change when there are more,
     nor when what cannot be read comes or goes.
@@ -159,30 +160,28 @@ def _all_systems(disks: Sequence[Disk]) -> list[FileSystem]:
 
 def _regions(disk: Disk) -> list[Disk]:
     """Given a disk, return its partitions, or itself."""
-    regions: list[Disk] = list(partitions(disk)[:_MOST_VOLUMES])
+    table = partitions(disk)
+    regions: list[Disk] = [*(table or [])[:_MOST_VOLUMES]]
     whole = Window(disk, 0, disk.size)
-    if _is_in_array(whole) and not any(_is_in_array(region) for region in regions):
+    if is_member(whole) and not any(is_member(region) for region in regions):
         return [whole]  # whose partitions they are
     if any(_is_used(region) for region in regions):
         return regions
     # Some file systems without partitions begin with what looks like a table of them.
-    return [whole] if not regions or _is_used(whole) else regions
-
-
-def _is_in_array(region: Disk) -> bool:
-    try:
-        return is_member(region)
-    except OSError:
-        return False
+    return [whole] if table is None or _is_used(whole) else regions
 
 
 def _is_used(region: Disk) -> bool:
     """Whether there is something known in a partition, or on a disk."""
-    try:
-        is_part = is_member(region) or is_physical_volume(region) or is_btrfs(region)
-        return is_part or _system(region) is not None
-    except OSError:
-        return False
+    if is_member(region) or is_physical_volume(region) or is_btrfs(region):
+        return True
+    system = _system(region)
+    return system is not None and not _is_nothing(system)
+
+
+def _is_nothing(system: FileSystem) -> bool:
+    """Whether what cannot be read only tells that something is not there."""
+    return isinstance(system, Unreadable) and system.kind in ("partitions", "missing")
 
 
 def _system(place: Disk) -> FileSystem | None:
@@ -196,12 +195,9 @@ def _system(place: Disk) -> FileSystem | None:
         return _open(place)
     except OSError as error:
         # Swap, a part of something, what is damaged, or what is not known at all.
-        try:
-            if is_physical_volume(place) or is_btrfs(place):
-                return None
-            return foreign(place) or unusable(place, error)
-        except OSError as worse:
-            return Unreadable(f"The disk cannot be read there: {worse}", "damaged")
+        if is_physical_volume(place) or is_btrfs(place):
+            return None
+        return foreign(place) or unusable(place, error)
 
 
 def _open(place: Disk) -> FileSystem:

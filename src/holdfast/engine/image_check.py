@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class _Found:
 
 
 _known: dict[Path, _Found] = {}
+#: What was written is remembered in the threads that have written it.
+_changing = threading.Lock()
 
 
 async def ensure_sound(files: Iterable[Path], key: DataKey | None = None) -> None:
@@ -42,7 +45,7 @@ async def ensure_sound(files: Iterable[Path], key: DataKey | None = None) -> Non
     async def check(file: Path) -> None:
         async with turns:
             # Before it is read: what is written to it meanwhile is not known to be sound.
-            identity = _identity_of(file)
+            identity = await asyncio.to_thread(_identity_of, file)
             if damage := await check_image(file, key):
                 raise ChainBroken(f"The backup file {file} is damaged: {damage}.")
             if identity is not None:
@@ -59,7 +62,8 @@ async def ensure_still_sound(files: Iterable[Path], key: DataKey | None = None) 
     Unless they were written to since. So a chain that gets a point every hour is not read each
     time. A restart forgets: what a crash has made of files is seen.
     """
-    await ensure_sound([file for file in files if not _is_known(file, key)], key)
+    unknown = await asyncio.to_thread(lambda: [each for each in files if not _is_known(each, key)])
+    await ensure_sound(unknown, key)
 
 
 def remember_sound(file: Path, key: DataKey | None) -> None:
@@ -80,10 +84,11 @@ def _is_known(file: Path, key: DataKey | None) -> bool:
 
 
 def _remember(file: Path, identity: tuple[int, ...], key: DataKey | None) -> None:
-    _known.pop(file, None)
-    _known[file] = _Found(identity, key, time.monotonic())
-    while len(_known) > _MOST_KNOWN:
-        del _known[next(iter(_known))]
+    with _changing:
+        _known.pop(file, None)
+        _known[file] = _Found(identity, key, time.monotonic())
+        while len(_known) > _MOST_KNOWN:
+            del _known[next(iter(_known))]
 
 
 def _identity_of(file: Path) -> tuple[int, ...] | None:

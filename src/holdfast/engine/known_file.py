@@ -22,7 +22,7 @@ class KnownFile:
     """A file by its path, and the device and inode that it had: None where nobody has noted them.
 
     A device that is none (a share, a file system with subvolumes) gets another number with each
-    mount, so that only the inode counts there.
+    mount, so that only the inode counts there, as it does where nobody has noted the device.
     """
 
     path: str
@@ -46,8 +46,8 @@ class KnownFile:
             status = os.lstat(self.path)
         except FileNotFoundError:
             return False
-        same = status.st_dev == self.device or (
-            self.device is not None and not os.major(self.device) and not os.major(status.st_dev)
+        same = self.device in (None, status.st_dev) or (
+            not os.major(self.device) and not os.major(status.st_dev)
         )
         return same and status.st_ino == self.inode
 

@@ -49,9 +49,9 @@ from holdfast.engine.libvirt_push import forget, push, release_stale
 from holdfast.engine.libvirt_saved import state_at_rest
 from holdfast.engine.libvirt_secret import backup_secret, layer_secret, take_secrets_back
 from holdfast.engine.libvirt_tidy import (
+    MARK_FROZEN,
     checkpoint_prefix,
     end_interrupted_backup,
-    may_be_frozen,
 )
 from holdfast.engine.libvirt_work import MachinePlan, Work
 from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
@@ -103,12 +103,12 @@ async def back_up_machine(
         while True:
             work = await _prepared(machine, plan, checkpoint, on_progress)
             work.warnings += done
-            work.frozen = await may_be_frozen(machine)
+            work.frozen = work.saved is None and work.definition.mark == MARK_FROZEN
             work.parent_problems |= damage
             try:
                 return await _back_up(work)
             except _ParentsDamagedError as error:
-                damage = error.problems
+                damage |= error.problems
             except MemorySaved:
                 continue  # as of now it is backed up without being started
 

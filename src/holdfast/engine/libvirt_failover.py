@@ -44,9 +44,10 @@ async def fail_over(connection: LibvirtConnection, plan: FailoverPlan) -> None:
             raise MachineBusy(f"The replica {plan.identity.name} runs already; power it off first.")
         await _ensure_nothing_saved(machine, plan.identity.name)
         await make_layers(plan)
-        await machine.define(await layered_definition(connection, plan))
         # Somebody may have had it start by itself: then it would, beside a source that is back.
-        await start_with_host(connection, plan.identity.uuid, on=False)
+        with contextlib.suppress(MachineMissing):
+            await start_with_host(connection, plan.identity.uuid, on=False)
+        await machine.define(await layered_definition(connection, plan))
     if await machine.state() is State.OFF:
         await machine.start()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import read_definition
-from holdfast.engine.libvirt_machine import State, state_of
+from holdfast.engine.libvirt_machine import State, state_told
 from holdfast.engine.libvirt_probe import Acceleration, probe_acceleration
 from holdfast.engine.libvirt_xml import parse
 
@@ -104,11 +104,11 @@ def _machines(library: Any, connect: Any) -> list[ListedMachine]:
 
 
 def _listed(library: Any, domain: Any) -> ListedMachine:
-    definition = read_definition(domain.XMLDesc(0))
+    definition, found = read_definition(domain.XMLDesc(0)), domain.state()
     return ListedMachine(
         uuid=definition.uuid,
         name=definition.name,
-        state=state_of(library, domain),
+        state=state_told(library, found[0]),
         disks=tuple(
             ListedDisk(
                 disk.target,
@@ -121,12 +121,11 @@ def _listed(library: Any, domain: Any) -> ListedMachine:
         ),
         tags=definition.tags,
         replica=definition.replica,
-        moving=_is_moving(library, domain),
+        moving=_is_moving(library, *found),
     )
 
 
-def _is_moving(library: Any, domain: Any) -> bool:
-    state, reason = domain.state()
+def _is_moving(library: Any, state: int, reason: int) -> bool:
     return state == library.VIR_DOMAIN_PAUSED and reason in (
         library.VIR_DOMAIN_PAUSED_MIGRATION,
         library.VIR_DOMAIN_PAUSED_STARTING_UP,

@@ -12,7 +12,6 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from holdfast.engine.errors import (
     EngineError,
@@ -24,7 +23,6 @@ from holdfast.engine.errors import (
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import (
     Definition,
-    files_in,
     read_definition,
     replaced,
     standing_alone,
@@ -40,6 +38,7 @@ from holdfast.engine.libvirt_restore import (
 )
 from holdfast.engine.libvirt_same_folder import ensure_same_folder
 from holdfast.engine.libvirt_saved import ensure_nothing_saved
+from holdfast.engine.libvirt_users import users_of
 from holdfast.engine.progress import ProgressCallback, ignore_progress
 from holdfast.engine.restored_files import (
     FileToBe,
@@ -217,29 +216,11 @@ def _place_of(disk: DiskPoint, now: Definition, plan: RestorePlan) -> tuple[Disk
 async def _ensure_alone(connection: LibvirtConnection, uuid: str, paths: Collection[str]) -> None:
     """Refuse files that another machine of the host has, too."""
 
-    def others(library: Any, connect: Any) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for domain in connect.listAllDomains():
-            try:
-                if domain.UUIDString() != uuid:
-                    for xml in (domain.XMLDesc(0), domain.XMLDesc(library.VIR_DOMAIN_XML_INACTIVE)):
-                        found |= dict.fromkeys(files_in(xml), domain.name())
-            except library.libvirtError as error:
-                if error.get_error_code() != library.VIR_ERR_NO_DOMAIN:
-                    raise
-                # It was removed while the others were looked at.
-        return found
-
-    def refuse_taken(files: dict[str, str]) -> None:
-        real = {os.path.realpath(path): name for path, name in files.items()}
-        for path in sorted(paths):
-            if (name := real.get(os.path.realpath(path))) is not None:
-                raise EngineError(
-                    f"{path} is a disk of the machine {name}, too: it is not overwritten."
-                )
-
-    files = await connection.call(others, doing="looking for who has the disks")
-    await asyncio.to_thread(refuse_taken, files)
+    for user in await users_of(connection, paths):
+        if user.uuid != uuid:
+            raise EngineError(
+                f"{user.path} is a disk of the machine {user.name}, too: it is not overwritten."
+            )
 
 
 async def _ensure_seen(connection: LibvirtConnection, paths: Collection[str]) -> None:

@@ -84,8 +84,9 @@ class LibvirtMachine:
         """Return the domain XML, with its secrets: as it runs, or as it would start next time."""
 
         def get(library: Any, domain: Any) -> str:
-            stored = library.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0
-            flags = library.VIR_DOMAIN_XML_SECURE | (0 if live else stored)
+            flags = library.VIR_DOMAIN_XML_SECURE
+            if not live and domain.isPersistent():
+                flags |= library.VIR_DOMAIN_XML_INACTIVE
             return str(domain.XMLDesc(flags))
 
         return await self._ask(get, "reading the definition of")
@@ -437,7 +438,11 @@ def _write_mark(library: Any, domain: Any, text: str | None) -> None:
 
 def state_of(library: Any, domain: Any) -> State:
     """Given libvirt's domain, return its state."""
-    number = domain.state()[0]
+    return state_told(library, domain.state()[0])
+
+
+def state_told(library: Any, number: int) -> State:
+    """Given the number by which libvirt tells a state, return that."""
     if number in (library.VIR_DOMAIN_SHUTOFF, library.VIR_DOMAIN_CRASHED):
         return State.OFF
     if number in (library.VIR_DOMAIN_RUNNING, library.VIR_DOMAIN_BLOCKED):

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from holdfast.engine.errors import (
 from holdfast.engine.failures import folder_gone, target_folder_gone, writing_failure
 from holdfast.engine.image_chain import read_backup_header
 from holdfast.engine.image_lock import unchanged_while_read
+from holdfast.engine.known_file import KnownFile
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import (
     Identity,
@@ -44,6 +45,7 @@ from holdfast.engine.libvirt_overlay import FailoverPlan
 from holdfast.engine.libvirt_replica import connect_cards, networks_of
 from holdfast.engine.libvirt_restore import stored_content
 from holdfast.engine.libvirt_same_folder import ensure_same_folder
+from holdfast.engine.libvirt_users import users_of
 from holdfast.engine.libvirt_xml import parse, unparse
 from holdfast.engine.nbd_transfer import send
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
@@ -79,14 +81,6 @@ class NewPlace:
         """Return all files of the machine."""
         nvram = [] if plan.nvram is None else [self.nvram]
         return [*(self.disk(target) for target in plan.layers), *nvram]
-
-
-@dataclass(frozen=True, slots=True)
-class NamedFile:
-    """A file that is about to be named ``path``, known again by its inode."""
-
-    path: str
-    inode: int
 
 
 async def identity_for(
@@ -214,12 +208,12 @@ async def bring_layers(
     return done
 
 
-async def whole_files(plan: FailoverPlan, place: NewPlace) -> tuple[NamedFile, ...]:
-    """Return the files that are whole now and about to be named, to be known again."""
+async def whole_files(plan: FailoverPlan, place: NewPlace) -> tuple[KnownFile, ...]:
+    """Return the files that are whole now, by the names that they are about to get."""
 
-    def look() -> tuple[NamedFile, ...]:
+    def look() -> tuple[KnownFile, ...]:
         return tuple(
-            NamedFile(str(path), partial_name(path, _PURPOSE).lstat().st_ino)
+            replace(KnownFile.at(partial_name(path, _PURPOSE)), path=str(path))
             for path in place.files(plan)
         )
 
@@ -233,7 +227,7 @@ async def take_place(
     connection: LibvirtConnection,
     plan: FailoverPlan,
     place: NewPlace,
-    files: Sequence[NamedFile],
+    files: Sequence[KnownFile],
 ) -> None:
     """Name the files and define the new machine on them, unless that is done.
 
@@ -242,10 +236,10 @@ async def take_place(
     """
     for file in files:
         path = Path(file.path)
-        if await asyncio.to_thread(_is_there, path, file):
+        if await asyncio.to_thread(file.is_there):
             continue
         partial = partial_name(path, _PURPOSE)
-        if not await asyncio.to_thread(_is_there, partial, file):
+        if not await asyncio.to_thread(replace(file, path=str(partial)).is_there):
             raise EngineError(f"{partial}, which was to become {path}, is gone.")
         try:
             await publish(partial, path)
@@ -271,7 +265,7 @@ async def give_place_up(
     connection: LibvirtConnection,
     plan: FailoverPlan,
     place: NewPlace,
-    files: Sequence[NamedFile],
+    files: Sequence[KnownFile],
 ) -> None:
     """Take the new machine away, if it is there, and all that was made for it.
 
@@ -282,7 +276,8 @@ async def give_place_up(
     again.
     """
     machine = LibvirtMachine(connection, place.uuid)
-    users = await _users(connection, {str(path) for path in place.files(plan)})
+    found = await users_of(connection, {str(path) for path in place.files(plan)})
+    users = {user.uuid: user.name for user in found}
     own = place.uuid in users
     if own and await machine.state() is not State.OFF:
         await machine.destroy()
@@ -302,7 +297,7 @@ async def give_place_up(
     await give_files_up(plan, place, files)
 
 
-async def give_files_up(plan: FailoverPlan, place: NewPlace, files: Sequence[NamedFile]) -> None:
+async def give_files_up(plan: FailoverPlan, place: NewPlace, files: Sequence[KnownFile]) -> None:
     """Remove what was made for a machine that is not defined; missing is fine.
 
     Raise ImageInUse when any machine, on whatever host, writes to one of the files.
@@ -311,7 +306,7 @@ async def give_files_up(plan: FailoverPlan, place: NewPlace, files: Sequence[Nam
         raise folder_gone(place.folder)
     for path in place.files(plan):
         await _removed(partial_name(path, _PURPOSE))
-    found = [Path(f.path) for f in files if await asyncio.to_thread(_is_there, Path(f.path), f)]
+    found = [Path(file.path) for file in files if await asyncio.to_thread(file.is_there)]
     for path in found:
         await released(path)
         await asyncio.to_thread(_ensure_unused, path)
@@ -323,30 +318,6 @@ def _ensure_unused(path: Path) -> None:
     # One that a host has given to its QEMU cannot be asked about.
     with contextlib.suppress(SourceUnreadable, SourceMissing), unchanged_while_read([path]):
         pass
-
-
-async def _users(connection: LibvirtConnection, files: set[str]) -> dict[str, str]:
-    """Return the names of the machines that have any of these files, by UUID."""
-
-    def look(library: Any, connect: Any) -> dict[str, str]:
-        found = {}
-        for domain in connect.listAllDomains():
-            try:
-                texts = [domain.XMLDesc(0), domain.XMLDesc(library.VIR_DOMAIN_XML_INACTIVE)]
-                if any(files & _files_of(text) for text in texts):
-                    found[domain.UUIDString()] = domain.name()
-            except library.libvirtError as error:
-                if error.get_error_code() != library.VIR_ERR_NO_DOMAIN:
-                    raise
-                # It was removed meanwhile.
-        return found
-
-    return await connection.call(look, doing="looking for machines that have certain files")
-
-
-def _files_of(xml: str) -> set[str]:
-    nvram = read_definition(xml).nvram
-    return files_in(xml) | ({nvram} if nvram else set())
 
 
 async def _runs_as(machine: LibvirtMachine, name: str) -> bool:
@@ -385,10 +356,3 @@ async def _removed(path: Path) -> None:
         await remove_durably(path)
     except OSError as error:
         raise writing_failure(error, path) from error
-
-
-def _is_there(path: Path, file: NamedFile) -> bool:
-    try:
-        return path.lstat().st_ino == file.inode
-    except FileNotFoundError:
-        return False

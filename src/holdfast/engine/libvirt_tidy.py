@@ -166,21 +166,15 @@ def _ours(targets: Collection[Path], folders: Collection[Path]) -> bool:
     )
 
 
-async def release_checkpoints(
-    connection: LibvirtConnection, uuid: str, chain: str, keep: str | None = None
-) -> list[str]:
-    """Delete a chain's checkpoints and bitmaps on a machine but for one; return the names deleted.
+async def release_checkpoints(connection: LibvirtConnection, uuid: str, chain: str) -> list[str]:
+    """Delete a chain's checkpoints and bitmaps on a machine; return the names deleted.
 
-    To be called with ``keep`` None when a chain ends (its job is deleted, its points are gone).
+    To be called when a chain ends (its job is deleted, its points are gone).
     While the machine is off, bitmaps are removed from those of its images that can be written here.
     """
     machine = LibvirtMachine(connection, uuid)
     prefix = checkpoint_prefix(chain)
-
-    def unwanted(name: str) -> bool:
-        return name.startswith(prefix) and name != keep
-
-    return await _release(machine, unwanted)
+    return await _release(machine, lambda name: name.startswith(prefix))
 
 
 async def release_named(machine: LibvirtMachine, names: Collection[str]) -> None:

@@ -29,6 +29,14 @@ _IGNORED = 1
 _LONGEST_TEXT = 2 * 1024 * 1024
 _MOST_AREAS = 16
 _MOST_VOLUMES = 128
+_SAME_IDENTITY = (
+    "It is a physical volume of LVM with the UUID of another one of these disks, which is read in "
+    "its place."
+)
+_NOT_NAMED = (
+    "It is a physical volume of LVM that no valid metadata on these disks name: its volume group "
+    "is not known here, or has removed it."
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,7 @@ def logical_volumes(disks: list[Disk]) -> tuple[list[LogicalVolume], list[LostVo
     """
     physical: dict[str, Disk] = {}
     areas: list[tuple[Disk, int, int]] = []
+    lost: list[LostVolume] = []
     for disk in disks:
         try:
             identity, places = _physical_volume(disk)
@@ -98,11 +107,17 @@ def logical_volumes(disks: list[Disk]) -> tuple[list[LogicalVolume], list[LostVo
             continue
         if physical.setdefault(identity, disk) is disk:
             areas += [(disk, *place) for place in places]
+        else:
+            lost.append(LostVolume(_SAME_IDENTITY, [disk]))
     newest: dict[str, tuple[int, _Group]] = {}
     damaged: dict[int, LostVolume] = {}
+    described: set[int] = set()
     for area in areas:
         try:
-            if not (text := _text(*area)):
+            if (text := _text(*area)) is None:
+                continue
+            if not text:
+                described.add(id(area[0]))  # as one of no group, with nothing in it
                 continue
             section = _group(parse(text))
             identity, number = _string(section, "id"), _number(section, "seqno")
@@ -112,8 +127,12 @@ def logical_volumes(disks: list[Disk]) -> tuple[list[LogicalVolume], list[LostVo
             damaged[id(area[0])] = LostVolume(str(error), [area[0]])
     groups = [group for _, group in newest.values()]
     # What one area has lost, another may know.
-    described = {id(disk) for group in groups for disk in group.disks}
-    lost = [volume for identity, volume in damaged.items() if identity not in described]
+    described |= {id(disk) for group in groups for disk in group.disks}
+    lost += [
+        damaged.get(id(disk)) or LostVolume(_NOT_NAMED, [disk])
+        for disk in physical.values()
+        if id(disk) not in described
+    ]
     found = [volume for group in groups for volume in group.volumes]
     lost += [volume for group in groups for volume in group.lost]
     return found[:_MOST_VOLUMES], lost[:_MOST_VOLUMES]
@@ -167,14 +186,18 @@ def _places(raw: bytes, at: int) -> tuple[list[tuple[int, int]], int]:
     return found, at
 
 
-def _text(disk: Disk, start: int, size: int) -> str:
-    """Given a metadata area, return the text that is valid in it; nothing when it is not used."""
+def _text(disk: Disk, start: int, size: int) -> str | None:
+    """Given a metadata area, return the text that is valid in it, which is empty while there is no
+    volume group; None for an area that LVM does not use.
+    """
     head = read_whole(disk, start, _SECTOR)
     checksum, magic, version, own_start, own_size = _AREA.unpack_from(head)
     if magic != _AREA_MAGIC or version != 1 or checksum != _checksum(head[4:]):
         raise DamagedError("The head of the metadata of LVM is damaged.")
     offset, length, checksum, flags = _TEXT_PLACE.unpack_from(head, _AREA.size)
-    if flags & _IGNORED or not (offset or length):
+    if flags & _IGNORED:
+        return None
+    if not (offset or length):
         return ""
     fits = _SECTOR <= offset < size and 0 < length <= min(size - _SECTOR, _LONGEST_TEXT)
     if (own_start, own_size) != (start, size) or not fits:
@@ -202,7 +225,7 @@ def _volumes(group: Section, physical: dict[str, Disk], described_on: Disk) -> _
         disk = physical.get(_string(described, "id").replace("-", ""))
         if disk is not None:
             known[name] = disk, _number(described, "pe_start") * _SECTOR
-    found = _Group([disk for disk, _ in known.values()] or [described_on], [], [])
+    found = _Group([disk for disk, _ in known.values()], [], [])
     if not extent:
         raise DamagedError("The metadata of LVM are damaged.")
     if "logical_volumes" not in group:
@@ -214,7 +237,8 @@ def _volumes(group: Section, physical: dict[str, Disk], described_on: Disk) -> _
             if isinstance(status, list) and "VISIBLE" in status:
                 found.volumes.append(LogicalVolume(list(_segments(described, extent, known))))
         except DamagedError as error:
-            found.lost.append(LostVolume(f"Logical volume {name}: {error}", found.disks))
+            reason = f"Logical volume {name}: {error}"
+            found.lost.append(LostVolume(reason, found.disks or [described_on]))
     return found
 
 

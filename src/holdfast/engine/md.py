@@ -73,16 +73,12 @@ def members_resolved(
     places: Sequence[Disk],
 ) -> tuple[list[Disk], list[tuple[Unreadable, list[Disk]]], dict[int, list[Disk]]]:
     """Given the places on all disks, return those to look into; of arrays what cannot be read, with
-    its places; and by the identity of what replaces places, these.
+    its places; and by the identity of what replaces places, these. Raise OSError.
     """
     kept: list[Disk] = []
     arrays: dict[bytes, list[_Member]] = {}
     for place in places:
-        try:
-            member = _member(place)
-        except OSError:
-            member = None  # whoever reads the place will say it
-        if member is None:
+        if (member := _member(place)) is None:
             kept.append(place)
         else:
             arrays.setdefault(member.array, []).append(member)

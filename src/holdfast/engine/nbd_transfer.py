@@ -89,8 +89,13 @@ async def send_to(
     # Kept open here beside qemu-img, which counts nothing.
     with socket.socket(family, socket.SOCK_STREAM) as connection:
         connection.setblocking(False)
-        async with asyncio.timeout(_CONNECTING_SECONDS):
-            await asyncio.get_running_loop().sock_connect(connection, place)
+        try:
+            async with asyncio.timeout(_CONNECTING_SECONDS):
+                await asyncio.get_running_loop().sock_connect(connection, place)
+        except TimeoutError as error:
+            raise ToolFailed(
+                f"The receiver of {target} does not answer within {_CONNECTING_SECONDS:g} s."
+            ) from error
         connection.setblocking(True)
         arguments = _sender_arguments(source, backing, keys, connection.fileno(), place[0])
         on_line = None if on_fraction is None else progress_reader(on_fraction)

@@ -50,9 +50,20 @@ def kind_of(file: Any, kind: Kind) -> Kind:
     return "other" if tag in _SPECIAL else kind
 
 
+def is_lost(file: Any) -> bool:
+    """Whether the library could not make out where a file is, and calls it empty.
+
+    As that of a damaged file, or of one with a hole that is larger than the file system.
+    """
+    meta = file.info.meta
+    if meta.size or meta.type != pytsk3.TSK_FS_META_TYPE_REG:
+        return False
+    return not _unnamed_data(file)
+
+
 def why_unreadable(file: Any) -> str | None:
     """Given a file of pytsk3, return why what is read of it would not be its content, or None."""
-    unnamed = [each for each in file if _type_of(each) == _DATA and not each.info.name]
+    unnamed = _unnamed_data(file)
     if any(int(each.info.flags) & int(pytsk3.TSK_FS_ATTR_ENC) for each in unnamed):
         return _ENCRYPTED
     found = _reparse_point(file)
@@ -65,6 +76,11 @@ def why_unreadable(file: Any) -> str | None:
         return None if here else "its data is in the cloud, not or not all on this disk"
     known = _ELSEWHERE.get(tag)
     return known or f"another program keeps its data (reparse tag 0x{tag:08X})"
+
+
+def _unnamed_data(file: Any) -> list[Any]:
+    """Return the attributes that are a file's content; others of their type have a name."""
+    return [each for each in file if _type_of(each) == _DATA and not each.info.name]
 
 
 def _type_of(attribute: Any) -> int:

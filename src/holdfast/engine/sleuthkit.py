@@ -6,6 +6,7 @@ Runs in the reader's process; all functions block.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,15 +22,18 @@ from holdfast.engine.file_system import (
     not_replayed,
 )
 from holdfast.engine.guest_entry import Entry, Kind, shown_name
-from holdfast.engine.ntfs_content import kind_of, why_unreadable
+from holdfast.engine.ntfs_content import is_lost, kind_of, why_unreadable
 
 _NTFS_OWN_FILES = 24  # the first records of the file table: $MFT, $LogFile and so on
-
-_NTFS_DATA = 128  # the type of the attribute that is a file's content
 _NTFS_LOG = 2  # the record of $LogFile, which begins with two pages that say how it was left
 _NTFS_PAGE, _NTFS_LOG_HEADS = 4096, 8192
 _NTFS_RESTART = struct.Struct("<QHHHH")
 _NTFS_NOBODY, _NTFS_CLEAN = 0xFFFF, 0x2
+
+_GPT_GUARD = b"GPT Safety Partition (0xee)"  # by which old programs take the disk for full
+# Where the list of partitions begins, how many entries of how many bytes it has, and its CRC-32.
+_GPT_LIST_AT, _GPT_LIST = 72, struct.Struct("<QIII")
+_GPT_LARGEST_LIST = 1 << 20
 
 _WINDOWS_TYPES = (
     pytsk3.TSK_FS_TYPE_NTFS,
@@ -93,14 +97,12 @@ class SleuthKit:
         """Whether NTFS was not unmounted: its log may hold what is not in its place yet."""
         try:
             log = self.read(_NTFS_LOG, 0, _NTFS_LOG_HEADS)
-        except OSError:
+        except (OSError, ContentElsewhereError):
             return True
         newest, in_use = -1, False
         for page in (log[:_NTFS_PAGE], log[_NTFS_PAGE:]):
             if page[:4] != b"RSTR":
                 continue
-            if len(page) < _NTFS_PAGE:
-                return True
             (start,) = struct.unpack_from("<H", page, 24)
             if start + _NTFS_RESTART.size > _NTFS_PAGE:
                 return True
@@ -129,7 +131,7 @@ class SleuthKit:
                 continue
             kind = _KINDS.get(meta.type, "other")
             if self._is_ntfs:
-                kind = "other" if _is_lost(file) else kind_of(file, kind)
+                kind = "other" if is_lost(file) else kind_of(file, kind)
             yield Node(_entry(name.name, meta, kind), meta.addr)
 
     def read(self, address: int, offset: int, length: int) -> bytes:
@@ -146,19 +148,10 @@ class SleuthKit:
                 valid = self._exfat.valid_length(address, file.info.meta.size)
                 written = max(0, min(length, valid - offset))
             content: bytes = file.read_random(offset, written) if written else b""
+        if len(content) != written:
+            # The library returns what there is before something that it cannot read.
+            raise DamagedError(f"File {address} cannot be read at {offset + len(content)}.")
         return content + bytes(length - written)
-
-
-def _is_lost(file: Any) -> bool:
-    """Whether the library could not make out where a file of NTFS is, and calls it empty.
-
-    As that of a damaged file, or of one with a hole that is larger than the file system.
-    """
-    meta = file.info.meta
-    if meta.size or meta.type != pytsk3.TSK_FS_META_TYPE_REG:
-        return False
-    attributes = (attribute.info for attribute in file)
-    return not any(int(a.type) == _NTFS_DATA and a.name is None for a in attributes)
 
 
 def _entry(name: bytes, meta: Any, kind: Kind) -> Entry:
@@ -171,14 +164,15 @@ def _entry(name: bytes, meta: Any, kind: Kind) -> Entry:
     )
 
 
-def partitions(disk: Disk) -> list[Window]:
-    """Given a disk, return its partitions; none when it has no table of them."""
+def partitions(disk: Disk) -> list[Window] | None:
+    """Given a disk, return its partitions; None when it has no table of them that can be read."""
     image = _Image(disk)  # must live as long as what reads from it
-    try:
-        with _errors():
-            table = pytsk3.Volume_Info(image)
-    except OSError:
-        return []
+    table = _table(image, pytsk3.TSK_VS_TYPE_DETECT)
+    if table is not None and any(part.desc == _GPT_GUARD for part in table):
+        # The library takes the guard for all there is when the first copy of the GPT is damaged.
+        table = _table(image, pytsk3.TSK_VS_TYPE_GPT)
+    if table is None:
+        return None
     allocated = int(pytsk3.TSK_VS_PART_FLAG_ALLOC)
     sector = table.info.block_size
     found = []
@@ -188,4 +182,24 @@ def partitions(disk: Disk) -> list[Window]:
         size = max(0, min(part.len * sector, disk.size - start))
         if int(part.flags) & allocated:
             found.append(Window(disk, start, size))
+    if not found and table.info.vstype == pytsk3.TSK_VS_TYPE_GPT and not _is_whole(disk, sector):
+        return None
     return found
+
+
+def _table(image: _Image, kind: Any) -> Any | None:
+    try:
+        with _errors():
+            return pytsk3.Volume_Info(image, kind)
+    except OSError:
+        return None
+
+
+def _is_whole(disk: Disk, sector: int) -> bool:
+    """Whether a GPT lists what it says, which the library does not look at."""
+    head = disk.read(sector, sector)
+    if len(head) < _GPT_LIST_AT + _GPT_LIST.size:
+        return False
+    first, count, size, checksum = _GPT_LIST.unpack_from(head, _GPT_LIST_AT)
+    listed = disk.read(first * sector, min(count * size, _GPT_LARGEST_LIST))
+    return bool(zlib.crc32(listed) == checksum)

@@ -20,6 +20,7 @@ from typing import Literal
 
 import msgspec
 
+from holdfast.engine.durability import NO_HARD_LINKS
 from holdfast.engine.errors import EngineError
 from holdfast.engine.failures import tool_failure, writing_failure
 from holdfast.engine.files import ResticRepository, synchronise_tree
@@ -76,14 +77,14 @@ async def restore_into_tree(
             source = await _entered(held, _opened(staging, above, directory))
             target = await _entered(held, _opened(top, above, directory, make=folders))
             try:
-                given = await asyncio.to_thread(_put, names[-1], source, target, overwrite)
+                given = await _placed(names[-1], source, target, overwrite)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
                 # A folder on the way is another file system.
                 near = await _entered(held, staging_in(target, staging_name))
                 await _copy(names[-1], source, near)
-                given = await asyncio.to_thread(_put, names[-1], near, target, overwrite)
+                given = await _placed(names[-1], near, target, overwrite)
     except FileNotFoundError as error:
         if not await asyncio.to_thread(directory.is_dir):
             raise EngineError(
@@ -109,6 +110,17 @@ async def _entered(held: AsyncExitStack, context: AbstractContextManager[int]) -
     # Also when cancelled meanwhile, it must be left again.
     await finished(enter())
     return entered[0]
+
+
+async def _placed(name: str, source: int, target: int, overwrite: bool) -> str:
+    """As `_put`, in a thread; only when that has ended, the folders are let go of."""
+    given: list[str] = []
+
+    async def put() -> None:
+        given.append(await asyncio.to_thread(_put, name, source, target, overwrite))
+
+    await finished(put())
+    return given[0]
 
 
 async def _in_a_thread(work: Callable[[], object]) -> None:
@@ -256,8 +268,12 @@ def _rename_no_replace(name: str, source: int, given: str, target: int) -> None:
     # NFS and many file systems of FUSE know no such rename. A link is refused as well where
     # something is; a folder can have none.
     if not stat.S_ISDIR(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode):
-        with contextlib.suppress(PermissionError, NotImplementedError):
+        try:
             os.link(name, given, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in NO_HARD_LINKS:
+                raise
+        else:
             os.unlink(name, dir_fd=source)
             return
     if _is_there(given, target):

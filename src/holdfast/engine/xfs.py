@@ -11,20 +11,19 @@ import stat
 from collections.abc import Iterator
 
 from holdfast.engine.disk import DamagedError, Disk, read_whole
-from holdfast.engine.file_system import Node, larger_than_place, not_replayed
-from holdfast.engine.guest_entry import Entry, Kind, shown_name
+from holdfast.engine.file_system import (
+    Node,
+    larger_than_place,
+    not_replayed,
+    posix_entry,
+)
+from holdfast.engine.guest_entry import Entry, shown_name
 from holdfast.engine.xfs_directory import read_folder
 from holdfast.engine.xfs_extents import extents
 from holdfast.engine.xfs_format import is_xfs, read_inode, read_superblock
 from holdfast.engine.xfs_log import is_in_use
 
 __all__ = ["Xfs", "is_xfs"]
-
-_KINDS: dict[int, Kind] = {
-    stat.S_IFDIR: "directory",
-    stat.S_IFREG: "file",
-    stat.S_IFLNK: "link",
-}
 
 
 class Xfs:
@@ -74,14 +73,7 @@ class Xfs:
         except DamagedError:
             # One damaged file is no reason to hide the others of its folder.
             return Entry(name=shown_name(name), kind="other")
-        kind = _KINDS.get(stat.S_IFMT(inode.mode), "other")
-        return Entry(
-            name=shown_name(name),
-            kind=kind,
-            size=inode.size if kind == "file" else 0,
-            owner=str(inode.owner),
-            modified=inode.modified,
-        )
+        return posix_entry(shown_name(name), inode)
 
     def read(self, address: int, offset: int, length: int) -> bytes:
         """Return a part of a file's content; zeros in holes and where nothing was written yet."""

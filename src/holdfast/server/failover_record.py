@@ -18,7 +18,8 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Row
 
-from holdfast.engine.libvirt_new_place import NamedFile, NewPlace
+from holdfast.engine.known_file import KnownFile
+from holdfast.engine.libvirt_new_place import NewPlace
 from holdfast.server.refusal import RefusedError
 from holdfast.server.replicas import ReplicaState
 
@@ -55,7 +56,7 @@ _WORDS: Mapping[ReplicaState, str] = {
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where a failback goes, if not to the source: what is made there, on which host.
 
-    `files` are those that are about to be named, or were.
+    `files` are those that are about to be named, or were; older versions have noted no devices.
     """
 
     host: UUID
@@ -63,7 +64,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     uuid: str
     networks: Mapping[str, str] = {}
-    files: tuple[NamedFile, ...] = ()
+    files: tuple[KnownFile, ...] = ()
 
     @property
     def known(self) -> NewPlace:
