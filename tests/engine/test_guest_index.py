@@ -5,14 +5,22 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
+from holdfast.engine import guest_snapshot, guest_volumes
 from holdfast.engine.browser import NoSuchEntry, UnreadableEntry
 from holdfast.engine.files import FilesPlan, ResticRepository
 from holdfast.engine.guest_entry import Entry, Listing, part_of
 from holdfast.engine.guest_index import GuestIndex, build_index
+from holdfast.engine.guest_protocol import Request
+from holdfast.engine.guest_reader import Reader
 from holdfast.engine.guest_snapshot import GuestSnapshot, whole_snapshot
+from support.disks import ext_image
+
+from .test_xfs import Bytes
 
 _FOLDERS = {
     (): ["good", "damaged", "large"],
@@ -91,6 +99,48 @@ async def test_what_a_large_snapshot_lacks_in_the_index_is_deepest_and_told_of(
     # And none of this when there is place.
     await build_index(await whole_snapshot(snapshot, 100), tmp_path / "index")
     assert index.listing(("tree", "a", "deep", "9"), "all", 0, 10).total == 1
+
+
+async def test_a_folder_larger_than_is_listed_says_so_and_all_in_it_is_found(
+    restic_repository: ResticRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for number in range(6):
+        (tree / f"{number}").write_text(f"file {number}")
+    ext_image(tmp_path / "disk.raw", tree, size=4 << 20)
+    content = (tmp_path / "disk.raw").read_bytes()
+    await restic_repository.ensure()
+    kept = await restic_repository.back_up(FilesPlan(tree, "tag", "machine"))
+    for module in (guest_snapshot, guest_volumes):
+        monkeypatch.setattr(module, "GREATEST_FOLDER", 5)
+
+    snapshot = GuestSnapshot(restic_repository, kept.snapshot_id, "tree")
+    first = await snapshot.listing(("tree",), "all", 0, 10)
+    assert (len(first.entries), first.total) == (5, 6)
+    with pytest.raises(UnreadableEntry, match="tree has more than"):
+        await snapshot.listing(("tree",), "all", 5, 5)
+    for number in range(6):
+        parts = ("tree", f"{number}")
+        said = b"".join([piece async for piece in snapshot.content(parts)])
+        assert said == f"file {number}".encode()
+    with pytest.raises(NoSuchEntry, match="There is no 6 in tree"):
+        await snapshot.entry(("tree", "6"))
+
+    reader = Reader([Bytes(bytearray(content))])
+
+    def ask(*parts: str, **more: Any) -> tuple[bytes, bytes]:
+        return reader.answer(Request(parts=("volume1", *parts), **more))
+
+    kind, said = ask(do="list", offset=0, limit=10)
+    listing = msgspec.json.decode(said, type=Listing)
+    assert (kind, len(listing.entries), listing.total) == (b"J", 5, 6)
+    kind, said = ask(do="list", offset=5, limit=5)
+    assert (kind, b"volume1 has more than" in said) == (b"U", True)
+    for number in range(6):
+        found = ask(f"{number}", do="read", offset=0, limit=99)
+        assert found == (b"D", f"file {number}".encode())
+    assert ask("6", do="entry")[0] == b"E"
 
 
 async def test_an_index_of_an_older_holdfast_is_read(tmp_path: Path) -> None:

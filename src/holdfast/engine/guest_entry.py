@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-#: Entries of one folder beyond this number are not shown.
+#: Entries of one folder beyond this number are not shown, and it is said that there are more.
 GREATEST_FOLDER = 100_000
 DEEPEST_PATH = 256
 
@@ -92,3 +92,11 @@ def part_of(entries: list[Entry], kinds: str, offset: int, limit: int) -> Listin
         wanted = kinds == "directories"
         entries = [entry for entry in entries if (entry.kind == "directory") is wanted]
     return Listing(entries=entries[offset : offset + limit], total=len(entries))
+
+
+def more_than_shown(folder: str) -> str:
+    """Given the name of a folder of which not all is shown, return what is to be said of it."""
+    return (
+        f"{folder} has more than {GREATEST_FOLDER} entries, and only so many of them are listed. "
+        "The others are found by their path alone."
+    )

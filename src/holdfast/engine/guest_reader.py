@@ -15,7 +15,7 @@ import msgspec
 
 from holdfast.engine.disk import Disk
 from holdfast.engine.file_system import ContentElsewhereError, NotFoundError
-from holdfast.engine.guest_entry import Entry, in_order, match, part_of
+from holdfast.engine.guest_entry import Entry, Listing, in_order, match, more_than_shown, part_of
 from holdfast.engine.guest_protocol import FRAME, LARGEST_PIECE, Request
 from holdfast.engine.guest_volumes import Volume, volumes_of
 from holdfast.engine.nbd import NbdDisk
@@ -101,9 +101,13 @@ class Reader:
             return b"D", volume.read(node, request.offset, length)
         if request.do == "list":
             entries = [child.entry for child in volume.children(node)]
-            return b"J", msgspec.json.encode(
-                part_of(entries, request.kinds, request.offset, request.limit)
-            )
+            found = part_of(entries, request.kinds, request.offset, request.limit)
+            if volume.has_more(node):
+                # After the last of what is listed comes an error.
+                if not found.entries:
+                    raise ContentElsewhereError(more_than_shown(node.entry.name))
+                found = Listing(entries=found.entries, total=found.total + 1)
+            return b"J", msgspec.json.encode(found)
         return b"J", msgspec.json.encode(node.entry)
 
 

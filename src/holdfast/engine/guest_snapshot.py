@@ -20,6 +20,7 @@ from holdfast.engine.guest_entry import (
     Listing,
     in_order,
     match,
+    more_than_shown,
     part_of,
     shown_name,
 )
@@ -74,7 +75,12 @@ class GuestSnapshot:
         if entry.kind != "directory":
             raise NoSuchEntry(f"{entry.name} is not a folder.")
         entries = [each for _, each in (await self._folder(names)).values()]
-        return part_of(entries, kinds, offset, limit)
+        found = part_of(entries[:GREATEST_FOLDER], kinds, offset, limit)
+        if len(entries) <= GREATEST_FOLDER:
+            return found
+        if not found.entries:
+            raise UnreadableEntry(more_than_shown(entry.name))
+        return Listing(entries=found.entries, total=found.total + 1)
 
     async def content(self, parts: tuple[str, ...]) -> AsyncIterator[bytes]:
         """Return a file's content, piece by piece."""
@@ -109,6 +115,9 @@ class GuestSnapshot:
                 raise NoSuchEntry(f"{entry.name} is not a folder.")
             inside = await self._folder(names)
             shown = match(part, list(inside))
+            if shown is None and len(inside) > GREATEST_FOLDER:
+                inside = await self._read(names, part)
+                shown = match(part, list(inside))
             if shown is None:
                 raise NoSuchEntry(f"There is no {part} in {entry.name}.")
             name, entry = inside[shown]
@@ -125,7 +134,10 @@ class GuestSnapshot:
                     self._folders.popitem(last=False)
             return known
 
-    async def _read(self, names: tuple[str, ...]) -> dict[str, tuple[str, Entry]]:
+    async def _read(
+        self, names: tuple[str, ...], wanted: str | None = None
+    ) -> dict[str, tuple[str, Entry]]:
+        """Read a folder: what bears a name, or, of a very large one, the first and one more."""
         found: dict[str, tuple[str, Entry]] = {}
         folder = _path(names)
         above = "" if folder == "/" else folder
@@ -136,8 +148,10 @@ class GuestSnapshot:
             except msgspec.DecodeError:
                 return  # the snapshot itself
             # restic lists the folders on the way, too.
-            if node.path == f"{above}/{node.name}" and len(found) < GREATEST_FOLDER:
+            if node.path == f"{above}/{node.name}" and len(found) <= GREATEST_FOLDER:
                 shown = shown_name(node.name.encode("utf-8", "surrogateescape"))
+                if wanted is not None and match(wanted, [shown]) is None:
+                    return
                 found.setdefault(shown, (node.name, _entry(shown, node)))
 
         await self._repository.list_folder(self._snapshot, folder, take)

@@ -44,6 +44,7 @@ class Volume:
         self.name = name
         self._system = system
         self._folders: OrderedDict[int, list[Node]] = OrderedDict()
+        self._cut: set[int] = set()
 
     @property
     def warnings(self) -> list[str]:
@@ -56,13 +57,26 @@ class Volume:
         for part in parts:
             nodes = {child.entry.name: child for child in self.children(node)}
             name = match(part, list(nodes))
-            if name is None:
+            found = nodes[name] if name is not None else self._beyond(node, part)
+            if found is None:
                 raise NotFoundError(f"There is no {part} in {node.entry.name}.")
-            node = nodes[name]
+            node = found
         return node
 
+    def _beyond(self, node: Node, name: str) -> Node | None:
+        """Look for a name in a folder among those that `children` leaves out."""
+        if not self.has_more(node):
+            return None
+        children = self._system.nodes(node.address)
+        return next((child for child in children if match(name, [child.entry.name])), None)
+
+    def has_more(self, node: Node) -> bool:
+        """Say whether a folder has more in it than `children` gives."""
+        self.children(node)
+        return node.address in self._cut
+
     def children(self, node: Node) -> list[Node]:
-        """Given a folder, return what is in it, in order."""
+        """Given a folder, return what is in it, in order; of a very large one, the first."""
         if node.entry.kind != "directory":
             raise NotFoundError(f"{node.entry.name} is not a folder.")
         if (known := self._folders.get(node.address)) is not None:
@@ -70,11 +84,14 @@ class Volume:
             return known
         found: dict[str, Node] = {}
         # Those that bear the same name count, too: a folder made to hold it for ever must end.
-        for child in islice(self._system.nodes(node.address), GREATEST_FOLDER):
+        nodes = iter(self._system.nodes(node.address))
+        for child in islice(nodes, GREATEST_FOLDER):
             if found.setdefault(child.entry.name, child).address != child.address:
                 # Names that differ may be shown alike; each file must be within reach.
                 name = f"{child.entry.name} ({child.address})"
                 found[name] = Node(msgspec.structs.replace(child.entry, name=name), child.address)
+        if next(nodes, None) is not None:
+            self._cut.add(node.address)
         ordered = [found[entry.name] for entry in in_order([n.entry for n in found.values()])]
         self._folders[node.address] = ordered
         while len(self._folders) > 1 and _held(self._folders) > GREATEST_FOLDER + _KEPT_FOLDERS:
