@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, delete, insert, select, update
 
-from holdfast.server import failover_plans, replica_removal, replicas, tables
-from holdfast.server.failover_record import Failover, Operation, encoded
+from holdfast.server import failover_plans, replica_removal, replicas, stand_ins, tables
+from holdfast.server.failover_record import Failover, Operation, Place, encoded
 from holdfast.server.libvirt_references import machine_reference
 from holdfast.server.messages import Command, Outcome
 from holdfast.server.platform import HostAccess
@@ -272,6 +272,29 @@ async def test_replica_whose_host_is_gone_for_good_is_forgotten_by_force(
     assert (await lab.command("delete-job", job)).success
     removed = await lab.command("remove-host", there)
     assert removed.success, removed.message
+
+
+@pytest.mark.parametrize("doing", [None, Operation.UNDO_FAILBACK])
+async def test_replica_that_is_forgotten_leaves_its_jobs_the_machine_that_stays(
+    lab: Lab, platform: ToyPlatform, doing: Operation | None
+) -> None:
+    web = platform.hosts[HERE].add("web")
+    here, there = await add_host(lab), await add_host(lab, THERE)
+    reference = machine_reference(here, web)
+    moved = Place(host=here, folder="/place", name="moved", uuid=str(uuid4()))
+    job = await replica_job(lab, there, reference)
+    await lab.begin(job)
+    await lab.server.wait_until_idle()
+    uid = await give_replica(lab, job, reference)
+    record = encoded(Failover(doing=doing, point=uuid4(), place=moved))
+    failed_back = update(tables.replica).values(state=ReplicaState.FAILBACK, failover=record)
+    await lab.write(lambda c: c.execute(failed_back))
+    platform.hosts[THERE].away = True
+    removed = await lab.command("remove-replica", uid, force=True)
+    assert removed.success, removed.message
+    now = await lab.server._store.read(lambda c: stand_ins.current(c, reference))
+    # What the undo of a failback takes away takes nobody's place.
+    assert now == (machine_reference(here, moved.uuid) if doing is None else reference)
 
 
 async def test_replica_that_something_runs_from_keeps_its_machine(

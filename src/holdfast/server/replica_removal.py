@@ -29,14 +29,15 @@ from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.expiry import withdraw_chain
 from holdfast.server.failover_elsewhere import replace_source
-from holdfast.server.failover_record import record_of
+from holdfast.server.failover_record import Operation, record_of
 from holdfast.server.hosted_objects import locate
 from holdfast.server.hosts import Hosts
 from holdfast.server.job_lookup import running_session
 from holdfast.server.journal import ChainKey, RemoveFiles
 from holdfast.server.messages import Command
 from holdfast.server.names import session_name
-from holdfast.server.operations import Done, Operation, Preparation, read_arguments
+from holdfast.server.operations import Done, Preparation, read_arguments
+from holdfast.server.operations import Operation as Change
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.replicas import ReplicaState
@@ -73,7 +74,7 @@ class ReplicaRemoval:
         """The command, by its name."""
         return {"remove-replica": self._remove}
 
-    async def _remove(self, command: Command) -> Operation:
+    async def _remove(self, command: Command) -> Change:
         uid, force = command.target, read_arguments(command, _Removal).force
         row = await self._store.read(lambda c: replicas.find_replica(c, uid))
         await self._store.read(lambda c: _refuse_while_running(c, row))
@@ -102,7 +103,7 @@ class ReplicaRemoval:
 
         return tell
 
-    async def _forget(self, row: Row[Any], key: ChainKey) -> Operation:
+    async def _forget(self, row: Row[Any], key: ChainKey) -> Change:
         async with self._locks.work.hold(key):
             if problems := await self._settlement.settle_chain(key):
                 raise RefusedError(" ".join(problems))
@@ -125,7 +126,7 @@ class ReplicaRemoval:
         """Say whether the host of a replica does not answer."""
         return not await self._hosts.answering([row.host_uid], _ANSWER_SECONDS)
 
-    async def _give_up(self, row: Row[Any], key: ChainKey) -> Operation:
+    async def _give_up(self, row: Row[Any], key: ChainKey) -> Change:
         """Forget a replica whose host does not answer: what is there, and its files, stay."""
         record = record_of(row)
         async with self._locks.work.hold(key):
@@ -226,7 +227,13 @@ def _forget_lost(connection: Connection, row: Row[Any], key: ChainKey) -> None:
     failover_plans.take_out(connection, row.uid)
     now = replicas.find_replica(connection, row.uid)
     record = record_of(now)
-    if now.state == ReplicaState.FAILBACK and record is not None and record.place is not None:
+    # What the undo of a failback takes away, or has taken, is no machine to go on with.
+    if (
+        now.state == ReplicaState.FAILBACK
+        and record is not None
+        and record.place is not None
+        and record.doing is not Operation.UNDO_FAILBACK
+    ):
         # As its commit would have it: there is nothing to go back to.
         replace_source(connection, now, record.place)
     # With its folder gone, too, nothing of this would ever come to its end.
