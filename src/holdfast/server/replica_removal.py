@@ -90,7 +90,7 @@ class ReplicaRemoval:
                     raise RefusedError(" ".join(problems))
                 await self._ensure_unneeded(row)
                 await self._take_off_hosts(row, force=force)
-                names = await self._store.write(lambda c: self._withdraw(c, row, key))
+                told = await self._store.write(lambda c: self._withdraw(c, row, key))
             except BaseException:  # cancellation too: it must not stay reserved
                 await self._store.write(lambda c: _release(c, row))
                 raise
@@ -98,8 +98,7 @@ class ReplicaRemoval:
             await self._settlement.settle_chain(key)
 
         def tell(_connection: Connection, _command: Command, _now: datetime) -> Done:
-            gone = f"{len(names)} restore points are gone: {', '.join(names)}." if names else "Ok"
-            return Done(gone)
+            return Done(told)
 
         return tell
 
@@ -128,23 +127,20 @@ class ReplicaRemoval:
 
     async def _give_up(self, row: Row[Any], key: ChainKey) -> Change:
         """Forget a replica whose host does not answer: what is there, and its files, stay."""
-        record = record_of(row)
         async with self._locks.work.hold(key):
             with contextlib.suppress(RefusedError):
                 await self._release(row)
             for problem in await self._settlement.settle_chain(key):
                 _LOGGER.warning("%s: given up with the replica: %s", row.machine_name, problem)
             folder = await self._store.read(lambda c: replicas.folder_of(c, row.backup_uid))
-            await self._store.write(lambda c: _forget_lost(c, row, key))
+            left = await self._store.write(lambda c: _forget_lost(c, row, key))
         told = (
             f'"{row.machine_name}" is forgotten, since its host does not answer. Its files stay in '
             f"{folder}, and its machine on its host, where it may run: remove them by hand."
         )
-        if record is not None and record.autostart:
-            told += f' The source machine "{row.name}" does not start with its host any more.'
 
         def tell(_connection: Connection, _command: Command, _now: datetime) -> Done:
-            return Done(told)
+            return Done(" ".join([told, *left]))
 
         return tell
 
@@ -202,15 +198,17 @@ class ReplicaRemoval:
         now = milliseconds(self._clock.now())
         journal.declare(connection, key, RemoveFiles((str(path),)), now)
 
-    def _withdraw(self, connection: Connection, row: Row[Any], key: ChainKey) -> list[str]:
-        """Take the replica and its points out of the catalog; return the names of these."""
+    def _withdraw(self, connection: Connection, row: Row[Any], key: ChainKey) -> str:
+        """Take the replica and its points out of the catalog; return what is gone, in words."""
         _refuse_while_failing_over(connection, row)
+        left = _left_off(replicas.find_replica(connection, row.uid))
         found = replicas.points_of(connection, row.uid)
         names = [session_name(each.display_name, each.created) for each in found]
         withdraw_chain(connection, key, milliseconds(self._clock.now()))
         self._remove_nvram(connection, row, key)
         replicas.delete_replica(connection, row.uid)
-        return names
+        gone = [f"{len(names)} restore points are gone: {', '.join(names)}."] if names else []
+        return " ".join(gone + left) or "Ok"
 
 
 def _forget(connection: Connection, row: Row[Any]) -> None:
@@ -220,8 +218,11 @@ def _forget(connection: Connection, row: Row[Any]) -> None:
     _drop_points(connection, row)
 
 
-def _forget_lost(connection: Connection, row: Row[Any], key: ChainKey) -> None:
-    """Take a replica whose host is gone, and its points, out of the catalog and of all plans."""
+def _forget_lost(connection: Connection, row: Row[Any], key: ChainKey) -> list[str]:
+    """Take a replica whose host is gone, and its points, out of the catalog and of all plans.
+
+    Return what is to be told of its source, if anything.
+    """
     _refuse_while_failing_over(connection, row)
     refuse_if_held(connection, row.backup_uid, row.reference)
     failover_plans.take_out(connection, row.uid)
@@ -240,6 +241,15 @@ def _forget_lost(connection: Connection, row: Row[Any], key: ChainKey) -> None:
     for intent in journal.standing(connection, key):
         journal.strike(connection, intent)
     _drop_points(connection, row)
+    return _left_off(now)
+
+
+def _left_off(row: Row[Any]) -> list[str]:
+    """Tell of the source of a replica that goes, if a failover has turned its autostart off."""
+    record = record_of(row)
+    if record is None or not record.autostart:
+        return []
+    return [f'The source machine "{row.name}" does not start with its host any more.']
 
 
 def _drop_points(connection: Connection, row: Row[Any]) -> None:
