@@ -13,7 +13,7 @@ import libvirt
 import pytest
 
 from engine.lab import MIB
-from holdfast.server import tables
+from holdfast.server import failover, tables
 from holdfast.server.failover_record import Operation
 from holdfast.server.libvirt_references import tag_reference
 
@@ -42,7 +42,7 @@ def content_of(domain: Any, to: Path) -> bytes:
 
 
 async def test_new_machine_takes_the_source_s_place_and_is_replicated_on(
-    replica: ReplicaLab, place: Path, tmp_path: Path
+    replica: ReplicaLab, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = replica.guest.contents()["vda"]
     replica.guest.domain.setAutostart(1)
@@ -50,6 +50,12 @@ async def test_new_machine_takes_the_source_s_place_and_is_replicated_on(
     replica.write(3 * MIB, 65536, 77)
     expected = patched(content, 3 * MIB, 65536, 77)
     elsewhere = {"folder": str(place), "name": "moved", "seconds": 1, "force": True}
+    machines = replica.lab.server._failovers._failovers._ground._locks.machines
+    monkeypatch.setattr(failover, "PATIENCE", 0.1)
+    async with machines.hold(replica.guest.uuid):
+        # A backup may have it powered on, to be powered off again.
+        session = await replica.do("failback", **elsewhere)
+    assert "was not free within" in session.values["FailureMessage"]
     session = await replica.do("failback", **elsewhere)
     assert "runs; shut it down before" in session.values["FailureMessage"]
     replica.guest.power_off()

@@ -18,7 +18,7 @@ import pytest
 
 from engine.lab import MIB
 from engine.vm.lab import Guest, Host
-from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
+from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable, MachineBusy
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.server import failover_settlement, tables
 from holdfast.server.failover_record import Operation
@@ -320,8 +320,11 @@ async def test_source_and_replica_never_run_both(
     await replica.do("failover")
     replica.guest.power_off()
     begin, starts = failover_settlement.start, count(1)
+    machines = failovers._ground._locks.machines
 
     async def answer_lost(connection: LibvirtConnection, uuid: str) -> None:
+        # No backup or restore of the source comes between what was brought back and its start.
+        assert machines.is_held(replica.guest.uuid) == (uuid == replica.guest.uuid)
         await begin(connection, uuid)
         if next(starts) == 1:
             raise HypervisorUnavailable("There was no answer.")
@@ -356,6 +359,19 @@ async def test_source_and_replica_never_run_both(
         assert replica.domain.isActive()
         assert replica.guest.domain.isActive() == (result == "Warning")
     assert "See to it that it stays off" in session.values["FailureMessage"]
+    # Nor after a crash, when somebody is at the source first.
+    replica.guest.power_off()
+    replica.domain.destroy()
+    monkeypatch.setattr(failover_settlement, "PATIENCE", 0.1)
+    async with under_way(replica, Operation.FAILBACK):
+        await failovers._ground.declare(replica.uid, Operation.FAILBACK, arrived=True)
+        async with machines.hold(replica.guest.uuid):
+            with pytest.raises(MachineBusy, match="was not free"):
+                await failovers.recover(replica.uid)
+            assert not replica.guest.domain.isActive()
+        await failovers.recover(replica.uid)
+    assert await replica.state() == "Failback"
+    assert replica.guest.domain.isActive()
 
 
 async def test_failback_is_undone_by_force_when_the_source_s_host_dies_in_its_start(

@@ -99,6 +99,15 @@ class FailoverSettlement:
             back = back or not record.arrived
         if back != record.back:
             await self._ground.note(uid, back=back)
+        async with contextlib.AsyncExitStack() as held:
+            if record.doing is Operation.FAILBACK and record.place is None and not back:
+                # A backup that has powered the source on for itself would power it off again.
+                await held.enter_async_context(self._ground.source_alone(row, PATIENCE))
+            await self._recover(row, record, back=back)
+
+    async def _recover(self, row: Row[Any], record: Failover, *, back: bool) -> None:
+        """Settle what a crash interrupted; what does not go on, but can be taken back, is."""
+        uid: UUID = row.uid
         try:
             await self.settle(uid)
         except HypervisorUnavailable:
