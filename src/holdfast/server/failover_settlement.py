@@ -181,13 +181,13 @@ class FailoverSettlement:
             _LOGGER.warning("Replica %s is not settled yet: %s", uid, error)
 
     async def _settle_undo(self, row: Row[Any], record: Failover) -> str:
-        plan, place = await self._ground.plan(row, record), record.place
+        plan, place, notes = await self._ground.plan(row, record), record.place, list[str]()
         async with self._ground.target(row) as target:
             await take_back(target, plan)
         if place is None:
             await self._source.give_back(row.uid)
-        elif record.autostart:
-            await self._source.hand_over(place)
+        else:
+            notes.append(await self._source.hand_over(row.uid, place))
 
         def settled(connection: Connection) -> dict[UUID, str]:
             jobs = {}
@@ -203,7 +203,8 @@ class FailoverSettlement:
         if place is None:
             return ""
         away = (await self._hosts.refresh([place.host])).get(place.host)
-        told = await self._store.read(lambda c: left_behind(c, jobs, row.name, place, away))
+        notes.append(await self._store.read(lambda c: left_behind(c, jobs, row.name, place, away)))
+        told = " ".join(note for note in notes if note)
         if told:
             _LOGGER.warning("Failback of %s: %s", row.machine_name, told)
         return told

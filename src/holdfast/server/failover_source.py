@@ -176,13 +176,34 @@ class FailoverSource:
             _LOGGER.warning("%s does not start with its host any more: %s", row.name, error)
         await self._ground.note(uid, autostart=None)
 
-    async def hand_over(self, place: Place) -> None:
-        """Have the machine that takes the source's place start with its host, as the source did."""
-        try:
-            async with asyncio.timeout(_LOOK_SECONDS), self._ground.host(place.host) as there:
-                await start_with_host(there, place.uuid, on=True)
-        except (EngineError, RefusedError, TimeoutError) as error:
-            _LOGGER.warning("%s does not start with its host: %s", place.name, error)
+    async def hand_over(self, uid: UUID, place: Place) -> str:
+        """Have the machine that takes the source's place start with its host, as the source did.
+
+        Return what is to be noted when that cannot be done, or nobody knows.
+        """
+        row, record = await self._ground.look(uid)
+        if record is not None and not record.quiet:
+            # Nobody looks at it later: it is no source any more.
+            await self.keep_off(uid)
+            row, record = await self._ground.look(uid)
+        if record is None:
+            return ""
+        notes = []
+        if record.autostart:
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS), self._ground.host(place.host) as there:
+                    await start_with_host(there, place.uuid, on=True)
+            except (EngineError, RefusedError, TimeoutError) as error:
+                reason = str(error) or "It did not answer in time."
+                notes.append(f'"{place.name}" does not start with its host: {reason}')
+        elif not record.quiet:
+            notes.append(
+                f'"{place.name}" does not start with its host: whether "{row.name}" did is not '
+                "known."
+            )
+        if not record.quiet:
+            notes.append(f'See to it that the source machine "{row.name}" stays off.')
+        return " ".join(notes)
 
     async def waiting(self, hosts: Collection[UUID]) -> list[UUID]:
         """Return the replicas with something left undone because a source's host was away.
