@@ -331,6 +331,11 @@ async def test_replica_that_something_runs_from_keeps_its_machine(
         with pytest.raises(ZeroDivisionError):
             await lab.command("remove-replica", uid)
     assert [row.state for row in await lab.rows(tables.replica)] == ["Ready"]
+    # The point of a failover that is being taken back is none to take over from again.
+    taken_back = encoded(Failover(doing=Operation.FAILOVER, back=True, point=uuid4()))
+    await lab.write(lambda c: c.execute(update(tables.replica).values(failover=taken_back)))
+    refused = await lab.command("failover", uid, force=True)
+    assert "has no good restore point" in refused.message
     # What the source's host is to be given back does not keep it, nor does that host with force.
     pending = encoded(Failover(doing=None, autostart=True))
     await lab.write(lambda c: c.execute(update(tables.replica).values(failover=pending)))
