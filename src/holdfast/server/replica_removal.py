@@ -275,12 +275,8 @@ def _chains_of(connection: Connection, row: Row[Any], held: set[UUID]) -> list[U
         before = ours
         ours = ours | {each.uid for each in rows if each.parent_uid in ours}
         ours |= {each.parent_uid for each in rows if each.uid in ours and each.parent_uid}
-    left, found = [each for each in rows if each.uid in ours], list[UUID]()
-    while left:
-        needed = {each.parent_uid for each in left}
-        found += [each.uid for each in left if each.uid not in needed]
-        left = [each for each in left if each.uid in needed]
-    return found
+    # Newest first: what a file is built on was made before it.
+    return [each.uid for each in rows if each.uid in ours]
 
 
 def _refuse_while_running(connection: Connection, row: Row[Any]) -> None:
