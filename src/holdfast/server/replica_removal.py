@@ -92,7 +92,7 @@ class ReplicaRemoval:
                 await self._take_off_hosts(row, force=force)
                 told = await self._store.write(lambda c: self._withdraw(c, row, key))
             except BaseException:  # cancellation too: it must not stay reserved
-                await self._store.write(lambda c: _release(c, row))
+                await self._store.write(lambda c: _unreserve(c, row))
                 raise
             # What cannot go now is in the journal, and goes later.
             await self._settlement.settle_chain(key)
@@ -322,7 +322,7 @@ def _refuse_planned(connection: Connection, row: Row[Any]) -> None:
         raise RefusedError(f'The failover plan "{name}" has the replica. Take it out first.')
 
 
-def _release(connection: Connection, row: Row[Any]) -> None:
+def _unreserve(connection: Connection, row: Row[Any]) -> None:
     before = {ReplicaState.PROCESSING}
     replicas.change_state(connection, row.uid, ReplicaState.READY, before=before)
 
