@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, update
 
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import Identity
@@ -161,12 +161,6 @@ class FailoverGround:
             put(connection, uid, state, after)
 
         await self._store.write(settle)
-
-    async def knows(self, host: UUID) -> bool:
-        """Say whether a host is among those that are known."""
-        table = tables.host
-        same = select(table.c.uid).where(table.c.uid == host)
-        return await self._store.read(lambda c: c.scalar(same)) is not None
 
 
 def done(record: Failover) -> Failover:

@@ -46,6 +46,7 @@ from holdfast.server.failover_elsewhere import (
 from holdfast.server.failover_ground import FailoverGround, done, put, put_ready, source_uuid
 from holdfast.server.failover_record import Failover, Operation, Place, record_of
 from holdfast.server.failover_source import FailoverSource
+from holdfast.server.host_records import is_known
 from holdfast.server.hosts import Hosts
 from holdfast.server.journal import ChainKey
 from holdfast.server.publish import withdraw
@@ -236,7 +237,7 @@ class FailoverSettlement:
         """
         await self._source.follow(uid)
         row, _ = await self._ground.look(uid)
-        if not await self._ground.knows(row.source_host_uid):
+        if not await self._store.read(lambda c: is_known(c, row.source_host_uid)):
             _LOGGER.warning("The host of %s, which was shut down, is gone", row.name)
             return
         try:
