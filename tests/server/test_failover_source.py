@@ -64,6 +64,12 @@ async def test_source_does_not_start_by_itself_while_its_replica_runs(
     assert (source.autostart(), replica.domain.autostart()) == (0, 0)
     assert (await replica.do("permanent-failover")).values["Result"] == "Success"
     assert (source.autostart(), replica.domain.autostart()) == (0, 1)
+    # A source that is gone then is not looked for any more.
+    failovers = lab.server._failovers._failovers
+    await failovers._ground.note(replica.uid, quiet=False)
+    source.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA)
+    assert (await lab.command("rescan-host", host)).success
+    assert await failovers._source.waiting([host]) == []
 
 
 async def test_source_that_has_moved_to_another_host_is_found_there(

@@ -225,7 +225,13 @@ class FailoverSource:
         with _if_it_answers(row):
             if row.state in _TAKEN_OVER:
                 await self.follow(uid)
-                await self._keep_off(uid)
+                try:
+                    await self._keep_off(uid)
+                except MachineMissing:
+                    if row.state != ReplicaState.PERMANENT:
+                        raise
+                    # One of the two is gone: nobody is to be kept from running beside the other.
+                    await self._ground.note(uid, quiet=True)
             else:
                 await self._give_back(uid)
         await self._store.write(lambda c: _forget_done(c, uid))
