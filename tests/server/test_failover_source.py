@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from itertools import count
 from pathlib import Path
@@ -40,6 +41,16 @@ async def test_source_does_not_start_by_itself_while_its_replica_runs(
     await lab.write(lambda c: c.execute(away))
     await replica.do("failover")
     assert source.autostart() == 1
+
+    async def hangs(_connection: LibvirtConnection, _uuid: str) -> bool:
+        await asyncio.Event().wait()
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(failover_source, "_SEE_TO_SECONDS", 0.1)
+        patch.setattr(failover_source, "starts_with_host", hangs)
+        async with asyncio.timeout(60):
+            assert (await lab.command("rescan-host", host)).success
     assert (await lab.command("rescan-host", host)).success
     assert source.autostart() == 0
 

@@ -166,7 +166,11 @@ class Failovers:
 
     async def looked_at(self, hosts: Collection[UUID]) -> None:
         """See to what sources need whose hosts answer, as they may not have done when needed."""
-        for uid in await self._source.waiting(hosts):
+        # A host that hangs now keeps nobody waiting but those that have their sources there, too.
+        await asyncio.gather(*(self._see_to_sources(host) for host in hosts))
+
+    async def _see_to_sources(self, host: UUID) -> None:
+        for uid in await self._source.waiting([host]):
             alone = self._alone(uid)
             # What is done to a replica now sees to that itself.
             if not alone.locked():

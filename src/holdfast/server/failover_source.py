@@ -33,6 +33,9 @@ _LOGGER = logging.getLogger(__name__)
 #: For how long a host may keep a failover waiting that can go on without its answer.
 _LOOK_SECONDS = 10.0
 
+#: For how long it may keep what was left undone at its other sources waiting.
+_SEE_TO_SECONDS = 30.0
+
 #: The states in which a source must not start by itself.
 _TAKEN_OVER = frozenset({ReplicaState.FAILOVER, ReplicaState.PERMANENT})
 
@@ -149,6 +152,16 @@ class FailoverSource:
                 _LOGGER.warning("%s and its replica %s run both", row.name, row.machine_name)
         await self._ground.note(uid, quiet=True)
 
+    async def _keep_off_now(self, row: Row[Any]) -> None:
+        await self.follow(row.uid)
+        try:
+            await self._keep_off(row.uid)
+        except MachineMissing:
+            if row.state != ReplicaState.PERMANENT:
+                raise
+            # One of the two is gone: nobody is to be kept from running beside the other.
+            await self._ground.note(row.uid, quiet=True)
+
     async def give_back(self, uid: UUID) -> None:
         """Have the source start by itself again, if it did; what its host delays is done later.
 
@@ -223,17 +236,11 @@ class FailoverSource:
         if not _waits(row, record):
             return
         with _if_it_answers(row):
-            if row.state in _TAKEN_OVER:
-                await self.follow(uid)
-                try:
-                    await self._keep_off(uid)
-                except MachineMissing:
-                    if row.state != ReplicaState.PERMANENT:
-                        raise
-                    # One of the two is gone: nobody is to be kept from running beside the other.
-                    await self._ground.note(uid, quiet=True)
-            else:
-                await self._give_back(uid)
+            async with asyncio.timeout(_SEE_TO_SECONDS):
+                if row.state in _TAKEN_OVER:
+                    await self._keep_off_now(row)
+                else:
+                    await self._give_back(uid)
         await self._store.write(lambda c: _forget_done(c, uid))
 
 
