@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
 from uuid import UUID
@@ -138,13 +139,19 @@ async def test_replica_goes_on_when_the_source_s_host_is_gone_for_good(
 
     async def dies_after_the_shutdown(uid: UUID) -> None:
         if next(calls) == 2:
+            row = await replica.row()
+            key = ChainKey(row.backup_uid, row.reference)
+            await at_work.enter_async_context(failovers._ground._locks.work.hold(key))
             raise RefusedError("The host has died.")
         await replicate(uid)
 
     with monkeypatch.context() as patch:
         patch.setattr(failovers, "_replicate", dies_after_the_shutdown)
         patch.setattr(failover_settlement, "keep_on", dead)
-        session = await replica.do("planned-failover", seconds=1, force=True)
+        patch.setattr(failover_settlement, "PATIENCE", 0.1)
+        # Nor is somebody who works on the replica waited for without an end.
+        async with asyncio.timeout(60), AsyncExitStack() as at_work:
+            session = await replica.do("planned-failover", seconds=1, force=True)
         assert session.values["FailureMessage"] == "The host has died."
         assert not replica.guest.domain.isActive()
         refused = await lab.command("failover", replica.uid)

@@ -36,7 +36,7 @@ from holdfast.engine.libvirt_failover import (
 from holdfast.engine.libvirt_overlay import hold_anything
 from holdfast.engine.libvirt_tidy import end_interrupted_backup
 from holdfast.server import replicas, tables
-from holdfast.server.chain_locks import PATIENCE, ChainLocks
+from holdfast.server.chain_locks import PATIENCE, ChainLocks, hold_within
 from holdfast.server.failover_elsewhere import (
     Elsewhere,
     jobs_with_source,
@@ -249,9 +249,10 @@ class FailoverSettlement:
         folders = {await self._store.read(lambda c: replicas.folder_of(c, row.backup_uid))}
         if (staging := await self._hosts.staging(row.source_host_uid)) is not None:
             folders.add(staging)
+        key, what = ChainKey(row.backup_uid, row.reference), f'replica "{row.machine_name}"'
         async with (
-            self._locks.work.hold(ChainKey(row.backup_uid, row.reference)),
-            # What is not done now is settled later.
+            # What is not done now is settled later; others are not to wait for it.
+            hold_within(self._locks.work, key, what, PATIENCE),
             self._ground.source_alone(row, PATIENCE),
             self._ground.source(row) as source,
         ):
