@@ -121,6 +121,8 @@ class Failovers:
         more = await self._settlement.settle(replica.uid)
         if session.operation == Operation.UNDO and was is not None and was.source_was_on:
             more = await self._still_shut_down(replica.uid)
+        elif session.operation == Operation.FAILOVER:
+            more = await self._source.told_beside(replica.uid)
         return " ".join(each for each in (note, more) if each)
 
     async def _ensure_source_is_left(self, uid: UUID) -> None:

@@ -21,7 +21,7 @@ from holdfast.engine.libvirt_failover import is_on, start_with_host, starts_with
 from holdfast.server import host_machines, replicas, tables
 from holdfast.server.failover_ground import FailoverGround, pending, put, source_host, source_uuid
 from holdfast.server.failover_record import Failover, Place, record_of
-from holdfast.server.host_records import AVAILABLE
+from holdfast.server.host_records import AVAILABLE, host_in_use
 from holdfast.server.hosts import Hosts
 from holdfast.server.publish import publish_replica
 from holdfast.server.refusal import RefusedError
@@ -116,6 +116,22 @@ class FailoverSource:
             publish_replica(connection, row.uid)
 
         await self._store.write(note)
+
+    async def told_beside(self, uid: UUID) -> str:
+        """Return what is to be noted of a source that runs although its replica has taken over."""
+        row, record = await self._ground.look(uid)
+        # One whose host has not answered just now is not asked again.
+        if record is None or not record.quiet:
+            return ""
+        with _if_it_answers(row):
+            async with asyncio.timeout(_LOOK_SECONDS), self._ground.source(row) as source:
+                if await is_on(source, row.source_uuid):
+                    host = await self._store.read(lambda c: host_in_use(c, row.source_host_uid))
+                    return (
+                        f'The source machine "{row.name}" runs, too, on host "{host.name}": shut '
+                        "it down, or undo the failover."
+                    )
+        return ""
 
     async def keep_off(self, uid: UUID) -> None:
         """Have the source not start by itself, if its host answers soon; else `see_to` does.
