@@ -181,7 +181,7 @@ async def test_failover_without_loss_and_a_plan_over_the_api(
     assert replica.disk() == replica.guest.contents()["vda"] == replica.source_disk()
     shown = await caller.get(own)
     assert (shown["state"], shown["name"]) == ("Failover", f"{replica.guest.name}_replica")
-    assert shown["source"] == replica.guest.name
+    assert (shown["source"], shown["source_runs_on"]) == (replica.guest.name, "")
     session = await caller.session(f"{own}?action=undo-failover")
     assert session["Result"] == "Warning", session
     assert session["FailureMessage"].endswith("is off: power it on to use it again.")

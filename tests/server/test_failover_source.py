@@ -52,8 +52,10 @@ async def test_source_does_not_start_by_itself_while_its_replica_runs(
         patch.setattr(failover_source, "starts_with_host", hangs)
         async with asyncio.timeout(60):
             assert (await lab.command("rescan-host", host)).success
+    assert (await replica.shown())["SourceRunsOn"] == ""
     assert (await lab.command("rescan-host", host)).success
     assert source.autostart() == 0
+    assert (await replica.shown())["SourceRunsOn"] == "source"
 
     async def dead(_connection: LibvirtConnection, _uuid: str, *, on: bool) -> None:
         raise HypervisorUnavailable(f"The host is dead: {on}.")
@@ -70,6 +72,10 @@ async def test_source_does_not_start_by_itself_while_its_replica_runs(
     # To and fro; and a replica that stays takes over that, too.
     replica.guest.power_off()
     await replica.do("failover")
+    for switch, host_name in ((replica.guest.start, "source"), (replica.guest.power_off, "")):
+        switch()
+        assert (await lab.command("rescan-host", host)).success
+        assert (await replica.shown())["SourceRunsOn"] == host_name
     await replica.do("failback", seconds=1, force=True)
     assert (source.autostart(), replica.domain.autostart()) == (1, 0)
     await replica.do("undo-failback")

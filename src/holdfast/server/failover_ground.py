@@ -165,7 +165,9 @@ class FailoverGround:
 
 def done(record: Failover) -> Failover:
     """Return a record with nothing under way any more."""
-    return msgspec.structs.replace(record, doing=None, back=False, source_started=False, asked=0.0)
+    return msgspec.structs.replace(
+        record, doing=None, back=False, source_started=False, asked=0.0, beside=""
+    )
 
 
 def pending(record: Failover | None) -> Failover | None:

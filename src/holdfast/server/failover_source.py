@@ -124,14 +124,26 @@ class FailoverSource:
         if record is None or not record.quiet:
             return ""
         with _if_it_answers(row):
-            async with asyncio.timeout(_LOOK_SECONDS), self._ground.source(row) as source:
-                if await is_on(source, row.source_uuid):
-                    host = await self._store.read(lambda c: host_in_use(c, row.source_host_uid))
+            async with asyncio.timeout(_LOOK_SECONDS):
+                if host := await self._look_beside(uid):
                     return (
-                        f'The source machine "{row.name}" runs, too, on host "{host.name}": shut '
-                        "it down, or undo the failover."
+                        f'The source machine "{row.name}" runs, too, on host "{host}": shut it '
+                        "down, or undo the failover."
                     )
         return ""
+
+    async def _look_beside(self, uid: UUID) -> str:
+        """Note, and return, on which host a source runs beside its replica; empty for none."""
+        row, _ = await self._ground.look(uid)
+        host, on = await self._store.read(lambda c: host_in_use(c, row.source_host_uid)), False
+        with contextlib.suppress(MachineMissing):
+            async with self._ground.source(row) as source:
+                on = await is_on(source, row.source_uuid)
+        if on:
+            _LOGGER.warning("%s runs on %s beside its replica", row.name, host.name)
+        beside = str(host.name) if on else ""
+        await self._ground.note(uid, beside=beside)
+        return beside
 
     async def keep_off(self, uid: UUID) -> None:
         """Have the source not start by itself, if its host answers soon; else `see_to` does.
@@ -164,11 +176,11 @@ class FailoverSource:
                     await start_with_host(target, row.machine_uuid, on=True)
             if did:
                 await start_with_host(source, row.source_uuid, on=False)
-            if row.state == ReplicaState.PERMANENT and await is_on(source, row.source_uuid):
-                _LOGGER.warning("%s and its replica %s run both", row.name, row.machine_name)
         await self._ground.note(uid, quiet=True)
 
-    async def _keep_off_now(self, row: Row[Any]) -> None:
+    async def _keep_off_now(self, row: Row[Any], record: Failover) -> None:
+        if record.quiet:
+            return
         await self.follow(row.uid)
         try:
             await self._keep_off(row.uid)
@@ -237,34 +249,43 @@ class FailoverSource:
     async def waiting(self, hosts: Collection[UUID]) -> list[UUID]:
         """Return the replicas with something left undone because a source's host was away.
 
-        Only those of which the host is among these.
+        So are those that have taken over whose source runs, or did. Only those of which the host is
+        among these.
         """
-        table = tables.replica
-        query = select(table).where(
+        table, machine = tables.replica, tables.host_machine
+        runs = select(machine.c.uuid).where(
+            machine.c.host_uid == table.c.source_host_uid,
+            machine.c.uuid == table.c.source_uuid,
+            machine.c.active,
+        )
+        query = select(table, runs.exists().label("runs")).where(
             table.c.failover.is_not(None), table.c.source_host_uid.in_(hosts)
         )
         rows = await self._store.read(lambda c: c.execute(query).all())
-        return [row.uid for row in rows if _waits(row, record_of(row))]
+        return [row.uid for row in rows if _waits(row, record_of(row), runs=row.runs)]
 
     async def see_to(self, uid: UUID) -> None:
         """Do what was left undone with a source, as far as that is possible now."""
         row, record = await self._ground.look(uid)
-        if not _waits(row, record):
+        if record is None or not _waits(row, record, runs=True):
             return
         with _if_it_answers(row):
             async with asyncio.timeout(_SEE_TO_SECONDS):
                 if row.state in _TAKEN_OVER:
-                    await self._keep_off_now(row)
+                    await self._keep_off_now(row, record)
+                    await self._look_beside(uid)
                 else:
                     await self._give_back(uid)
         await self._store.write(lambda c: _forget_done(c, uid))
 
 
-def _waits(row: Row[Any], record: Failover | None) -> bool:
-    """Say whether something is left to be done with the source of a replica."""
+def _waits(row: Row[Any], record: Failover | None, *, runs: bool) -> bool:
+    """Say whether something is left to be done with the source of a replica, which may run."""
     if record is None or record.doing is not None or record.place is not None:
         return False
-    return not record.quiet if row.state in _TAKEN_OVER else bool(record.autostart)
+    if row.state in _TAKEN_OVER:
+        return not record.quiet or runs or bool(record.beside)
+    return bool(record.autostart)
 
 
 def _forget_done(connection: Connection, uid: UUID) -> None:
