@@ -37,7 +37,7 @@ def test_operation_is_asked_for_and_its_end_awaited(monkeypatch: pytest.MonkeyPa
     uid = "4f0f0b3c-6a6a-4a3e-8f0e-5d3c5f6d7a11"
     asked: list[tuple[str, str, bytes]] = []
     document = {"uid": uid, "name": "web_replica", "source": "web", "state": "Failback"}
-    document |= {"doing": "", "failback": "vda: 65536 bytes compared."}
+    document |= {"doing": "", "failback": "vda: 65536 bytes compared.", "source_runs_on": "kvm1"}
     link = {"Type": "RestoreSession", "Href": "http://x/api/restoreSessions/5?format=Entity"}
     task = {"State": "Finished", "Result": {"Success": True}, "Links": [link]}
     session = {"State": "Stopped", "Result": "Warning", "FailureMessage": "It was powered off."}
@@ -56,6 +56,8 @@ def test_operation_is_asked_for_and_its_end_awaited(monkeypatch: pytest.MonkeyPa
             yield ApiClient(client)
 
     monkeypatch.setattr(api_command, "logged_on", logged_on)
+    ended = CliRunner().invoke(commands.application, ["list"])
+    assert "Failback (source runs on kvm1)" in ended.output
     wanted = ["failback", "WEB", "--seconds", "5", "--force"]
     ended = CliRunner().invoke(commands.application, wanted)
     assert ended.exit_code == 0, ended.output

@@ -79,6 +79,10 @@ class ReplicaLab:
     async def row(self) -> Any:
         return await self.lab.server._store.read(lambda c: replicas.find_replica(c, self.uid))
 
+    async def shown(self) -> dict[str, Any]:
+        """The values of the replica as published."""
+        return (await self.lab.resource("Replica", self.uid)).values
+
     async def state(self) -> str:
         """The state, once nothing is under way any more."""
         row = await self.row()

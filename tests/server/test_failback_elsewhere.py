@@ -13,11 +13,13 @@ import libvirt
 import pytest
 
 from engine.lab import MIB
-from holdfast.server import tables
-from holdfast.server.failover_record import Operation
+from holdfast.engine.errors import HypervisorUnavailable
+from holdfast.engine.libvirt_connection import LibvirtConnection
+from holdfast.server import failover, failover_source, tables
+from holdfast.server.failover_record import Operation, Place
 from holdfast.server.libvirt_references import tag_reference
 
-from .replica_lab import ReplicaLab, killed, patched, read_disk
+from .replica_lab import ReplicaLab, killed, patched, read_disk, under_way
 
 pytestmark = pytest.mark.vm
 
@@ -42,7 +44,7 @@ def content_of(domain: Any, to: Path) -> bytes:
 
 
 async def test_new_machine_takes_the_source_s_place_and_is_replicated_on(
-    replica: ReplicaLab, place: Path, tmp_path: Path
+    replica: ReplicaLab, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = replica.guest.contents()["vda"]
     replica.guest.domain.setAutostart(1)
@@ -50,6 +52,12 @@ async def test_new_machine_takes_the_source_s_place_and_is_replicated_on(
     replica.write(3 * MIB, 65536, 77)
     expected = patched(content, 3 * MIB, 65536, 77)
     elsewhere = {"folder": str(place), "name": "moved", "seconds": 1, "force": True}
+    machines = replica.lab.server._failovers._failovers._ground._locks.machines
+    monkeypatch.setattr(failover, "PATIENCE", 0.1)
+    async with machines.hold(replica.guest.uuid):
+        # A backup may have it powered on, to be powered off again.
+        session = await replica.do("failback", **elsewhere)
+    assert "was not free within" in session.values["FailureMessage"]
     session = await replica.do("failback", **elsewhere)
     assert "runs; shut it down before" in session.values["FailureMessage"]
     replica.guest.power_off()
@@ -258,15 +266,39 @@ async def test_folder_that_is_gone_for_good_does_not_keep_the_replica(
         place.rename(place.with_name("elsewhere"))
         return sent
 
-    monkeypatch.setattr(elsewhere, "copy", gone)
+    async def dead(_connection: LibvirtConnection, _uuid: str) -> bool:
+        raise HypervisorUnavailable("The host is dead.")
+
+    monkeypatch.setattr(failover_source, "starts_with_host", dead)
+    target = await uid_of_host(replica, "target")
     await replica.do("failover")
     replica.guest.power_off()
-    how = {"folder": str(place), "name": "moved", "seconds": 1, "force": True}
-    session = await replica.do("failback", **how)
+    how = {"folder": str(place), "name": "moved", "seconds": 1, "force": True, "host": target}
+    with monkeypatch.context() as patch:
+        patch.setattr(elsewhere, "copy", gone)
+        session = await replica.do("failback", **how)
     assert session.values["Result"] == "Failed"
     assert await replica.state() == "Failover"
     assert replica.domain.isActive()
     shown = await replica.lab.resource("Replica", replica.uid)
     assert f"and its files in {place}." in shown.values["Failback"]
-    assert (await replica.do("undo-failover")).values["Result"] == "Success"
+    # There again. Whether the new machine is to start with its host, the source's did not tell.
+    place.with_name("elsewhere").rename(place)
+    for left in place.iterdir():
+        left.unlink()
+    await replica.do("failback", **how)
+    session = await replica.do("commit-failback")
+    assert session.values["FailureMessage"] == (
+        f'"moved" does not start with its host: whether "{replica.guest.name}" did is not known. '
+        f'See to it that the source machine "{replica.guest.name}" stays off.'
+    )
     assert await replica.state() == "Ready"
+    failovers = replica.lab.server._failovers._failovers
+    gone_too = Place(host=UUID(target), folder=str(place), name="moved", uuid=str(replica.uid))
+    async with under_way(replica, Operation.FAILOVER):
+        known = {"autostart": True, "quiet": True}
+        await failovers._ground.declare(replica.uid, Operation.FAILOVER, **known)
+        note = await failovers._source.hand_over(replica.uid, gone_too)
+        assert note.startswith('"moved" does not start with its host: ')
+        await failovers._ground.note(replica.uid, back=True)
+        await failovers.recover(replica.uid)

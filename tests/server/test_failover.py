@@ -18,7 +18,7 @@ import pytest
 
 from engine.lab import MIB
 from engine.vm.lab import Guest, Host
-from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable
+from holdfast.engine.errors import HypervisorFailed, HypervisorUnavailable, MachineBusy
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.server import failover_settlement, tables
 from holdfast.server.failover_record import Operation
@@ -37,7 +37,11 @@ async def test_replica_takes_over_gives_back_and_is_replicated_again(replica: Re
     assert "stands ready (state Ready), so undo-failover is refused" in refused.message
     assert "possible: failover, planned-failover" in refused.message
     session = await replica.do("failover")
-    assert session.values["Result"] == "Success", session.values
+    assert session.values["Result"] == "Warning", session.values
+    assert session.values["FailureMessage"] == (
+        f'The source machine "{replica.guest.name}" runs, too, on host "source": shut it down, or '
+        "undo the failover."
+    )
     assert session.name.startswith(f"{replica.guest.name}_replica (failover)@")
     assert await replica.state() == "Failover"
     assert replica.domain.isActive()
@@ -177,7 +181,7 @@ async def test_failover_without_loss_and_a_plan_over_the_api(
     assert replica.disk() == replica.guest.contents()["vda"] == replica.source_disk()
     shown = await caller.get(own)
     assert (shown["state"], shown["name"]) == ("Failover", f"{replica.guest.name}_replica")
-    assert shown["source"] == replica.guest.name
+    assert (shown["source"], shown["source_runs_on"]) == (replica.guest.name, "")
     session = await caller.session(f"{own}?action=undo-failover")
     assert session["Result"] == "Warning", session
     assert session["FailureMessage"].endswith("is off: power it on to use it again.")
@@ -320,8 +324,11 @@ async def test_source_and_replica_never_run_both(
     await replica.do("failover")
     replica.guest.power_off()
     begin, starts = failover_settlement.start, count(1)
+    machines = failovers._ground._locks.machines
 
     async def answer_lost(connection: LibvirtConnection, uuid: str) -> None:
+        # No backup or restore of the source comes between what was brought back and its start.
+        assert machines.is_held(replica.guest.uuid) == (uuid == replica.guest.uuid)
         await begin(connection, uuid)
         if next(starts) == 1:
             raise HypervisorUnavailable("There was no answer.")
@@ -356,6 +363,19 @@ async def test_source_and_replica_never_run_both(
         assert replica.domain.isActive()
         assert replica.guest.domain.isActive() == (result == "Warning")
     assert "See to it that it stays off" in session.values["FailureMessage"]
+    # Nor after a crash, when somebody is at the source first.
+    replica.guest.power_off()
+    replica.domain.destroy()
+    monkeypatch.setattr(failover_settlement, "PATIENCE", 0.1)
+    async with under_way(replica, Operation.FAILBACK):
+        await failovers._ground.declare(replica.uid, Operation.FAILBACK, arrived=True)
+        async with machines.hold(replica.guest.uuid):
+            with pytest.raises(MachineBusy, match="was not free"):
+                await failovers.recover(replica.uid)
+            assert not replica.guest.domain.isActive()
+        await failovers.recover(replica.uid)
+    assert await replica.state() == "Failback"
+    assert replica.guest.domain.isActive()
 
 
 async def test_failback_is_undone_by_force_when_the_source_s_host_dies_in_its_start(
@@ -464,6 +484,7 @@ async def test_plan_starts_its_machines_in_order_and_undoes_them_in_reverse(
     async with replica_lab(tmp_path, clock, source_host, target_host, *guests) as (first, second):
         lab = first.lab
         older = (await first.points())[0].uid
+        first.guest.power_off()
         assert (await first.do("failover-point", older)).values["Result"] == "Success"
         assert await first.state() == "Failover"
         # The job leaves it alone meanwhile, and so does retention.

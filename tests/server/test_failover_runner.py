@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -18,6 +19,7 @@ from holdfast.server.clock import Clock
 from holdfast.server.failover import Failovers
 from holdfast.server.failover_plan_runner import FailoverPlanRunner
 from holdfast.server.failover_runner import FailoverRunner
+from holdfast.server.failover_source import FailoverSource
 from holdfast.server.store import Store
 
 from .lab import HandClock
@@ -115,6 +117,33 @@ async def test_what_a_failure_has_left_is_settled_as_soon_as_the_host_answers(
         await failing.settled.wait()
     settling.cancel()
     assert not failing.left
+
+
+class _Hanging:
+    """The sources of two replicas; the host of the first hangs."""
+
+    def __init__(self) -> None:
+        self.hosts = [uuid4(), uuid4()]
+        self.seen_to = asyncio.Event()
+
+    async def waiting(self, hosts: Collection[UUID]) -> list[UUID]:
+        return [host for host in self.hosts if host in hosts]
+
+    async def see_to(self, uid: UUID) -> None:
+        if uid == self.hosts[0]:
+            await asyncio.Event().wait()
+        self.seen_to.set()
+
+
+async def test_host_that_hangs_does_not_keep_the_sources_of_others_waiting(tmp_path: Path) -> None:
+    nothing: Any = None
+    failovers = Failovers(nothing, nothing, nothing, nothing, nothing, tmp_path)
+    hanging = _Hanging()
+    failovers._source = cast(FailoverSource, hanging)
+    looking = asyncio.create_task(failovers.looked_at(hanging.hosts))
+    async with asyncio.timeout(60):
+        await hanging.seen_to.wait()
+    looking.cancel()
 
 
 class _Refusing:

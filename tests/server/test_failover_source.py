@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
 from uuid import UUID
@@ -40,8 +42,20 @@ async def test_source_does_not_start_by_itself_while_its_replica_runs(
     await lab.write(lambda c: c.execute(away))
     await replica.do("failover")
     assert source.autostart() == 1
+
+    async def hangs(_connection: LibvirtConnection, _uuid: str) -> bool:
+        await asyncio.Event().wait()
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(failover_source, "_SEE_TO_SECONDS", 0.1)
+        patch.setattr(failover_source, "starts_with_host", hangs)
+        async with asyncio.timeout(60):
+            assert (await lab.command("rescan-host", host)).success
+    assert (await replica.shown())["SourceRunsOn"] == ""
     assert (await lab.command("rescan-host", host)).success
     assert source.autostart() == 0
+    assert (await replica.shown())["SourceRunsOn"] == "source"
 
     async def dead(_connection: LibvirtConnection, _uuid: str, *, on: bool) -> None:
         raise HypervisorUnavailable(f"The host is dead: {on}.")
@@ -58,12 +72,22 @@ async def test_source_does_not_start_by_itself_while_its_replica_runs(
     # To and fro; and a replica that stays takes over that, too.
     replica.guest.power_off()
     await replica.do("failover")
+    for switch, host_name in ((replica.guest.start, "source"), (replica.guest.power_off, "")):
+        switch()
+        assert (await lab.command("rescan-host", host)).success
+        assert (await replica.shown())["SourceRunsOn"] == host_name
     await replica.do("failback", seconds=1, force=True)
     assert (source.autostart(), replica.domain.autostart()) == (1, 0)
     await replica.do("undo-failback")
     assert (source.autostart(), replica.domain.autostart()) == (0, 0)
     assert (await replica.do("permanent-failover")).values["Result"] == "Success"
     assert (source.autostart(), replica.domain.autostart()) == (0, 1)
+    # A source that is gone then is not looked for any more.
+    failovers = lab.server._failovers._failovers
+    await failovers._ground.note(replica.uid, quiet=False)
+    source.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA)
+    assert (await lab.command("rescan-host", host)).success
+    assert await failovers._source.waiting([host]) == []
 
 
 async def test_source_that_has_moved_to_another_host_is_found_there(
@@ -121,13 +145,19 @@ async def test_replica_goes_on_when_the_source_s_host_is_gone_for_good(
 
     async def dies_after_the_shutdown(uid: UUID) -> None:
         if next(calls) == 2:
+            row = await replica.row()
+            key = ChainKey(row.backup_uid, row.reference)
+            await at_work.enter_async_context(failovers._ground._locks.work.hold(key))
             raise RefusedError("The host has died.")
         await replicate(uid)
 
     with monkeypatch.context() as patch:
         patch.setattr(failovers, "_replicate", dies_after_the_shutdown)
         patch.setattr(failover_settlement, "keep_on", dead)
-        session = await replica.do("planned-failover", seconds=1, force=True)
+        patch.setattr(failover_settlement, "PATIENCE", 0.1)
+        # Nor is somebody who works on the replica waited for without an end.
+        async with asyncio.timeout(60), AsyncExitStack() as at_work:
+            session = await replica.do("planned-failover", seconds=1, force=True)
         assert session.values["FailureMessage"] == "The host has died."
         assert not replica.guest.domain.isActive()
         refused = await lab.command("failover", replica.uid)

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, delete, insert, select, update
 
-from holdfast.server import failover_plans, replica_removal, replicas, tables
-from holdfast.server.failover_record import Failover, Operation, encoded
+from holdfast.server import failover_plans, replica_removal, replicas, stand_ins, tables
+from holdfast.server.failover_record import Failover, Operation, Place, encoded
 from holdfast.server.libvirt_references import machine_reference
 from holdfast.server.messages import Command, Outcome
 from holdfast.server.platform import HostAccess
@@ -274,6 +274,29 @@ async def test_replica_whose_host_is_gone_for_good_is_forgotten_by_force(
     assert removed.success, removed.message
 
 
+@pytest.mark.parametrize("doing", [None, Operation.UNDO_FAILBACK])
+async def test_replica_that_is_forgotten_leaves_its_jobs_the_machine_that_stays(
+    lab: Lab, platform: ToyPlatform, doing: Operation | None
+) -> None:
+    web = platform.hosts[HERE].add("web")
+    here, there = await add_host(lab), await add_host(lab, THERE)
+    reference = machine_reference(here, web)
+    moved = Place(host=here, folder="/place", name="moved", uuid=str(uuid4()))
+    job = await replica_job(lab, there, reference)
+    await lab.begin(job)
+    await lab.server.wait_until_idle()
+    uid = await give_replica(lab, job, reference)
+    record = encoded(Failover(doing=doing, point=uuid4(), place=moved))
+    failed_back = update(tables.replica).values(state=ReplicaState.FAILBACK, failover=record)
+    await lab.write(lambda c: c.execute(failed_back))
+    platform.hosts[THERE].away = True
+    removed = await lab.command("remove-replica", uid, force=True)
+    assert removed.success, removed.message
+    now = await lab.server._store.read(lambda c: stand_ins.current(c, reference))
+    # What the undo of a failback takes away takes nobody's place.
+    assert now == (machine_reference(here, moved.uuid) if doing is None else reference)
+
+
 async def test_replica_that_something_runs_from_keeps_its_machine(
     lab: Lab, platform: ToyPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,12 +331,18 @@ async def test_replica_that_something_runs_from_keeps_its_machine(
         with pytest.raises(ZeroDivisionError):
             await lab.command("remove-replica", uid)
     assert [row.state for row in await lab.rows(tables.replica)] == ["Ready"]
+    # The point of a failover that is being taken back is none to take over from again.
+    taken_back = encoded(Failover(doing=Operation.FAILOVER, back=True, point=uuid4()))
+    await lab.write(lambda c: c.execute(update(tables.replica).values(failover=taken_back)))
+    refused = await lab.command("failover", uid, force=True)
+    assert "has no good restore point" in refused.message
     # What the source's host is to be given back does not keep it, nor does that host with force.
     pending = encoded(Failover(doing=None, autostart=True))
     await lab.write(lambda c: c.execute(update(tables.replica).values(failover=pending)))
     platform.hosts[HERE].away = True
     refused = await lab.command("remove-replica", uid)
     assert "The host of the original does not let go" in refused.message
-    assert (await lab.command("remove-replica", uid, force=True)).success
+    removed = await lab.command("remove-replica", uid, force=True)
+    assert removed.message == 'The source machine "web" does not start with its host any more.'
     assert taken_off == [row.machine_uuid] * 2
     assert await lab.rows(tables.replica) == []

@@ -224,6 +224,7 @@ def _replica_document(row: Row) -> dict[str, Any]:
         "doing": row["Doing"] or "",
         "point": row["PointUid"],
         "failback": row["Failback"] or "",
+        "source_runs_on": row["SourceRunsOn"] or "",
     }
 
 

@@ -72,6 +72,11 @@ def _schemas() -> dict[str, JsonSchema]:
         "doing": TEXT | {"description": "What is under way; empty for nothing."},
         "point": or_null(UID | {"description": "The restore point that took over."}),
         "failback": TEXT | {"description": "What the last failback compared and wrote."},
+        "source_runs_on": TEXT
+        | {
+            "description": "The host on which the source was last seen to run although the replica "
+            "has taken over; empty for none."
+        },
     }
     machine = {
         "replica": UID,

@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from typing import Generic, TypeVar
 
 from holdfast.engine.errors import MachineBusy
@@ -148,24 +153,31 @@ async def share_soon(
 
 
 @asynccontextmanager
-async def turn_at(
-    locks: KeyedLocks[str], uuid: str, name: str, seconds: float | None = None
+async def hold_within(
+    locks: KeyedLocks[K], key: K, what: str, seconds: float
 ) -> AsyncIterator[None]:
+    """As `KeyedLocks.hold`, but raise MachineBusy after so many seconds; `what` is in its words."""
+    async with AsyncExitStack() as held:
+        try:
+            async with asyncio.timeout(seconds):
+                await held.enter_async_context(locks.hold(key))
+        except TimeoutError as error:
+            raise MachineBusy(
+                f"The {what} was not free within {seconds / 60:g} minutes: another job, "
+                "a restore or a failover works on it."
+            ) from error
+        yield
+
+
+def turn_at(
+    locks: KeyedLocks[str], uuid: str, name: str, seconds: float | None = None
+) -> AbstractAsyncContextManager[None]:
     """Wait until nobody else works on a machine, and keep it so for the time of a block.
 
     Raise MachineBusy when that takes longer than so many seconds, LONGEST_TURN unless told.
     """
     seconds = LONGEST_TURN if seconds is None else seconds
-    async with AsyncExitStack() as held:
-        try:
-            async with asyncio.timeout(seconds):
-                await held.enter_async_context(locks.hold(uuid.lower()))
-        except TimeoutError as error:
-            raise MachineBusy(
-                f'The machine "{name}" was not free within {seconds / 60:g} minutes: another job, '
-                "a restore or a failover works on it."
-            ) from error
-        yield
+    return hold_within(locks, uuid.lower(), f'machine "{name}"', seconds)
 
 
 class ChainLocks:

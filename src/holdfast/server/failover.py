@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -39,7 +39,7 @@ from holdfast.engine.libvirt_failover import (
 )
 from holdfast.engine.progress import Phases, ProgressCallback, fraction_of
 from holdfast.server import replicas, tables
-from holdfast.server.chain_locks import ChainLocks
+from holdfast.server.chain_locks import PATIENCE, ChainLocks
 from holdfast.server.failover_elsewhere import Elsewhere
 from holdfast.server.failover_ground import FailoverGround, source_uuid
 from holdfast.server.failover_record import Failover, Operation, record_of
@@ -89,7 +89,7 @@ class Failovers:
         or, where there is no way back, carried on until it is done.
         """
         row = await self._store.read(lambda c: row_of(c, tables.failover_session, session))
-        async with self._alone(row.replica_uid):
+        async with self._alone(row.replica_uid), self._failback_alone(row):
             try:
                 return await self.carry_out(row, on_progress)
             except BaseException:  # cancellation too: nothing may stay between two states
@@ -121,6 +121,8 @@ class Failovers:
         more = await self._settlement.settle(replica.uid)
         if session.operation == Operation.UNDO and was is not None and was.source_was_on:
             more = await self._still_shut_down(replica.uid)
+        elif session.operation == Operation.FAILOVER:
+            more = await self._source.told_beside(replica.uid)
         return " ".join(each for each in (note, more) if each)
 
     async def _ensure_source_is_left(self, uid: UUID) -> None:
@@ -166,7 +168,11 @@ class Failovers:
 
     async def looked_at(self, hosts: Collection[UUID]) -> None:
         """See to what sources need whose hosts answer, as they may not have done when needed."""
-        for uid in await self._source.waiting(hosts):
+        # A host that hangs now keeps nobody waiting but those that have their sources there, too.
+        await asyncio.gather(*(self._see_to_sources(host) for host in hosts))
+
+    async def _see_to_sources(self, host: UUID) -> None:
+        for uid in await self._source.waiting([host]):
             alone = self._alone(uid)
             # What is done to a replica now sees to that itself.
             if not alone.locked():
@@ -176,6 +182,17 @@ class Failovers:
     def _alone(self, uid: UUID) -> asyncio.Lock:
         """Return what keeps two from working on a replica: one may have waited for a dead host."""
         return self._working.setdefault(uid, asyncio.Lock())
+
+    @contextlib.asynccontextmanager
+    async def _failback_alone(self, session: Row[Any]) -> AsyncIterator[None]:
+        """Keep others off the source of a failback to it until it runs, or is given up."""
+        options = msgspec.json.decode(session.options, type=FailoverOptions)
+        if session.operation != Operation.FAILBACK or options.elsewhere:
+            yield
+            return
+        replica = await self._store.read(lambda c: replicas.find_replica(c, session.replica_uid))
+        async with self._ground.source_alone(replica):
+            yield
 
     async def _prepare_failover(
         self, session: Row[Any], replica: Row[Any], options: FailoverOptions
@@ -254,11 +271,7 @@ class Failovers:
         phases = Phases(on_progress, [50, 50])
         first, last = phases.phase(0), phases.phase(1)
         notes: list[str] = []
-        async with (
-            self._ground.source_alone(replica),
-            self._ground.target(replica) as target,
-            self._ground.source(replica) as source,
-        ):
+        async with self._ground.target(replica) as target, self._ground.source(replica) as source:
             await ensure_possible(target, source, plan)
             was_on = await is_on(target, replica.machine_uuid)
             await self._ground.declare(
@@ -333,7 +346,11 @@ class Failovers:
                 "the failback."
             )
         try:
-            async with self._ground.source(replica) as source:
+            # A backup of a machine that is off powers it on, too, for as long as it takes.
+            async with (
+                self._ground.source_alone(replica, PATIENCE),
+                self._ground.source(replica) as source,
+            ):
                 if await is_on(source, replica.source_uuid):
                     raise MachineBusy(
                         f"The source machine {replica.name} runs; shut it down before the failback."

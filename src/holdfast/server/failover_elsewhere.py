@@ -34,7 +34,7 @@ from holdfast.engine.repository import folder_name
 from holdfast.server import hosted_objects, stand_ins, tables
 from holdfast.server.failover_record import Place, record_of
 from holdfast.server.failover_specification import FailoverOptions
-from holdfast.server.host_records import host_in_use, rename_in_jobs
+from holdfast.server.host_records import host_in_use, is_known, rename_in_jobs
 from holdfast.server.hosted_points import known_point
 from holdfast.server.hosted_restore_plan import folder_for
 from holdfast.server.job_roles import FOUND, INCLUDED
@@ -49,11 +49,9 @@ def checked(connection: Connection, row: Row[Any], options: FailoverOptions) -> 
     record = record_of(row)
     if record is None or record.point is None:
         return options
-    table = tables.host
-    same = select(table.c.uid).where(table.c.uid == row.source_host_uid)
     if options.host is not None:
         host_in_use(connection, options.host)
-    elif connection.scalar(same) is None:
+    elif not is_known(connection, row.source_host_uid):
         raise RefusedError(
             f'host: the one of the source "{row.name}" is not among the hosts any more. Fail back '
             "to another place: say on which host."

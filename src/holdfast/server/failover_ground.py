@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, update
 
 from holdfast.engine.libvirt_connection import LibvirtConnection
 from holdfast.engine.libvirt_domain import Identity
@@ -162,16 +162,12 @@ class FailoverGround:
 
         await self._store.write(settle)
 
-    async def knows(self, host: UUID) -> bool:
-        """Say whether a host is among those that are known."""
-        table = tables.host
-        same = select(table.c.uid).where(table.c.uid == host)
-        return await self._store.read(lambda c: c.scalar(same)) is not None
-
 
 def done(record: Failover) -> Failover:
     """Return a record with nothing under way any more."""
-    return msgspec.structs.replace(record, doing=None, back=False, source_started=False, asked=0.0)
+    return msgspec.structs.replace(
+        record, doing=None, back=False, source_started=False, asked=0.0, beside=""
+    )
 
 
 def pending(record: Failover | None) -> Failover | None:

@@ -84,7 +84,8 @@ class Failover(msgspec.Struct, frozen=True, kw_only=True):
     last failback compared and wrote. `place` is that of a failback to another one. `asked` tells
     for how many seconds a guest was asked to shut down: it may still do so. `autostart`: the source
     was started with its host before that was turned off, None while that is not known or is as it
-    was; `quiet`: it was seen to be off. A replica that is ready has a record only for as long as
+    was; `quiet`: it was seen to be off. `beside` names the host on which the source was seen to run
+    last while the replica had taken over. A replica that is ready has a record only for as long as
     the source's host is away and `autostart` is to be given back.
     """
 
@@ -103,6 +104,7 @@ class Failover(msgspec.Struct, frozen=True, kw_only=True):
     asked: float = 0.0
     autostart: bool | None = None
     quiet: bool = False
+    beside: str = ""
 
 
 def record_of(row: Row[Any]) -> Failover | None:

@@ -70,7 +70,8 @@ def begin(
 
 def _point_of(connection: Connection, row: Row[Any], operation: Operation) -> UUID | None:
     record = record_of(row)
-    if record is not None and record.point is not None:
+    # One that stands ready may still know of the point that a failover was taken back from.
+    if row.state not in replicas.AT_REST and record is not None and record.point is not None:
         return record.point
     found = good_points(connection, row.uid)
     if not found and operation is Operation.FAILOVER:

@@ -36,7 +36,7 @@ from holdfast.engine.libvirt_failover import (
 from holdfast.engine.libvirt_overlay import hold_anything
 from holdfast.engine.libvirt_tidy import end_interrupted_backup
 from holdfast.server import replicas, tables
-from holdfast.server.chain_locks import PATIENCE, ChainLocks
+from holdfast.server.chain_locks import PATIENCE, ChainLocks, hold_within
 from holdfast.server.failover_elsewhere import (
     Elsewhere,
     jobs_with_source,
@@ -46,6 +46,7 @@ from holdfast.server.failover_elsewhere import (
 from holdfast.server.failover_ground import FailoverGround, done, put, put_ready, source_uuid
 from holdfast.server.failover_record import Failover, Operation, Place, record_of
 from holdfast.server.failover_source import FailoverSource
+from holdfast.server.host_records import is_known
 from holdfast.server.hosts import Hosts
 from holdfast.server.journal import ChainKey
 from holdfast.server.publish import withdraw
@@ -99,6 +100,15 @@ class FailoverSettlement:
             back = back or not record.arrived
         if back != record.back:
             await self._ground.note(uid, back=back)
+        async with contextlib.AsyncExitStack() as held:
+            if record.doing is Operation.FAILBACK and record.place is None and not back:
+                # A backup that has powered the source on for itself would power it off again.
+                await held.enter_async_context(self._ground.source_alone(row, PATIENCE))
+            await self._recover(row, record, back=back)
+
+    async def _recover(self, row: Row[Any], record: Failover, *, back: bool) -> None:
+        """Settle what a crash interrupted; what does not go on, but can be taken back, is."""
+        uid: UUID = row.uid
         try:
             await self.settle(uid)
         except HypervisorUnavailable:
@@ -172,13 +182,13 @@ class FailoverSettlement:
             _LOGGER.warning("Replica %s is not settled yet: %s", uid, error)
 
     async def _settle_undo(self, row: Row[Any], record: Failover) -> str:
-        plan, place = await self._ground.plan(row, record), record.place
+        plan, place, notes = await self._ground.plan(row, record), record.place, list[str]()
         async with self._ground.target(row) as target:
             await take_back(target, plan)
         if place is None:
             await self._source.give_back(row.uid)
-        elif record.autostart:
-            await self._source.hand_over(place)
+        else:
+            notes.append(await self._source.hand_over(row.uid, place))
 
         def settled(connection: Connection) -> dict[UUID, str]:
             jobs = {}
@@ -194,7 +204,8 @@ class FailoverSettlement:
         if place is None:
             return ""
         away = (await self._hosts.refresh([place.host])).get(place.host)
-        told = await self._store.read(lambda c: left_behind(c, jobs, row.name, place, away))
+        notes.append(await self._store.read(lambda c: left_behind(c, jobs, row.name, place, away)))
+        told = " ".join(note for note in notes if note)
         if told:
             _LOGGER.warning("Failback of %s: %s", row.machine_name, told)
         return told
@@ -226,7 +237,7 @@ class FailoverSettlement:
         """
         await self._source.follow(uid)
         row, _ = await self._ground.look(uid)
-        if not await self._ground.knows(row.source_host_uid):
+        if not await self._store.read(lambda c: is_known(c, row.source_host_uid)):
             _LOGGER.warning("The host of %s, which was shut down, is gone", row.name)
             return
         try:
@@ -238,9 +249,10 @@ class FailoverSettlement:
         folders = {await self._store.read(lambda c: replicas.folder_of(c, row.backup_uid))}
         if (staging := await self._hosts.staging(row.source_host_uid)) is not None:
             folders.add(staging)
+        key, what = ChainKey(row.backup_uid, row.reference), f'replica "{row.machine_name}"'
         async with (
-            self._locks.work.hold(ChainKey(row.backup_uid, row.reference)),
-            # What is not done now is settled later.
+            # What is not done now is settled later; others are not to wait for it.
+            hold_within(self._locks.work, key, what, PATIENCE),
             self._ground.source_alone(row, PATIENCE),
             self._ground.source(row) as source,
         ):

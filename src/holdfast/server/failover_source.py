@@ -21,7 +21,7 @@ from holdfast.engine.libvirt_failover import is_on, start_with_host, starts_with
 from holdfast.server import host_machines, replicas, tables
 from holdfast.server.failover_ground import FailoverGround, pending, put, source_host, source_uuid
 from holdfast.server.failover_record import Failover, Place, record_of
-from holdfast.server.host_records import AVAILABLE
+from holdfast.server.host_records import AVAILABLE, host_in_use
 from holdfast.server.hosts import Hosts
 from holdfast.server.publish import publish_replica
 from holdfast.server.refusal import RefusedError
@@ -32,6 +32,9 @@ _LOGGER = logging.getLogger(__name__)
 
 #: For how long a host may keep a failover waiting that can go on without its answer.
 _LOOK_SECONDS = 10.0
+
+#: For how long it may keep what was left undone at its other sources waiting.
+_SEE_TO_SECONDS = 30.0
 
 #: The states in which a source must not start by itself.
 _TAKEN_OVER = frozenset({ReplicaState.FAILOVER, ReplicaState.PERMANENT})
@@ -114,6 +117,34 @@ class FailoverSource:
 
         await self._store.write(note)
 
+    async def told_beside(self, uid: UUID) -> str:
+        """Return what is to be noted of a source that runs although its replica has taken over."""
+        row, record = await self._ground.look(uid)
+        # One whose host has not answered just now is not asked again.
+        if record is None or not record.quiet:
+            return ""
+        with _if_it_answers(row):
+            async with asyncio.timeout(_LOOK_SECONDS):
+                if host := await self._look_beside(uid):
+                    return (
+                        f'The source machine "{row.name}" runs, too, on host "{host}": shut it '
+                        "down, or undo the failover."
+                    )
+        return ""
+
+    async def _look_beside(self, uid: UUID) -> str:
+        """Note, and return, on which host a source runs beside its replica; empty for none."""
+        row, _ = await self._ground.look(uid)
+        host, on = await self._store.read(lambda c: host_in_use(c, row.source_host_uid)), False
+        with contextlib.suppress(MachineMissing):
+            async with self._ground.source(row) as source:
+                on = await is_on(source, row.source_uuid)
+        if on:
+            _LOGGER.warning("%s runs on %s beside its replica", row.name, host.name)
+        beside = str(host.name) if on else ""
+        await self._ground.note(uid, beside=beside)
+        return beside
+
     async def keep_off(self, uid: UUID) -> None:
         """Have the source not start by itself, if its host answers soon; else `see_to` does.
 
@@ -145,9 +176,19 @@ class FailoverSource:
                     await start_with_host(target, row.machine_uuid, on=True)
             if did:
                 await start_with_host(source, row.source_uuid, on=False)
-            if row.state == ReplicaState.PERMANENT and await is_on(source, row.source_uuid):
-                _LOGGER.warning("%s and its replica %s run both", row.name, row.machine_name)
         await self._ground.note(uid, quiet=True)
+
+    async def _keep_off_now(self, row: Row[Any], record: Failover) -> None:
+        if record.quiet:
+            return
+        await self.follow(row.uid)
+        try:
+            await self._keep_off(row.uid)
+        except MachineMissing:
+            if row.state != ReplicaState.PERMANENT:
+                raise
+            # One of the two is gone: nobody is to be kept from running beside the other.
+            await self._ground.note(row.uid, quiet=True)
 
     async def give_back(self, uid: UUID) -> None:
         """Have the source start by itself again, if it did; what its host delays is done later.
@@ -176,45 +217,75 @@ class FailoverSource:
             _LOGGER.warning("%s does not start with its host any more: %s", row.name, error)
         await self._ground.note(uid, autostart=None)
 
-    async def hand_over(self, place: Place) -> None:
-        """Have the machine that takes the source's place start with its host, as the source did."""
-        try:
-            async with asyncio.timeout(_LOOK_SECONDS), self._ground.host(place.host) as there:
-                await start_with_host(there, place.uuid, on=True)
-        except (EngineError, RefusedError, TimeoutError) as error:
-            _LOGGER.warning("%s does not start with its host: %s", place.name, error)
+    async def hand_over(self, uid: UUID, place: Place) -> str:
+        """Have the machine that takes the source's place start with its host, as the source did.
+
+        Return what is to be noted when that cannot be done, or nobody knows.
+        """
+        row, record = await self._ground.look(uid)
+        if record is not None and not record.quiet:
+            # Nobody looks at it later: it is no source any more.
+            await self.keep_off(uid)
+            row, record = await self._ground.look(uid)
+        if record is None:
+            return ""
+        notes = []
+        if record.autostart:
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS), self._ground.host(place.host) as there:
+                    await start_with_host(there, place.uuid, on=True)
+            except (EngineError, RefusedError, TimeoutError) as error:
+                reason = str(error) or "It did not answer in time."
+                notes.append(f'"{place.name}" does not start with its host: {reason}')
+        elif not record.quiet:
+            notes.append(
+                f'"{place.name}" does not start with its host: whether "{row.name}" did is not '
+                "known."
+            )
+        if not record.quiet:
+            notes.append(f'See to it that the source machine "{row.name}" stays off.')
+        return " ".join(notes)
 
     async def waiting(self, hosts: Collection[UUID]) -> list[UUID]:
         """Return the replicas with something left undone because a source's host was away.
 
-        Only those of which the host is among these.
+        So are those that have taken over whose source runs, or did. Only those of which the host is
+        among these.
         """
-        table = tables.replica
-        query = select(table).where(
+        table, machine = tables.replica, tables.host_machine
+        runs = select(machine.c.uuid).where(
+            machine.c.host_uid == table.c.source_host_uid,
+            machine.c.uuid == table.c.source_uuid,
+            machine.c.active,
+        )
+        query = select(table, runs.exists().label("runs")).where(
             table.c.failover.is_not(None), table.c.source_host_uid.in_(hosts)
         )
         rows = await self._store.read(lambda c: c.execute(query).all())
-        return [row.uid for row in rows if _waits(row, record_of(row))]
+        return [row.uid for row in rows if _waits(row, record_of(row), runs=row.runs)]
 
     async def see_to(self, uid: UUID) -> None:
         """Do what was left undone with a source, as far as that is possible now."""
         row, record = await self._ground.look(uid)
-        if not _waits(row, record):
+        if record is None or not _waits(row, record, runs=True):
             return
         with _if_it_answers(row):
-            if row.state in _TAKEN_OVER:
-                await self.follow(uid)
-                await self._keep_off(uid)
-            else:
-                await self._give_back(uid)
+            async with asyncio.timeout(_SEE_TO_SECONDS):
+                if row.state in _TAKEN_OVER:
+                    await self._keep_off_now(row, record)
+                    await self._look_beside(uid)
+                else:
+                    await self._give_back(uid)
         await self._store.write(lambda c: _forget_done(c, uid))
 
 
-def _waits(row: Row[Any], record: Failover | None) -> bool:
-    """Say whether something is left to be done with the source of a replica."""
+def _waits(row: Row[Any], record: Failover | None, *, runs: bool) -> bool:
+    """Say whether something is left to be done with the source of a replica, which may run."""
     if record is None or record.doing is not None or record.place is not None:
         return False
-    return not record.quiet if row.state in _TAKEN_OVER else bool(record.autostart)
+    if row.state in _TAKEN_OVER:
+        return not record.quiet or runs or bool(record.beside)
+    return bool(record.autostart)
 
 
 def _forget_done(connection: Connection, uid: UUID) -> None:

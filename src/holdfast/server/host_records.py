@@ -43,6 +43,12 @@ def host_in_use(connection: Connection, uid: UUID | None) -> Row[Any]:
     return row
 
 
+def is_known(connection: Connection, uid: UUID) -> bool:
+    """Say whether a host is among those that are known."""
+    table = tables.host
+    return connection.scalar(select(table.c.uid).where(table.c.uid == uid)) is not None
+
+
 def insert_host(connection: Connection, values: dict[str, Any]) -> None:
     """Write a new host down; refuse a name or a URI that another has."""
     refuse_duplicates(connection, None, values)

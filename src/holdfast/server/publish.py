@@ -247,6 +247,7 @@ def publish_replica(connection: Connection, uid: UUID) -> None:
         "HostUid": row.host_uid,
         "PointUid": record.point,
         "Failback": record.brought,
+        "SourceRunsOn": record.beside,
     }
     relations = {"repository": backup.repository_uid, "job": backup.job_uid}
     publish(connection, Resource("Replica", uid, row.machine_name, _present(values), relations))
@@ -258,6 +259,7 @@ class _FailoverRecord(msgspec.Struct, frozen=True):
     doing: str | None = None
     point: UUID | None = None
     brought: str = ""
+    beside: str = ""
 
 
 def is_replicated(connection: Connection, backup: UUID) -> bool:

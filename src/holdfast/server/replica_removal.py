@@ -29,14 +29,15 @@ from holdfast.server.chain_locks import ChainLocks
 from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.expiry import withdraw_chain
 from holdfast.server.failover_elsewhere import replace_source
-from holdfast.server.failover_record import record_of
+from holdfast.server.failover_record import Operation, record_of
 from holdfast.server.hosted_objects import locate
 from holdfast.server.hosts import Hosts
 from holdfast.server.job_lookup import running_session
 from holdfast.server.journal import ChainKey, RemoveFiles
 from holdfast.server.messages import Command
 from holdfast.server.names import session_name
-from holdfast.server.operations import Done, Operation, Preparation, read_arguments
+from holdfast.server.operations import Done, Preparation, read_arguments
+from holdfast.server.operations import Operation as Change
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
 from holdfast.server.replicas import ReplicaState
@@ -73,7 +74,7 @@ class ReplicaRemoval:
         """The command, by its name."""
         return {"remove-replica": self._remove}
 
-    async def _remove(self, command: Command) -> Operation:
+    async def _remove(self, command: Command) -> Change:
         uid, force = command.target, read_arguments(command, _Removal).force
         row = await self._store.read(lambda c: replicas.find_replica(c, uid))
         await self._store.read(lambda c: _refuse_while_running(c, row))
@@ -89,20 +90,19 @@ class ReplicaRemoval:
                     raise RefusedError(" ".join(problems))
                 await self._ensure_unneeded(row)
                 await self._take_off_hosts(row, force=force)
-                names = await self._store.write(lambda c: self._withdraw(c, row, key))
+                told = await self._store.write(lambda c: self._withdraw(c, row, key))
             except BaseException:  # cancellation too: it must not stay reserved
-                await self._store.write(lambda c: _release(c, row))
+                await self._store.write(lambda c: _unreserve(c, row))
                 raise
             # What cannot go now is in the journal, and goes later.
             await self._settlement.settle_chain(key)
 
         def tell(_connection: Connection, _command: Command, _now: datetime) -> Done:
-            gone = f"{len(names)} restore points are gone: {', '.join(names)}." if names else "Ok"
-            return Done(gone)
+            return Done(told)
 
         return tell
 
-    async def _forget(self, row: Row[Any], key: ChainKey) -> Operation:
+    async def _forget(self, row: Row[Any], key: ChainKey) -> Change:
         async with self._locks.work.hold(key):
             if problems := await self._settlement.settle_chain(key):
                 raise RefusedError(" ".join(problems))
@@ -125,25 +125,22 @@ class ReplicaRemoval:
         """Say whether the host of a replica does not answer."""
         return not await self._hosts.answering([row.host_uid], _ANSWER_SECONDS)
 
-    async def _give_up(self, row: Row[Any], key: ChainKey) -> Operation:
+    async def _give_up(self, row: Row[Any], key: ChainKey) -> Change:
         """Forget a replica whose host does not answer: what is there, and its files, stay."""
-        record = record_of(row)
         async with self._locks.work.hold(key):
             with contextlib.suppress(RefusedError):
                 await self._release(row)
             for problem in await self._settlement.settle_chain(key):
                 _LOGGER.warning("%s: given up with the replica: %s", row.machine_name, problem)
             folder = await self._store.read(lambda c: replicas.folder_of(c, row.backup_uid))
-            await self._store.write(lambda c: _forget_lost(c, row, key))
+            left = await self._store.write(lambda c: _forget_lost(c, row, key))
         told = (
             f'"{row.machine_name}" is forgotten, since its host does not answer. Its files stay in '
             f"{folder}, and its machine on its host, where it may run: remove them by hand."
         )
-        if record is not None and record.autostart:
-            told += f' The source machine "{row.name}" does not start with its host any more.'
 
         def tell(_connection: Connection, _command: Command, _now: datetime) -> Done:
-            return Done(told)
+            return Done(" ".join([told, *left]))
 
         return tell
 
@@ -201,15 +198,17 @@ class ReplicaRemoval:
         now = milliseconds(self._clock.now())
         journal.declare(connection, key, RemoveFiles((str(path),)), now)
 
-    def _withdraw(self, connection: Connection, row: Row[Any], key: ChainKey) -> list[str]:
-        """Take the replica and its points out of the catalog; return the names of these."""
+    def _withdraw(self, connection: Connection, row: Row[Any], key: ChainKey) -> str:
+        """Take the replica and its points out of the catalog; return what is gone, in words."""
         _refuse_while_failing_over(connection, row)
+        left = _left_off(replicas.find_replica(connection, row.uid))
         found = replicas.points_of(connection, row.uid)
         names = [session_name(each.display_name, each.created) for each in found]
         withdraw_chain(connection, key, milliseconds(self._clock.now()))
         self._remove_nvram(connection, row, key)
         replicas.delete_replica(connection, row.uid)
-        return names
+        gone = [f"{len(names)} restore points are gone: {', '.join(names)}."] if names else []
+        return " ".join(gone + left) or "Ok"
 
 
 def _forget(connection: Connection, row: Row[Any]) -> None:
@@ -219,20 +218,38 @@ def _forget(connection: Connection, row: Row[Any]) -> None:
     _drop_points(connection, row)
 
 
-def _forget_lost(connection: Connection, row: Row[Any], key: ChainKey) -> None:
-    """Take a replica whose host is gone, and its points, out of the catalog and of all plans."""
+def _forget_lost(connection: Connection, row: Row[Any], key: ChainKey) -> list[str]:
+    """Take a replica whose host is gone, and its points, out of the catalog and of all plans.
+
+    Return what is to be told of its source, if anything.
+    """
     _refuse_while_failing_over(connection, row)
     refuse_if_held(connection, row.backup_uid, row.reference)
     failover_plans.take_out(connection, row.uid)
     now = replicas.find_replica(connection, row.uid)
     record = record_of(now)
-    if now.state == ReplicaState.FAILBACK and record is not None and record.place is not None:
+    # What the undo of a failback takes away, or has taken, is no machine to go on with.
+    if (
+        now.state == ReplicaState.FAILBACK
+        and record is not None
+        and record.place is not None
+        and record.doing is not Operation.UNDO_FAILBACK
+    ):
         # As its commit would have it: there is nothing to go back to.
         replace_source(connection, now, record.place)
     # With its folder gone, too, nothing of this would ever come to its end.
     for intent in journal.standing(connection, key):
         journal.strike(connection, intent)
     _drop_points(connection, row)
+    return _left_off(now)
+
+
+def _left_off(row: Row[Any]) -> list[str]:
+    """Tell of the source of a replica that goes, if a failover has turned its autostart off."""
+    record = record_of(row)
+    if record is None or not record.autostart:
+        return []
+    return [f'The source machine "{row.name}" does not start with its host any more.']
 
 
 def _drop_points(connection: Connection, row: Row[Any]) -> None:
@@ -258,12 +275,8 @@ def _chains_of(connection: Connection, row: Row[Any], held: set[UUID]) -> list[U
         before = ours
         ours = ours | {each.uid for each in rows if each.parent_uid in ours}
         ours |= {each.parent_uid for each in rows if each.uid in ours and each.parent_uid}
-    left, found = [each for each in rows if each.uid in ours], list[UUID]()
-    while left:
-        needed = {each.parent_uid for each in left}
-        found += [each.uid for each in left if each.uid not in needed]
-        left = [each for each in left if each.uid in needed]
-    return found
+    # Newest first: what a file is built on was made before it.
+    return [each.uid for each in rows if each.uid in ours]
 
 
 def _refuse_while_running(connection: Connection, row: Row[Any]) -> None:
@@ -309,7 +322,7 @@ def _refuse_planned(connection: Connection, row: Row[Any]) -> None:
         raise RefusedError(f'The failover plan "{name}" has the replica. Take it out first.')
 
 
-def _release(connection: Connection, row: Row[Any]) -> None:
+def _unreserve(connection: Connection, row: Row[Any]) -> None:
     before = {ReplicaState.PROCESSING}
     replicas.change_state(connection, row.uid, ReplicaState.READY, before=before)
 

@@ -70,7 +70,10 @@ def list_replicas(
     for heading in ("Replica", "Source", "State"):
         table.add_column(heading)
     for replica in found:
-        state = f"{replica['state']} ({replica['doing']})" if replica["doing"] else replica["state"]
+        more = [replica["doing"]] if replica["doing"] else []
+        if replica["source_runs_on"]:
+            more.append(f"source runs on {replica['source_runs_on']}")
+        state = f"{replica['state']} ({', '.join(more)})" if more else replica["state"]
         table.add_row(replica["name"], replica["source"], state)
     print_table(table)
 

@@ -43,6 +43,8 @@ REPLICA = ResourceType(
         Element("HostUid", Uid("ManagedServer"), optional=True),
         Element("PointUid", Uid("VmReplicaPoint"), optional=True),
         Element("Failback", STRING, optional=True),
+        # The host on which the source was seen to run beside the replica; empty for none.
+        Element("SourceRunsOn", STRING, optional=True),
     ),
     fields=(
         *through("job", "Job"),
