@@ -21,7 +21,7 @@ from holdfast.server.clock import Clock
 from holdfast.server.hosted_objects import locate
 from holdfast.server.hosts import Hosts
 from holdfast.server.journal import Intent, MakeMachine
-from holdfast.server.left_backups import LeftBackups, forget_backup, note_backup
+from holdfast.server.left_backups import forget_backup, note_backup
 from holdfast.server.machine_backup import (
     LargestTotal,
     MachineBackup,
@@ -47,14 +47,12 @@ class HostedBackup(MachineBackup):
         clock: Clock,
         settlement: Settlement,
         hosts: Hosts,
-        left: LeftBackups,
         plan: SessionPlan,
         machine: Machine,
         remarks: Sequence[str] = (),
     ) -> None:
         super().__init__(store, clock, settlement, plan, machine, remarks)
         self._hosts = hosts
-        self._left = left
 
     async def _make_point(
         self, parent: Parent, created: int, on_progress: ProgressCallback
@@ -105,7 +103,6 @@ class HostedBackup(MachineBackup):
 
             await self._store.write(record)
         finally:
-            self._left.wake()
             if seen.total:
                 await self._note_size(seen.total)
             # Once the point is recorded the entry no longer stands, and this does nothing.

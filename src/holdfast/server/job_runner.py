@@ -297,14 +297,7 @@ class JobRunner:
                 await self._note_findings(machine, findings, problems)
                 return
         try:
-            async with AsyncExitStack() as held:
-                # First, as the chain before: others may have it for hours.
-                await held.enter_async_context(self._turn(machine))
-                if plan.options.bandwidth is not None:
-                    # The limit is the job's: its machines share it by taking turns.
-                    await held.enter_async_context(plan.turns)
-                host = await self._store.read(lambda c: _host_of(c, machine))
-                await held.enter_async_context(self._slots.taken(plan.place.repository_uid, host))
+            async with self._turn(plan, machine):
                 await self._backup_of(plan, machine, problems).run(on_progress)
         except EngineError as error:
             if not problems:
@@ -313,22 +306,40 @@ class JobRunner:
             raise EngineError(" ".join((*problems, str(error)))) from error
 
     @asynccontextmanager
-    async def _turn(self, machine: Machine) -> AsyncIterator[None]:
-        """Keep all others off a machine of a host. Raise MachineBusy when they are at it too long.
+    async def _turn(self, plan: SessionPlan, machine: Machine) -> AsyncIterator[None]:
+        """Take a slot and, of a host, the machine itself, and keep others off it meanwhile.
 
-        Other jobs may have the same machine, and it may be restored or failed over.
+        Others may have the machine for hours: who waits for it has no slot, and who waits for a
+        slot does not have it. Raise MachineBusy when they are at it too long.
         """
         uuid = await self._store.read(lambda c: _uuid_of(c, machine))
-        if uuid is None:
-            yield
+        while True:
+            if uuid is not None:
+                await self._wait_until_free(uuid, machine)
+            async with AsyncExitStack() as held:
+                if plan.options.bandwidth is not None:
+                    # The limit is the job's: its machines share it by taking turns.
+                    await held.enter_async_context(plan.turns)
+                host = await self._store.read(lambda c: _host_of(c, machine))
+                await held.enter_async_context(self._slots.taken(plan.place.repository_uid, host))
+                if uuid is not None:
+                    if self._locks.machines.is_held(uuid):
+                        continue
+                    # Called when the machine is free again.
+                    held.callback(self._left.wake)
+                    await held.enter_async_context(self._locks.machines.hold(uuid))
+                yield
+                return
+
+    async def _wait_until_free(self, uuid: str, machine: Machine) -> None:
+        """Return when nobody works on a machine of a host; its task session says so meanwhile."""
+        if not self._locks.machines.is_held(uuid):
             return
         task = machine.task_session
-        if waits := self._locks.machines.is_held(uuid):
-            await self._store.write(lambda c: sessions.note_waiting(c, task, WAITING))
+        await self._store.write(lambda c: sessions.note_waiting(c, task, WAITING))
         async with turn_at(self._locks.machines, uuid, machine.name):
-            if waits:
-                await self._store.write(lambda c: sessions.note_waiting(c, task, ""))
-            yield
+            pass
+        await self._store.write(lambda c: sessions.note_waiting(c, task, ""))
 
     async def _checked(
         self, plan: SessionPlan, machine: Machine
@@ -371,15 +382,14 @@ class JobRunner:
         self, plan: SessionPlan, machine: Machine, remarks: Sequence[str]
     ) -> MachineBackup:
         """Return what backs up a source of this kind."""
-        store, clock, settlement = self._store, self._clock, self._settlement
-        hosts, left = self._hosts, self._left
+        store, clock, settlement, hosts = self._store, self._clock, self._settlement, self._hosts
         if machine.kind != MACHINE:
             return MachineBackup(store, clock, settlement, plan, machine, remarks)
         if plan.job_kind == REPLICA:
             return HostedReplication(
-                store, clock, settlement, hosts, left, plan, machine, self._keys, remarks
+                store, clock, settlement, hosts, plan, machine, self._keys, remarks
             )
-        return HostedBackup(store, clock, settlement, hosts, left, plan, machine, remarks)
+        return HostedBackup(store, clock, settlement, hosts, plan, machine, remarks)
 
     async def _copy(
         self, plan: SessionPlan, machine: Machine, on_progress: ProgressCallback

@@ -26,7 +26,6 @@ from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.hosted_backup import HostedBackup
 from holdfast.server.hosts import Hosts
 from holdfast.server.journal import Intent
-from holdfast.server.left_backups import LeftBackups
 from holdfast.server.machine_backup import Parent, SessionPlan
 from holdfast.server.platform import HostAccess
 from holdfast.server.refusal import RefusedError
@@ -55,13 +54,12 @@ class HostedReplication(HostedBackup):
         clock: Clock,
         settlement: Settlement,
         hosts: Hosts,
-        left: LeftBackups,
         plan: SessionPlan,
         machine: Machine,
         keys: Path,
         remarks: Sequence[str] = (),
     ) -> None:
-        super().__init__(store, clock, settlement, hosts, left, plan, machine, remarks)
+        super().__init__(store, clock, settlement, hosts, plan, machine, remarks)
         self._keys = keys
         self._result: MachineResult | None = None
 
