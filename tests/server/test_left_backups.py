@@ -16,7 +16,7 @@ from holdfast.server.libvirt_references import host_reference
 from holdfast.server.slots import Concurrency
 
 from .lab import HandClock, Lab, running_lab
-from .toy_platform import HERE, ToyHost, ToyPlatform
+from .toy_platform import HERE, THERE, ToyHost, ToyPlatform
 
 
 @pytest.fixture
@@ -112,3 +112,31 @@ async def test_what_a_backup_left_is_seen_to_as_soon_as_it_has_ended(
 
     await lab.until(is_seen_to)
     assert platform.ended == [machine]
+
+
+async def test_a_host_that_hangs_does_not_keep_the_guests_of_others_frozen(
+    lab: Lab, platform: ToyPlatform, here: ToyHost
+) -> None:
+    there = platform.hosts[THERE]
+    hanging, answering = there.add("db"), here.add("web")
+    host, other = await add_host(lab), await add_host(lab, THERE)
+    there.hanging = True
+    await leave(lab, other, hanging)
+    asked = len(platform.asked)
+
+    async def is_asked() -> bool:
+        return len(platform.asked) > asked
+
+    await lab.until(is_asked)
+    for chain in (1, 2):
+        await leave(lab, host, answering, chain)
+
+        async def is_seen_to(times: int = chain) -> bool:
+            return platform.ended == [answering] * times
+
+        await lab.until(is_seen_to)
+
+    async def is_forgotten() -> bool:
+        return [row.uuid for row in await lab.rows(tables.left_backup)] == [hanging]
+
+    await lab.until(is_forgotten)
