@@ -194,6 +194,7 @@ class HostedBackup(MachineBackup):
             built_on=hosted_points.parent_files(connection, result.point, parent),
             key=self._plan.key_uid,
         )
+        self._note_made(connection)
 
 
 def _told(result: MachineResult) -> str:

@@ -143,6 +143,8 @@ class MachineBackup:
         self._place = plan.place
         self._key = ChainKey.of(plan.place.backup, machine.kind, machine.reference)
         self._point = uuid4()
+        #: When the point is made, in ms, if it bears a later time.
+        self._made: int | None = None
         #: Bad news from before the backup: they make the result a warning.
         self._remarks = list(remarks)
         #: What is to be known, and no bad news.
@@ -163,11 +165,8 @@ class MachineBackup:
         # Later than the last point, also when the clock was set back: order is told by it.
         now = milliseconds(self._clock.now())
         created = max(now, parent.created + 1)
+        self._made = now if created > now else None
         await self._make_point(parent, created, on_progress)
-        if created > now:
-            await self._store.write(
-                lambda c: points.note_made(c, self._point, now, is_right=not is_behind(c))
-            )
 
     async def _look_for_fulls(self) -> None:
         """Find out whether the point is to be a full, whatever there is to build on."""
@@ -330,6 +329,7 @@ class MachineBackup:
             result=result,
             key=self._plan.key_uid,
         )
+        self._note_made(connection)
         notes = () if result.note is None else (result.note,)
         self._complete(connection, intent, result.virtual_size, notes)
 
@@ -347,10 +347,17 @@ class MachineBackup:
             snapshot_id=result.snapshot_id,
             total_size=result.total_size,
         )
+        self._note_made(connection)
         if self._problem is not None:
             row = row_of(connection, tables.machine_point, self._point)
             note_damage(connection, [row], {self._point: self._problem})
         self._complete(connection, intent, result.total_size, result.warnings)
+
+    def _note_made(self, connection: Connection) -> None:
+        """Note, in the transaction of the point itself, when it was made."""
+        if self._made is not None:
+            is_right = not is_behind(connection)
+            points.note_made(connection, self._point, self._made, is_right=is_right)
 
     def _complete(
         self, connection: Connection, intent: Intent, total_size: int, notes: tuple[str, ...]
