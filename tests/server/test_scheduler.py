@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from holdfast.server import tables
+from holdfast.server import job_schedules, tables
 from holdfast.server.clock import milliseconds
 from holdfast.server.messages import Change
 from holdfast.server.scheduler import WINDOW_CLOSED
@@ -42,6 +42,12 @@ async def sessions(lab: Lab, count: int) -> list[Change]:
 async def quiet(lab: Lab) -> None:
     """Let whatever is due begin, by way of a command that makes the scheduler look."""
     await lab.command("nothing")
+
+    async def nothing_is_due() -> bool:
+        first = await lab.server._store.read(job_schedules.first_due)
+        return first is None or first > milliseconds(lab.clock.now())
+
+    await lab.until(nothing_is_due)
     for _ in range(3):
         await lab.resources("Job")
     await lab.server.wait_until_idle()
@@ -173,6 +179,7 @@ async def test_a_session_is_stopped_when_the_window_closes(lab: Lab, ahead: int)
     # Should the clock have been ahead before, the session bears a time to come.
     now = milliseconds(lab.clock.now() + timedelta(days=ahead))
     lab.server._runner.launch(await lab.write(lambda c: begin_session(c, job, now, Cause.SCHEDULE)))
+    await lab.command("nothing")
     await lab.until_copying()
 
     lab.clock.advance(timedelta(hours=1))

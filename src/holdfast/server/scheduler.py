@@ -53,11 +53,14 @@ class Scheduler:
             self._alarm.clear()
             try:
                 await self._look_at_clock()
-                for session in await self._store.write(self._begin_due):
-                    self._runner.launch(session)
-                for session in await self._store.write(self._close_windows):
-                    self._runner.interrupt(session)
                 first = await self._store.read(self._next_time)
+                # It is woken by all that goes on: nobody else has to wait for it to write nothing.
+                if first is not None and first <= milliseconds(self._clock.now()):
+                    for session in await self._store.write(self._begin_due):
+                        self._runner.launch(session)
+                    for session in await self._store.write(self._close_windows):
+                        self._runner.interrupt(session)
+                    first = await self._store.read(self._next_time)
             except Exception:
                 # Whatever it is (a full disk, a database that is away, a row that cannot be
                 # read), a scheduler that gave up would leave people without backups unnoticed.
