@@ -42,7 +42,7 @@ from holdfast.server.publish import row_of
 from holdfast.server.replication import HostedReplication
 from holdfast.server.repositories import BackupPlace, Repositories
 from holdfast.server.retention import Retention
-from holdfast.server.session_machines import find_machines
+from holdfast.server.session_machines import add_found, ask_hosts
 from holdfast.server.session_state import ASIDE, Cause, JobSessionState, Result
 from holdfast.server.sessions import Machine, was_asked_to_stop
 from holdfast.server.settlement import Settlement
@@ -190,8 +190,13 @@ class JobRunner:
 
     async def _run(self, session: UUID) -> list[str]:
         """Do what a session has to do; return what went wrong beside its machines."""
-        problems = await find_machines(self._store, self._hosts, session)
-        plan = await self._store.write(lambda c: self._plan(c, session))
+        away = await ask_hosts(self._store, self._hosts, session)
+
+        def begin(connection: Connection) -> tuple[list[str], SessionPlan | None]:
+            problems = [] if away is None else add_found(connection, session, away)
+            return problems, self._plan(connection, session)
+
+        problems, plan = await self._store.write(begin)
         if plan is None:
             return []
         if (password := plan.options.encryption) is not None:

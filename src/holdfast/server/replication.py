@@ -96,7 +96,7 @@ class HostedReplication(HostedBackup):
     async def _make_point(
         self, parent: Parent, created: int, on_progress: ProgressCallback
     ) -> None:
-        where = await self._located()
+        where = await self._store.read(self._located)
         replica = await self._store.write(lambda c: self._begin(c, where))
         self._source, self._replica = where, replica
         access = await self._access(replica.host)
