@@ -298,7 +298,7 @@ class MachineBackup:
         findings = self._plan.findings.get(self._key)
         if findings is not None and findings.packs:
             return True
-        return has_damage(connection, self._key)
+        return has_damage(connection, self._place.backup, self._place.files())
 
     async def _prove(self, files: ResticRepository, snapshot: str) -> None:
         """Read a new snapshot as a whole; when that is not possible, it is damaged from the first.
