@@ -317,15 +317,15 @@ class JobRunner:
         Others may have the machine for hours: who waits for it has no slot, and who waits for a
         slot does not have it. Raise MachineBusy when they are at it too long.
         """
-        uuid = await self._store.read(lambda c: _uuid_of(c, machine))
         while True:
-            if uuid is not None:
+            uuid, host = await self._store.read(lambda c: _where(c, machine))
+            if uuid is not None and self._locks.machines.is_held(uuid):
                 await self._wait_until_free(uuid, machine)
+                continue
             async with AsyncExitStack() as held:
                 if plan.options.bandwidth is not None:
                     # The limit is the job's: its machines share it by taking turns.
                     await held.enter_async_context(plan.turns)
-                host = await self._store.read(lambda c: _host_of(c, machine))
                 await held.enter_async_context(self._slots.taken(plan.place.repository_uid, host))
                 if uuid is not None:
                     if self._locks.machines.is_held(uuid):
@@ -338,8 +338,6 @@ class JobRunner:
 
     async def _wait_until_free(self, uuid: str, machine: Machine) -> None:
         """Return when nobody works on a machine of a host; its task session says so meanwhile."""
-        if not self._locks.machines.is_held(uuid):
-            return
         task = machine.task_session
         await self._store.write(lambda c: sessions.note_waiting(c, task, WAITING))
         async with turn_at(self._locks.machines, uuid, machine.name):
@@ -455,18 +453,13 @@ class _SessionProgress:
         sessions.set_progress(connection, self._session, percent)
 
 
-def _host_of(connection: Connection, machine: Machine) -> UUID | None:
-    """Return the host that a machine is on, if it is on one."""
-    where = locate(connection, machine.reference) if machine.kind == MACHINE else None
-    return None if where is None else where.host_uid
-
-
-def _uuid_of(connection: Connection, machine: Machine) -> str | None:
-    """Return the UUID that a machine of a host has there; None for other sources."""
+def _where(connection: Connection, machine: Machine) -> tuple[str | None, UUID | None]:
+    """Return the UUID that a machine of a host has there, and the host that it is on, if any."""
     if machine.kind != MACHINE:
-        return None
+        return None, None
     read = read_reference(stand_ins.current(connection, machine.reference))
-    return None if read is None else read.item
+    where = locate(connection, machine.reference)
+    return None if read is None else read.item, None if where is None else where.host_uid
 
 
 def _jumped(
