@@ -96,6 +96,8 @@ class OtherMachines:
         problems: list[str] = []
         if is_copy(plan.job_kind):
             problems += await self._store.write(partial(self._look_for_sources, plan, machines))
+        if not machines:
+            return problems
         over = await self._store.read(partial(self._over, plan, machines))
         ageing = []
         for machine in machines:
