@@ -17,6 +17,7 @@ from holdfast.server.clock import SystemClock, milliseconds, moment_of, pause
 from holdfast.server.clock_watch import LONGEST_PAUSE, jumps, note_time
 from holdfast.server.hours import DAYS
 from holdfast.server.keeping import age
+from holdfast.server.settlement import Settlement
 
 from .lab import HandClock, Lab, write_image
 from .test_long_retention import DAY, assert_all_true, run_days
@@ -77,6 +78,32 @@ async def test_what_a_clock_that_was_ahead_has_made_ages_and_is_followed_as_all_
     assert [row.made for row in rows] == sorted(row.made for row in rows)
     assert all(row.made < row.created for row in rows)
     assert all(row.parent_uid is None for row in await lab.rows(tables.backup_file))
+
+
+async def test_when_a_point_was_made_is_known_as_soon_as_the_point(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.source("share").mkdir()
+    (lab.source("share") / "letter").write_text("kept")
+    write_image(lab.source("a.raw"), 1)
+    jobs = [
+        await lab.create_job("a.raw"),
+        await lab.create_job("share", job="Share", kind="NasBackup"),
+    ]
+    lab.clock.advance(FAR)
+    for job in jobs:
+        await lab.run(job)
+    lab.clock.advance(-FAR)
+
+    async def dying(*_arguments: object) -> None:
+        raise RuntimeError("As if it were killed when the point is recorded.")
+
+    monkeypatch.setattr(Settlement, "try_settle", dying)
+    made = []
+    for job in jobs:
+        made += [milliseconds(lab.clock.now())] * 2
+        await lab.run(job)
+    assert sorted(row.made for row in await lab.rows(tables.machine_point)) == made
 
 
 async def test_backups_that_are_kept_for_a_time_stay_when_the_clock_jumps(lab: Lab) -> None:

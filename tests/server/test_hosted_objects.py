@@ -264,6 +264,30 @@ async def test_a_machine_that_moves_while_its_hosts_are_looked_at_is_neither_los
     assert platform.backed_up.pop() == THERE
 
 
+async def test_only_a_machine_that_is_on_nowhere_is_sought_on_all_hosts(
+    lab: Lab, platform: ToyPlatform, here: ToyHost, there: ToyHost
+) -> None:
+    third = "qemu+ssh://root@third/system?no_tty=1"
+    platform.add(third, "kvm3")
+    web = here.add("web")
+    first, second = await add_host(lab, HERE), await add_host(lab, THERE)
+    await add_host(lab, third)
+    job = await make_job(lab, host_reference(first), host_reference(second))
+
+    async def is_sought() -> bool:
+        platform.asked.clear()
+        await lab.begin(job)  # the clock stands still: nobody looks at all hosts now and then
+        await lab.server.wait_until_idle()
+        return third in [access.uri for access in platform.asked]
+
+    assert not await is_sought()
+    there.machines[web] = here.machines.pop(web)
+    assert not await is_sought()
+    del there.machines[web]
+    assert await is_sought()
+    assert not await is_sought()
+
+
 async def test_a_job_on_a_missing_host_fails_with_a_plain_reason(lab: Lab, here: ToyHost) -> None:
     uid = await add_host(lab)
     job = await make_job(lab, host_reference(uid))

@@ -382,6 +382,12 @@ async def test_points_whose_folder_was_away_at_a_start_are_what_they_were(
         await lab.until(whole)
         assert await published(lab) == before
         assert [await lab.restored(p.uid) for p in await lab.points("a")] == contents
+    # What cannot be read at all proves nothing, and keeps nothing from starting.
+    [snapshots] = lab.repository_path.glob("*/files/snapshots")
+    snapshots.rename(snapshots.with_name("aside"))
+    snapshots.touch()
+    async with open_lab() as lab:
+        assert await damaged(lab) == [False] * 4
 
 
 async def test_points_of_a_repository_that_is_away_are_still_shown(open_lab: OpenLab) -> None:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from holdfast.server import tables
+from holdfast.server import job_schedules, tables
 from holdfast.server.clock import milliseconds
+from holdfast.server.libvirt_references import machine_reference
 from holdfast.server.messages import Change
 from holdfast.server.scheduler import WINDOW_CLOSED
 from holdfast.server.session_start import begin_session
 from holdfast.server.session_state import Cause
 from holdfast.server.sessions import request_stop
 
-from .lab import Lab, write_image, write_slow_image
+from .lab import HandClock, Lab, running_lab, write_image, write_slow_image
+from .toy_platform import HERE, ToyPlatform
 
 OpenLab = Callable[[], AbstractAsyncContextManager[Lab]]
 HOURLY = {"type": "Periodically", "every": 1}
@@ -42,6 +45,12 @@ async def sessions(lab: Lab, count: int) -> list[Change]:
 async def quiet(lab: Lab) -> None:
     """Let whatever is due begin, by way of a command that makes the scheduler look."""
     await lab.command("nothing")
+
+    async def nothing_is_due() -> bool:
+        first = await lab.server._store.read(job_schedules.first_due)
+        return first is None or first > milliseconds(lab.clock.now())
+
+    await lab.until(nothing_is_due)
     for _ in range(3):
         await lab.resources("Job")
     await lab.server.wait_until_idle()
@@ -173,6 +182,7 @@ async def test_a_session_is_stopped_when_the_window_closes(lab: Lab, ahead: int)
     # Should the clock have been ahead before, the session bears a time to come.
     now = milliseconds(lab.clock.now() + timedelta(days=ahead))
     lab.server._runner.launch(await lab.write(lambda c: begin_session(c, job, now, Cause.SCHEDULE)))
+    await lab.command("nothing")
     await lab.until_copying()
 
     lab.clock.advance(timedelta(hours=1))
@@ -296,3 +306,33 @@ async def test_a_run_that_is_late_does_not_begin_after_the_window_has_closed(lab
     assert (await lab.resource("Job", job)).values["NextRun"] == opening
     lab.clock.advance(timedelta(days=7, hours=-2))
     await sessions(lab, 1)
+
+
+async def test_what_was_to_be_tried_again_and_has_not_failed_any_more_waits_for_no_host(
+    tmp_path: Path, clock: HandClock, platform: ToyPlatform
+) -> None:
+    host = platform.hosts[HERE]
+    machine = host.add("web")
+    async with running_lab(tmp_path, clock, platform=platform) as lab:
+        added = (await lab.command("add-host", uri=HERE)).made
+        assert added is not None
+        made = await lab.command(
+            "create-job",
+            name="Nightly",
+            objects=[{"reference": machine_reference(added.uid, machine)}],
+            repository=str(lab.repository),
+            schedule=HOURLY,
+            retry=RETRY,
+        )
+        assert made.success, made.message
+        lab.clock.advance(timedelta(hours=1))
+        await sessions(lab, 1)
+        assert [row.retry_at is not None for row in await lab.rows(tables.job)] == [True]
+        # As if it had been backed up by itself since; then its host went away.
+        table = tables.task_session
+        await lab.write(lambda c: c.execute(update(table).values(result="Success")))
+        host.away = True
+        await lab.command("rescan-host", added.uid)
+        lab.clock.advance(timedelta(minutes=5))
+        await quiet(lab)
+        assert [row.retry_at for row in await lab.rows(tables.job)] == [None]

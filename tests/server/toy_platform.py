@@ -48,6 +48,8 @@ class ToyPlatform:
     asked: list[HostAccess] = field(default_factory=list)
     #: The URIs of the hosts of which a machine was to be backed up.
     backed_up: list[str] = field(default_factory=list)
+    #: The UUIDs of the machines at which it was seen to what a backup may have left.
+    ended: list[str] = field(default_factory=list)
     slow: bool = False
     #: What happens, by URI, at the moment when a host is asked for its machines.
     before_asking: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
@@ -79,9 +81,10 @@ class ToyPlatform:
         raise HypervisorFailed(f"The machine {plan.uuid} is a toy.")
 
     async def end_left_backup(
-        self, access: HostAccess, _uuid: str, _folders: Collection[Path], _chain: str
+        self, access: HostAccess, uuid: str, _folders: Collection[Path], _chain: str
     ) -> None:
         await self._reached(access)
+        self.ended.append(uuid)
 
     async def ensure_free(self, access: HostAccess, _name: str, _uuid: str) -> None:
         await self._reached(access)

@@ -19,6 +19,8 @@ _LOGGER = logging.getLogger(__name__)
 _LOST = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA})
 #: What lies there is no file, or not the way to it.
 _NO_FILE = frozenset({errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO})
+#: How what is said ends of something that is not there.
+MISSING = "is missing."
 
 
 async def check_file(
@@ -42,7 +44,7 @@ async def check_file(
 
 def missing_file(path: Path) -> str:
     """Return what is said of a file of a backup that is not there."""
-    return f"The backup file {path} is missing."
+    return f"The backup file {path} {MISSING}"
 
 
 async def _problem_of(

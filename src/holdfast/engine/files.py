@@ -389,16 +389,20 @@ class ResticRepository:
 
         Raise RepositoryUnavailable.
         """
+        found = self.snapshot_files()
+        self.ensure_present()
+        return found
+
+    def snapshot_files(self) -> set[str]:
+        """As `present_snapshots`; none when somebody has taken all of the repository away."""
         try:
-            names = files_folder.snapshot_names(self.folder, "")
+            return set(files_folder.snapshot_names(self.folder, ""))
         except FileNotFoundError:
-            names = []
+            return set()
         except OSError as error:
             raise RepositoryUnavailable(
                 f"The restic repository {self.folder} cannot be read: {error.strerror or error}."
             ) from error
-        self.ensure_present()
-        return set(names)
 
     async def set_aside(self, packs: Sequence[str]) -> None:
         """Take damaged packs out of the repository, so that a backup stores anew what they held.

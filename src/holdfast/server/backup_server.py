@@ -302,16 +302,17 @@ class BackupServer:
 
     async def _renew_key_files(self) -> None:
         """Write the files of keys anew: after a start or a session, and with a new password."""
+        complete = True
         while True:
-            await self._renewal.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if complete else _RENEW_SECONDS):
+                    await self._renewal.wait()
             self._renewal.clear()
             try:
                 complete = await self.repositories.renew_key_files()
             except SQLAlchemyError:
                 _LOGGER.exception("The files of keys cannot be renewed at the moment")
                 complete = False
-            if not complete:
-                asyncio.get_running_loop().call_later(_RENEW_SECONDS, self._renewal.set)
 
     async def _refresh(self) -> None:
         while True:

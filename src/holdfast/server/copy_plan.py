@@ -97,14 +97,12 @@ def has_points_to_copy(connection: Connection, job: Row[Any], now: datetime) -> 
     return next(machines_to_copy(connection, job, now), None) is not None
 
 
-def has_source(connection: Connection, job: Row[Any], reference: str) -> bool:
-    """Say whether any backup that a copy job copies from has points of a machine."""
+def with_source(connection: Connection, job: Row[Any]) -> set[str]:
+    """Return the machines of which backups that a copy job copies from have points."""
     point = tables.machine_point
     sources = source_backups(connection, job)
-    found = select(point.c.uid).where(
-        point.c.backup_uid.in_(sources), point.c.reference == reference
-    )
-    return connection.execute(found.limit(1)).first() is not None
+    found = select(point.c.reference).where(point.c.backup_uid.in_(sources)).distinct()
+    return set(connection.scalars(found))
 
 
 def files_of_chain(connection: Connection, key: ChainKey) -> list[Row[Any]]:

@@ -9,37 +9,42 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, select, update
 
+from holdfast.engine.file_check import MISSING
 from holdfast.engine.files import ResticRepository
 from holdfast.server import points, tables
-from holdfast.server.fulls import files_of
 from holdfast.server.journal import ChainKey
 
 _LOGGER = logging.getLogger(__name__)
 
 
 def points_needing(
-    connection: Connection, key: ChainKey, bad_files: Mapping[UUID, str]
+    connection: Connection, backup: UUID, bad_files: Mapping[UUID, str]
 ) -> dict[UUID, str]:
-    """Given files and what is wrong with each, return the points of a chain that need them.
+    """Given files and what is wrong with each, return the points of a backup that need them.
 
     Each comes with what is wrong with what it needs.
     """
-    file = tables.backup_file
+    file, point, disk = tables.backup_file, tables.machine_point, tables.machine_disk
     rows = connection.execute(
         select(file.c.uid, file.c.parent_uid)
-        .where(file.c.backup_uid == key.backup)
+        .where(file.c.backup_uid == backup)
         .order_by(file.c.created)
     )
     needed = dict(bad_files)
     for row in rows:  # what a file is built on stands before it
         if row.parent_uid in needed and row.uid not in needed:
             needed[row.uid] = needed[row.parent_uid]
-    return {
-        row.uid: needed[each.uid]
-        for row in points.points_of(connection, key.backup, key.chain)
-        for each in files_of(connection, row)
-        if each.uid in needed
-    }
+    found = {}
+    for uid, first, another in connection.execute(
+        select(point.c.uid, point.c.backup_file_uid, disk.c.backup_file_uid)
+        .outerjoin(disk, disk.c.point_uid == point.c.uid)
+        .where(point.c.backup_uid == backup)
+        .order_by(disk.c.position)
+    ):
+        each = first if another is None else another
+        if each in needed:
+            found[uid] = needed[each]
+    return found
 
 
 def note_damage(
@@ -64,30 +69,35 @@ def note_damage(
 
 def note_bad_files(connection: Connection, key: ChainKey, bad_files: Mapping[UUID, str]) -> None:
     """Note that some files of a chain are damaged, in the points that need them."""
-    damaged = points_needing(connection, key, bad_files)
+    damaged = points_needing(connection, key.backup, bad_files)
     rows = points.points_of(connection, key.backup, key.chain)
     note_damage(connection, [row for row in rows if row.uid in damaged], damaged)
 
 
-def has_damage(connection: Connection, key: ChainKey) -> bool:
-    """Say whether a point of a directory is damaged: others may share what is."""
+def has_damage(connection: Connection, backup: UUID, files: ResticRepository) -> bool:
+    """Say whether a point of a directory is damaged: others may share what is.
+
+    Not when a snapshot is gone: what it needed is whole, or gone with it.
+    """
     table = tables.machine_point
-    found = select(table.c.uid).where(
-        table.c.backup_uid == key.backup,
-        table.c.snapshot_id.is_not(None),
-        table.c.damaged.is_not(None),
+    found = connection.execute(
+        select(table.c.snapshot_id, table.c.damaged).where(
+            table.c.backup_uid == backup,
+            table.c.snapshot_id.is_not(None),
+            table.c.damaged.is_not(None),
+        )
     )
-    return connection.execute(found.limit(1)).first() is not None
+    return any(row.damaged != missing_snapshot(files, row.snapshot_id) for row in found)
 
 
 def missing_snapshot(files: ResticRepository, snapshot: str) -> str:
     """Return what is said of a snapshot that is not there."""
-    return f"The snapshot {snapshot} of {files.folder} is missing."
+    return f"The snapshot {snapshot} of {files.folder} {MISSING}"
 
 
 def is_missing(damaged: str | None) -> bool:
     """Say whether what is noted of a point is that something is not there, and so may come back."""
-    return damaged is not None and damaged.endswith(" is missing.")
+    return damaged is not None and damaged.endswith(f" {MISSING}")
 
 
 def damage_of(connection: Connection, file: UUID) -> str | None:

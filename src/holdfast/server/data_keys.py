@@ -375,11 +375,15 @@ def forget_keys(connection: Connection, password: UUID) -> None:
     connection.execute(delete(table).where(table.c.password_uid == password))
 
 
-def places_of_keys(connection: Connection) -> list[tuple[UUID, UUID]]:
-    """Return in which backups there are files with which keys: pairs of backup and key."""
-    file = tables.backup_file
-    query = select(file.c.backup_uid, file.c.key_uid).where(file.c.key_uid.is_not(None)).distinct()
-    return [(row.backup_uid, row.key_uid) for row in connection.execute(query)]
+def places_of_keys(connection: Connection) -> dict[tuple[UUID, UUID], str]:
+    """Return in which backups there are files with which keys: pairs of backup and key.
+
+    Each comes with what is to be in the file of the key.
+    """
+    file, key = tables.backup_file, tables.data_key
+    query = select(file.c.backup_uid, file.c.key_uid, key.c.wrapped)
+    query = query.join(key, key.c.uid == file.c.key_uid).distinct()
+    return {(row.backup_uid, row.key_uid): row.wrapped for row in connection.execute(query)}
 
 
 def _with_password(connection: Connection, uid: UUID) -> tuple[Row[Any], Row[Any]]:

@@ -66,10 +66,13 @@ class Expiry:
             self._alarm.clear()
             again = milliseconds(self._clock.now() + _AGAIN)
             try:
-                await self._store.write(lambda c: note_time(c, self._clock.now()))
-                for backup in await self._store.read(self._expired):
-                    await self._try_remove(backup)
                 left = await self._store.read(_first)
+                if left is not None and left <= milliseconds(self._clock.now()):
+                    # Unless the clock has jumped.
+                    await self._store.write(lambda c: note_time(c, self._clock.now()))
+                    for backup in await self._store.read(self._expired):
+                        await self._try_remove(backup)
+                    left = await self._store.read(_first)
             except Exception:
                 # A backup that stays too long does no harm; one that never goes fills the disk.
                 _LOGGER.exception("Backups that have expired cannot be removed at the moment")

@@ -55,6 +55,7 @@ from holdfast.server.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 _WAIT_SECONDS = 60.0
+_PAUSE_SECONDS = 0.5
 #: A point that takes longer than this is given up for now.
 _LONGEST_SECONDS = 600.0
 #: When it is tried again: each time after twice as long as before.
@@ -139,6 +140,8 @@ class GuestCatalog:
             except (SQLAlchemyError, OSError):
                 _LOGGER.exception("The catalog of files cannot be brought up to date at the moment")
             await self._store.wait_for_changes(seen, _WAIT_SECONDS)
+            # A session changes much within a moment: that is looked at once.
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     def _prepare(self) -> None:
         """Remove what an index that was being made has left."""

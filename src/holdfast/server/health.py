@@ -118,7 +118,7 @@ class HealthCheck:
                 else:
                     bad_files[file.uid] = str(error)
         if bad_files:
-            damaged |= await self._store.read(lambda c: points_needing(c, key, bad_files))
+            damaged |= await self._store.read(lambda c: points_needing(c, key.backup, bad_files))
         return len(files), damaged
 
     async def _check_snapshots(

@@ -42,11 +42,13 @@ def show_each_once(connection: Connection, uuids: Collection[str]) -> list[Row[A
     return changed
 
 
-def active_on(connection: Connection) -> dict[str, frozenset[UUID]]:
-    """Return, by UUID, the hosts that machines were on when these were last looked at."""
+def active_on(connection: Connection, hosts: Collection[UUID]) -> dict[str, frozenset[UUID]]:
+    """Return, by UUID, where the machines that some hosts know were on when last looked at."""
     table = tables.host_machine
+    known = select(table.c.uuid).where(table.c.host_uid.in_(hosts))
+    query = select(table.c.uuid, table.c.host_uid).where(table.c.active, table.c.uuid.in_(known))
     found: dict[str, frozenset[UUID]] = {}
-    for row in connection.execute(select(table.c.uuid, table.c.host_uid).where(table.c.active)):
+    for row in connection.execute(query):
         found[row.uuid] = found.get(row.uuid, frozenset()) | {row.host_uid}
     return found
 
@@ -57,16 +59,16 @@ def hosts_in_doubt(
     """Return the hosts to be looked at again: machines may have moved while that was done.
 
     `before` is what `active_on` returned before the hosts were looked at. A machine that is off
-    there now may run on any other host; one that came up beside itself may have left by now.
+    there now, and on at none of the others, may run on any host; one that came up beside itself
+    may have left by now.
     """
-    now, doubtful = active_on(connection), set[UUID]()
+    asked, now, doubtful = set(looked_at), active_on(connection, looked_at), set[UUID]()
     for uuid, hosts in now.items():
         if len(hosts) > 1 and hosts != before.get(uuid):
             doubtful |= hosts
-    left = any(
-        (hosts & set(looked_at)) - now.get(uuid, frozenset()) for uuid, hosts in before.items()
-    )
-    if left:
+    if any(
+        hosts & asked and not now.get(uuid, frozenset()) & asked for uuid, hosts in before.items()
+    ):
         host = tables.host
         doubtful |= set(connection.scalars(select(host.c.uid).where(host.c.state == _AVAILABLE)))
     return doubtful

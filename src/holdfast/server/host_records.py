@@ -90,16 +90,14 @@ def record_scan(
             "tags": msgspec.json.encode(sorted(set(machine.tags))).decode(),
         }
         noted = {
-            "seen": now,
             "defined": True,
             "active": machine.active,
             "disks": msgspec.json.encode(sorted(machine.disks)).decode(),
         }
-        noted |= {"ran": now} if machine.active else {}
         before = known.pop(machine.uuid.lower(), None)
         if before is None:
             fixed = {"host_uid": uid, "uuid": machine.uuid.lower(), "reference": reference}
-            fixed["present"] = False
+            fixed |= {"present": False, "seen": now}
             connection.execute(insert(tables.host_machine).values(**fixed, **shown, **noted))
         else:
             _change(connection, before, shown | noted)
@@ -108,6 +106,7 @@ def record_scan(
     for gone in known.values():
         if gone.defined:
             _change(connection, gone, {"defined": False, "active": False})
+    _note_seen(connection, uid, now)
     uuids = {machine.uuid.lower() for machine in machines} | known.keys()
     moved = show_each_once(connection, uuids)
     changed += [
@@ -234,9 +233,20 @@ def _tags_of(connection: Connection, uid: UUID) -> set[str]:
 
 
 def _change(connection: Connection, machine: Row[Any], values: dict[str, Any]) -> None:
+    """Write down what is not known of a machine already."""
     table = tables.host_machine
-    same = (table.c.host_uid == machine.host_uid) & (table.c.uuid == machine.uuid)
-    connection.execute(update(table).where(same).values(values))
+    new = {name: value for name, value in values.items() if getattr(machine, name) != value}
+    if new:
+        same = (table.c.host_uid == machine.host_uid) & (table.c.uuid == machine.uuid)
+        connection.execute(update(table).where(same).values(new))
+
+
+def _note_seen(connection: Connection, uid: UUID, now: int) -> None:
+    """Write down when the machines that a host has were seen, and those that are on, to run."""
+    table = tables.host_machine
+    here = update(table).where(table.c.host_uid == uid)
+    connection.execute(here.where(table.c.defined).values(seen=now))
+    connection.execute(here.where(table.c.active).values(ran=now))
 
 
 def rename_in_jobs(connection: Connection, references: Iterable[str]) -> None:

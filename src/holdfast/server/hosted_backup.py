@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -16,12 +17,12 @@ from holdfast.engine.libvirt_point import MachinePoint
 from holdfast.engine.libvirt_work import MachinePlan
 from holdfast.engine.progress import ProgressCallback
 from holdfast.engine.repository import folder_name
-from holdfast.server import hosted_points, points
-from holdfast.server.clock import Clock
+from holdfast.server import hosted_points, journal, points
+from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.hosted_objects import locate
 from holdfast.server.hosts import Hosts
 from holdfast.server.journal import Intent, MakeMachine
-from holdfast.server.left_backups import LeftBackups, forget_backup, note_backup
+from holdfast.server.left_backups import forget_backup, note_backup
 from holdfast.server.machine_backup import (
     LargestTotal,
     MachineBackup,
@@ -31,11 +32,24 @@ from holdfast.server.machine_backup import (
 )
 from holdfast.server.manifest import write_manifest
 from holdfast.server.names import point_name
+from holdfast.server.platform import HostAccess
 from holdfast.server.refusal import RefusedError
 from holdfast.server.session_state import Result
 from holdfast.server.sessions import Machine
 from holdfast.server.settlement import Settlement
 from holdfast.server.store import Store
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """Where a machine is, how its host is reached, which folder QEMU there writes to, None for the
+    repository's own, and the point that the next one may be built on, if any.
+    """
+
+    where: Row[Any]
+    access: HostAccess
+    staging: Path | None
+    known: MachinePoint | None
 
 
 class HostedBackup(MachineBackup):
@@ -47,27 +61,27 @@ class HostedBackup(MachineBackup):
         clock: Clock,
         settlement: Settlement,
         hosts: Hosts,
-        left: LeftBackups,
         plan: SessionPlan,
         machine: Machine,
         remarks: Sequence[str] = (),
     ) -> None:
         super().__init__(store, clock, settlement, plan, machine, remarks)
         self._hosts = hosts
-        self._left = left
 
     async def _make_point(
         self, parent: Parent, created: int, on_progress: ProgressCallback
     ) -> None:
-        where = await self._located()
+        ground = await self._store.read(lambda c: self._ground(c, parent))
+        where, known, staging = ground.where, ground.known, ground.staging
+        if staging is not None and not await asyncio.to_thread(staging.is_dir):
+            raise RepositoryUnavailable(
+                f'The folder {staging}, where QEMU on host "{where.host_name}" is to write, '
+                "is not there."
+            )
         folder = await asyncio.to_thread(self._place.folder)
-        known = None
-        if (before := parent.point) is not None and self._why_full is None:
-            known = await self._store.read(lambda c: hosted_points.known_point(c, before))
         name = point_name(folder_name(self._machine.name), created, self._point)
         inside = PurePosixPath(folder.relative_to(self._place.repository.path))
         seen = LargestTotal(on_progress)
-        staging = await self._staging(where)
         outside = None if staging is None else str(staging)
         making = MakeMachine(self._point, str(inside / name), outside)
         plan = self._adapted(
@@ -86,16 +100,17 @@ class HostedBackup(MachineBackup):
                 why_full=self._why_full,
             )
         )
-        intent = await self._declare(making)
-        try:
-            try:
-                access = await self._hosts.access(where.host_uid)
-            except RefusedError as error:
-                raise MachineMissing(str(error)) from error
-            place = (where.host_uid, where.uuid, self._place.backup)
+        place = (where.host_uid, where.uuid, self._place.backup)
+        now = milliseconds(self._clock.now())
+
+        def declare(connection: Connection) -> Intent:
             # Before the guest's file systems are frozen: whatever happens, they are thawed.
-            await self._store.write(lambda c: note_backup(c, *place, plan.folders))
-            result = await self._hosts.platform.back_up(access, plan, seen)
+            note_backup(connection, *place, plan.folders)
+            return journal.declare(connection, self._key, making, now)
+
+        intent = await self._store.write(declare)
+        try:
+            result = await self._hosts.platform.back_up(ground.access, plan, seen)
             await self._write_manifests(folder, created, result.point, known)
 
             def record(connection: Connection) -> None:
@@ -104,38 +119,38 @@ class HostedBackup(MachineBackup):
                     forget_backup(connection, *place)
 
             await self._store.write(record)
-        finally:
-            self._left.wake()
-            if seen.total:
-                await self._note_size(seen.total)
-            # Once the point is recorded the entry no longer stands, and this does nothing.
-            await self._settlement.try_settle(intent)
+        except BaseException:
+            await self._undo(intent, seen.total)
+            raise
 
     def _left_out(self, where: Row[Any]) -> frozenset[str]:
         references = (self._machine.reference, where.reference)
         return self._plan.options.disks_left_out(references)
 
-    async def _located(self) -> Row[Any]:
+    def _located(self, connection: Connection) -> Row[Any]:
         """Return the row of the machine where it is now; raise MachineMissing."""
-        where = await self._store.read(lambda c: locate(c, self._machine.reference))
+        where = locate(connection, self._machine.reference)
         if where is None:
             raise MachineMissing(
                 f'The machine "{self._machine.name}" is on none of the hosts any more.'
             )
         return where
 
+    def _ground(self, connection: Connection, parent: Parent) -> _Ground:
+        """Find out what there is to make a point from; raise MachineMissing."""
+        where, known = self._located(connection), None
+        try:
+            access = self._hosts.access_in(connection, where.host_uid)
+            staging = self._hosts.staging_in(connection, where.host_uid)
+        except RefusedError as error:
+            raise MachineMissing(str(error)) from error
+        if parent.point is not None and self._why_full is None:
+            known = hosted_points.known_point(connection, parent.point)
+        return _Ground(where, access, staging, known)
+
     def _adapted(self, plan: MachinePlan) -> MachinePlan:
         """Return the plan as the kind of job wants it."""
         return plan
-
-    async def _staging(self, machine: Row[Any]) -> Path | None:
-        folder = await self._hosts.staging(machine.host_uid)
-        if folder is not None and not await asyncio.to_thread(folder.is_dir):
-            raise RepositoryUnavailable(
-                f'The folder {folder}, where QEMU on host "{machine.host_name}" is to write, '
-                "is not there."
-            )
-        return folder
 
     async def _write_manifests(
         self, folder: Path, created: int, point: MachinePoint, before: MachinePoint | None
@@ -197,6 +212,7 @@ class HostedBackup(MachineBackup):
             built_on=hosted_points.parent_files(connection, result.point, parent),
             key=self._plan.key_uid,
         )
+        self._note_made(connection)
 
 
 def _told(result: MachineResult) -> str:

@@ -98,7 +98,7 @@ class Hosts:
         Others are looked at, too, when machines may have moved to them.
         """
         uids = list(hosts)
-        before = await self._store.read(host_machines.active_on)
+        before = await self._store.read(lambda c: host_machines.active_on(c, uids))
         reasons = await asyncio.gather(*(self._scan(uid, thorough=False) for uid in uids))
         away = {uid: reason for uid, reason in zip(uids, reasons, strict=True) if reason}
         doubtful = await self._store.read(lambda c: host_machines.hosts_in_doubt(c, uids, before))
@@ -126,17 +126,21 @@ class Hosts:
 
     async def staging(self, uid: UUID) -> Path | None:
         """Return the folder that QEMU on a host writes to; None for the repository's own."""
-        row = await self._store.read(lambda c: host_records.host_in_use(c, uid))
+        return await self._store.read(lambda c: self.staging_in(c, uid))
+
+    def staging_in(self, connection: Connection, uid: UUID) -> Path | None:
+        """As `staging`, within a transaction."""
+        row = host_records.host_in_use(connection, uid)
         return None if row.staging is None else Path(row.staging)
 
     async def access(self, uid: UUID) -> HostAccess:
         """Return how to reach a host. Raise RefusedError when that is not known."""
+        return await self._store.read(lambda c: self.access_in(c, uid))
 
-        def read(connection: Connection) -> HostAccess:
-            row = host_records.host_in_use(connection, uid)
-            return self._access(connection, row.uri, row.credentials_uid)
-
-        return await self._store.read(read)
+    def access_in(self, connection: Connection, uid: UUID) -> HostAccess:
+        """As `access`, within a transaction."""
+        row = host_records.host_in_use(connection, uid)
+        return self._access(connection, row.uri, row.credentials_uid)
 
     async def _add(self, command: Command) -> Operation:
         wanted = read_arguments(command, HostSpecification)
@@ -249,8 +253,9 @@ class Hosts:
         """
         async with self._turns[uid]:
             try:
-                row = await self._store.read(lambda c: host_records.host_in_use(c, uid))
-                access = await self.access(uid)
+                row, access = await self._store.read(
+                    lambda c: (host_records.host_in_use(c, uid), self.access_in(c, uid))
+                )
                 probed = thorough or row.state != host_records.AVAILABLE
                 facts = await self._ask(self._platform.probe(access)) if probed else None
                 machines = await self._ask(self._platform.machines(access))

@@ -42,7 +42,7 @@ from holdfast.server.publish import row_of
 from holdfast.server.replication import HostedReplication
 from holdfast.server.repositories import BackupPlace, Repositories
 from holdfast.server.retention import Retention
-from holdfast.server.session_machines import find_machines
+from holdfast.server.session_machines import add_found, ask_hosts
 from holdfast.server.session_state import ASIDE, Cause, JobSessionState, Result
 from holdfast.server.sessions import Machine, was_asked_to_stop
 from holdfast.server.settlement import Settlement
@@ -190,8 +190,13 @@ class JobRunner:
 
     async def _run(self, session: UUID) -> list[str]:
         """Do what a session has to do; return what went wrong beside its machines."""
-        problems = await find_machines(self._store, self._hosts, session)
-        plan = await self._store.write(lambda c: self._plan(c, session))
+        away = await ask_hosts(self._store, self._hosts, session)
+
+        def begin(connection: Connection) -> tuple[list[str], SessionPlan | None]:
+            problems = [] if away is None else add_found(connection, session, away)
+            return problems, self._plan(connection, session)
+
+        problems, plan = await self._store.write(begin)
         if plan is None:
             return []
         if (password := plan.options.encryption) is not None:
@@ -297,14 +302,7 @@ class JobRunner:
                 await self._note_findings(machine, findings, problems)
                 return
         try:
-            async with AsyncExitStack() as held:
-                # First, as the chain before: others may have it for hours.
-                await held.enter_async_context(self._turn(machine))
-                if plan.options.bandwidth is not None:
-                    # The limit is the job's: its machines share it by taking turns.
-                    await held.enter_async_context(plan.turns)
-                host = await self._store.read(lambda c: _host_of(c, machine))
-                await held.enter_async_context(self._slots.taken(plan.place.repository_uid, host))
+            async with self._turn(plan, machine):
                 await self._backup_of(plan, machine, problems).run(on_progress)
         except EngineError as error:
             if not problems:
@@ -313,22 +311,38 @@ class JobRunner:
             raise EngineError(" ".join((*problems, str(error)))) from error
 
     @asynccontextmanager
-    async def _turn(self, machine: Machine) -> AsyncIterator[None]:
-        """Keep all others off a machine of a host. Raise MachineBusy when they are at it too long.
+    async def _turn(self, plan: SessionPlan, machine: Machine) -> AsyncIterator[None]:
+        """Take a slot and, of a host, the machine itself, and keep others off it meanwhile.
 
-        Other jobs may have the same machine, and it may be restored or failed over.
+        Others may have the machine for hours: who waits for it has no slot, and who waits for a
+        slot does not have it. Raise MachineBusy when they are at it too long.
         """
-        uuid = await self._store.read(lambda c: _uuid_of(c, machine))
-        if uuid is None:
-            yield
-            return
+        while True:
+            uuid, host = await self._store.read(lambda c: _where(c, machine))
+            if uuid is not None and self._locks.machines.is_held(uuid):
+                await self._wait_until_free(uuid, machine)
+                continue
+            async with AsyncExitStack() as held:
+                if plan.options.bandwidth is not None:
+                    # The limit is the job's: its machines share it by taking turns.
+                    await held.enter_async_context(plan.turns)
+                await held.enter_async_context(self._slots.taken(plan.place.repository_uid, host))
+                if uuid is not None:
+                    if self._locks.machines.is_held(uuid):
+                        continue
+                    # Called when the machine is free again.
+                    held.callback(self._left.wake)
+                    await held.enter_async_context(self._locks.machines.hold(uuid))
+                yield
+                return
+
+    async def _wait_until_free(self, uuid: str, machine: Machine) -> None:
+        """Return when nobody works on a machine of a host; its task session says so meanwhile."""
         task = machine.task_session
-        if waits := self._locks.machines.is_held(uuid):
-            await self._store.write(lambda c: sessions.note_waiting(c, task, WAITING))
+        await self._store.write(lambda c: sessions.note_waiting(c, task, WAITING))
         async with turn_at(self._locks.machines, uuid, machine.name):
-            if waits:
-                await self._store.write(lambda c: sessions.note_waiting(c, task, ""))
-            yield
+            pass
+        await self._store.write(lambda c: sessions.note_waiting(c, task, ""))
 
     async def _checked(
         self, plan: SessionPlan, machine: Machine
@@ -371,15 +385,14 @@ class JobRunner:
         self, plan: SessionPlan, machine: Machine, remarks: Sequence[str]
     ) -> MachineBackup:
         """Return what backs up a source of this kind."""
-        store, clock, settlement = self._store, self._clock, self._settlement
-        hosts, left = self._hosts, self._left
+        store, clock, settlement, hosts = self._store, self._clock, self._settlement, self._hosts
         if machine.kind != MACHINE:
             return MachineBackup(store, clock, settlement, plan, machine, remarks)
         if plan.job_kind == REPLICA:
             return HostedReplication(
-                store, clock, settlement, hosts, left, plan, machine, self._keys, remarks
+                store, clock, settlement, hosts, plan, machine, self._keys, remarks
             )
-        return HostedBackup(store, clock, settlement, hosts, left, plan, machine, remarks)
+        return HostedBackup(store, clock, settlement, hosts, plan, machine, remarks)
 
     async def _copy(
         self, plan: SessionPlan, machine: Machine, on_progress: ProgressCallback
@@ -440,18 +453,13 @@ class _SessionProgress:
         sessions.set_progress(connection, self._session, percent)
 
 
-def _host_of(connection: Connection, machine: Machine) -> UUID | None:
-    """Return the host that a machine is on, if it is on one."""
-    where = locate(connection, machine.reference) if machine.kind == MACHINE else None
-    return None if where is None else where.host_uid
-
-
-def _uuid_of(connection: Connection, machine: Machine) -> str | None:
-    """Return the UUID that a machine of a host has there; None for other sources."""
+def _where(connection: Connection, machine: Machine) -> tuple[str | None, UUID | None]:
+    """Return the UUID that a machine of a host has there, and the host that it is on, if any."""
     if machine.kind != MACHINE:
-        return None
+        return None, None
     read = read_reference(stand_ins.current(connection, machine.reference))
-    return None if read is None else read.item
+    where = locate(connection, machine.reference)
+    return None if read is None else read.item, None if where is None else where.host_uid
 
 
 def _jumped(

@@ -57,29 +57,45 @@ class LeftBackups:
         self._store = store
         self._hosts = hosts
         self._locks = locks
-        self._ended = asyncio.Event()
+        self._woken = asyncio.Event()
+        #: What is being ended, each by a task of its own.
+        self._taken_up: set[Row[Any]] = set()
 
     def wake(self) -> None:
         """Look at once: a backup has ended, and may have left something."""
-        self._ended.set()
+        self._woken.set()
+        self._woken = asyncio.Event()
 
     async def run(self) -> None:
         """End what is left, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                woken = self._woken
+                try:
+                    rows = await self._store.read(_left)
+                except SQLAlchemyError:
+                    _LOGGER.exception("What backups have left cannot be looked at at the moment")
+                    await _wait(woken, _FIRST_PAUSE)
+                    continue
+                for row in rows:
+                    if row not in self._taken_up:
+                        self._taken_up.add(row)
+                        tasks.create_task(self._end(row), name=f"end of a backup of {row.uuid}")
+                await woken.wait()
+
+    async def _end(self, row: Row[Any]) -> None:
+        """End what a backup has left at a machine. A host that is slow delays no others."""
         pause = _FIRST_PAUSE
         while True:
-            self._ended.clear()
+            woken = self._woken
             try:
-                rows = await self._store.read(_left)
-                done = await asyncio.gather(*(self._settle(row) for row in rows))
+                if await self._settle(row):
+                    # What a next backup leaves is found by whoever it wakes when it has ended.
+                    self._taken_up.discard(row)
+                    return
             except SQLAlchemyError:
-                _LOGGER.exception("What backups have left cannot be looked at at the moment")
-                done = [False]
-            try:
-                async with asyncio.timeout(None if all(done) else pause):
-                    await self._ended.wait()
-                pause = _FIRST_PAUSE
-            except TimeoutError:
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                _LOGGER.exception("What a backup may have left at %s is not noted", row.uuid)
+            pause = _FIRST_PAUSE if await _wait(woken, pause) else min(2 * pause, _LONGEST_PAUSE)
 
     async def _settle(self, row: Row[Any]) -> bool:
         """End what a backup has left at a machine; say whether that need not be tried again.
@@ -113,6 +129,16 @@ class LeftBackups:
                 lambda c: forget_backup(c, row.host_uid, row.uuid, row.backup_uid)
             )
             return True
+
+
+async def _wait(woken: asyncio.Event, seconds: float) -> bool:
+    """Wait until somebody wakes us, for some seconds at most; say whether somebody has."""
+    try:
+        async with asyncio.timeout(seconds):
+            await woken.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _left(connection: Connection) -> list[Row[Any]]:

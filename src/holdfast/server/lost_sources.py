@@ -25,10 +25,11 @@ def note_lost_sources(
     """
     table = tables.lost_source
     row = row_of(connection, tables.job, job)
-    lost = {each for each in references if not copy_plan.has_source(connection, row, each)}
+    lost = set(references) - copy_plan.with_source(connection, row) if references else set[str]()
     of_job = table.c.job_uid == job
     known = set(connection.scalars(select(table.c.reference).where(of_job)))
-    connection.execute(delete(table).where(of_job, table.c.reference.in_(known - lost)))
+    if known - lost:
+        connection.execute(delete(table).where(of_job, table.c.reference.in_(known - lost)))
     for reference in lost - known:
         connection.execute(insert(table).values(job_uid=job, reference=reference, since=now))
     return lost - known

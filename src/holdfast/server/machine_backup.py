@@ -143,6 +143,8 @@ class MachineBackup:
         self._place = plan.place
         self._key = ChainKey.of(plan.place.backup, machine.kind, machine.reference)
         self._point = uuid4()
+        #: When the point is made, in ms, if it bears a later time.
+        self._made: int | None = None
         #: Bad news from before the backup: they make the result a warning.
         self._remarks = list(remarks)
         #: What is to be known, and no bad news.
@@ -155,37 +157,41 @@ class MachineBackup:
 
     async def run(self, on_progress: ProgressCallback) -> None:
         """Back the machine up. Raise EngineError with the reason if that fails."""
-        await self._store.write(lambda c: sessions.ensure_started(c, self._machine.task_session))
-        # What cannot be settled now does not stand in the way of a backup: it is settled later.
-        await self._settlement.settle_chain(self._key)
-        parent = await self._newest_point()
-        await self._look_for_fulls()
+        if await self._store.write(self._start):
+            # What cannot be settled now does not stand in the way of a backup: it is settled later.
+            await self._settlement.settle_chain(self._key)
+        parent = await self._store.read(self._look_back)
         # Later than the last point, also when the clock was set back: order is told by it.
         now = milliseconds(self._clock.now())
         created = max(now, parent.created + 1)
+        self._made = now if created > now else None
         await self._make_point(parent, created, on_progress)
-        if created > now:
-            await self._store.write(
-                lambda c: points.note_made(c, self._point, now, is_right=not is_behind(c))
-            )
 
-    async def _look_for_fulls(self) -> None:
-        """Find out whether the point is to be a full, whatever there is to build on."""
-        found = await self._store.read(
-            lambda c: fulls.why_full(
-                c,
-                self._place.backup,
-                self._machine.reference,
-                self._plan.options.active_full,
-                self._clock.now(),
-                self._plan.key_uid,
-            )
+    def _start(self, connection: Connection) -> bool:
+        """Let the task begin; say whether something is to be settled first."""
+        sessions.ensure_started(connection, self._machine.task_session)
+        return bool(journal.standing(connection, self._key))
+
+    def _look_back(self, connection: Connection) -> Parent:
+        """Return the newest point; find out whether the next is to be a full nevertheless."""
+        backup, reference = self._place.backup, self._machine.reference
+        row = points.newest_point(connection, backup, reference)
+        if row is None:
+            return Parent(0, None, None, None)
+        found = fulls.why_full(
+            connection,
+            backup,
+            reference,
+            self._plan.options.active_full,
+            self._clock.now(),
+            self._plan.key_uid,
         )
         if found is not None:
             self._why_full, is_bad = found
             (self._remarks if is_bad else self._told).append(
                 f"A full backup was taken, because {self._why_full}."
             )
+        return Parent(row.created, row.backup_file_uid, row.path, row.snapshot_id, row.uid)
 
     async def _make_point(
         self, parent: Parent, created: int, on_progress: ProgressCallback
@@ -231,9 +237,9 @@ class MachineBackup:
             await self._store.write(
                 lambda c: self._record_image(c, intent, created, path, parent, result)
             )
-        finally:
-            # Once the point is recorded the entry no longer stands, and this does nothing.
-            await self._settlement.try_settle(intent)
+        except BaseException:
+            await self._undo(intent)
+            raise
 
     async def _back_up_directory(
         self, parent: Parent, created: int, on_progress: ProgressCallback
@@ -262,10 +268,9 @@ class MachineBackup:
                 await self._prove(files, result.snapshot_id)
             await write_snapshot_manifest(files.folder.parent, self._described(created, result))
             await self._store.write(lambda c: self._record_snapshot(c, intent, created, result))
-        finally:
-            if seen.total:
-                await self._note_size(seen.total)
-            await self._settlement.try_settle(intent)
+        except BaseException:
+            await self._undo(intent, seen.total)
+            raise
         if self._lost:
             # What was stored anew makes some of them whole.
             await note_readable(self._store, files, self._key, self._lost)
@@ -293,7 +298,7 @@ class MachineBackup:
         findings = self._plan.findings.get(self._key)
         if findings is not None and findings.packs:
             return True
-        return has_damage(connection, self._key)
+        return has_damage(connection, self._place.backup, self._place.files())
 
     async def _prove(self, files: ResticRepository, snapshot: str) -> None:
         """Read a new snapshot as a whole; when that is not possible, it is damaged from the first.
@@ -330,6 +335,7 @@ class MachineBackup:
             result=result,
             key=self._plan.key_uid,
         )
+        self._note_made(connection)
         notes = () if result.note is None else (result.note,)
         self._complete(connection, intent, result.virtual_size, notes)
 
@@ -347,10 +353,17 @@ class MachineBackup:
             snapshot_id=result.snapshot_id,
             total_size=result.total_size,
         )
+        self._note_made(connection)
         if self._problem is not None:
             row = row_of(connection, tables.machine_point, self._point)
             note_damage(connection, [row], {self._point: self._problem})
         self._complete(connection, intent, result.total_size, result.warnings)
+
+    def _note_made(self, connection: Connection) -> None:
+        """Note, in the transaction of the point itself, when it was made."""
+        if self._made is not None:
+            is_right = not is_behind(connection)
+            points.note_made(connection, self._point, self._made, is_right=is_right)
 
     def _complete(
         self, connection: Connection, intent: Intent, total_size: int, notes: tuple[str, ...]
@@ -411,17 +424,18 @@ class MachineBackup:
             "reference": self._machine.reference,
         }
 
-    async def _newest_point(self) -> Parent:
-        row = await self._store.read(
-            lambda c: points.newest_point(c, self._place.backup, self._machine.reference)
-        )
-        if row is None:
-            return Parent(0, None, None, None)
-        return Parent(row.created, row.backup_file_uid, row.path, row.snapshot_id, row.uid)
-
     async def _declare(self, work: Work) -> Intent:
         now = milliseconds(self._clock.now())
         return await self._store.write(lambda c: journal.declare(c, self._key, work, now))
+
+    async def _undo(self, intent: Intent, size: int = 0) -> None:
+        """Remove what was made of a point; note how large the source is, if that was seen.
+
+        If the point was recorded after all, the entry no longer stands, and this does nothing.
+        """
+        if size:
+            await self._note_size(size)
+        await self._settlement.try_settle(intent)
 
     async def _note_size(self, size: int) -> None:
         task = self._machine.task_session

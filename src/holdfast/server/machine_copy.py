@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, select
 
 from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.image import CopyPlan, ImageResult, copy_image, copy_image_anew
@@ -372,9 +372,15 @@ class MachineCopy:
 
     def _keys_before(self, point: Point, connection: Connection) -> set[UUID | None]:
         """Return with which keys the copy before that of a point is encrypted."""
-        copies = points.points_of(connection, self._place.backup, point.reference)
-        before = [row for row in copies if row.created < point.created]
-        return {file.key_uid for row in before[-1:] for file in files_of(connection, row)}
+        table = tables.machine_point
+        before = connection.execute(
+            select(table)
+            .where(table.c.backup_uid == self._place.backup, table.c.reference == point.reference)
+            .where(table.c.created < point.created)
+            .order_by(table.c.created.desc())
+            .limit(1)
+        ).all()
+        return {file.key_uid for row in before for file in files_of(connection, row)}
 
     def _of_point(self, point: Point, uid: UUID) -> dict[str, Any]:
         """Return what every manifest says of the copy of a point."""

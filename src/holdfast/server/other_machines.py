@@ -96,9 +96,12 @@ class OtherMachines:
         problems: list[str] = []
         if is_copy(plan.job_kind):
             problems += await self._store.write(partial(self._look_for_sources, plan, machines))
+        if not machines:
+            return problems
+        over = await self._store.read(partial(self._over, plan, machines))
         ageing = []
         for machine in machines:
-            if await self._store.read(partial(self._is_over, plan, machine)):
+            if machine in over:
                 problems += await self._remove(plan.place.backup, machine)
             else:
                 ageing.append(machine)
@@ -137,9 +140,12 @@ class OtherMachines:
             )
         return told
 
-    def _is_over(self, plan: SessionPlan, machine: OtherMachine, connection: Connection) -> bool:
-        left = self._left(plan, machine, connection)
-        return left is not None and left <= timedelta()
+    def _over(
+        self, plan: SessionPlan, machines: Collection[OtherMachine], connection: Connection
+    ) -> set[OtherMachine]:
+        """Return those of which all points are to go now."""
+        left = {machine: self._left(plan, machine, connection) for machine in machines}
+        return {each for each, time in left.items() if time is not None and time <= timedelta()}
 
     def _left(
         self, plan: SessionPlan, machine: OtherMachine, connection: Connection

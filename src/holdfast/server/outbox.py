@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, func, insert, select, update
 
 from holdfast.server import tables
 from holdfast.server.messages import Change
@@ -69,12 +69,12 @@ def _put(connection: Connection, resource_type: str, uid: UUID, state: str | Non
     told = connection.execute(select(change.c.state).where(same)).first()
     if told is not None and told.state == state:
         return
-    # The number is taken before the old row goes, which may be the newest of all.
-    sequence = cursor(connection) + 1
-    connection.execute(delete(change).where(same))
-    connection.execute(
-        insert(change).values(sequence=sequence, type=resource_type, uid=uid, state=state)
-    )
+    newest = select(func.coalesce(func.max(change.c.sequence), 0) + 1).scalar_subquery()
+    if told is not None:
+        connection.execute(update(change).where(same).values(sequence=newest, state=state))
+    else:
+        new = {"sequence": newest, "type": resource_type, "uid": uid, "state": state}
+        connection.execute(insert(change).values(new))
 
 
 def _change(sequence: int, resource_type: str, uid: UUID, state: str | None) -> Change:

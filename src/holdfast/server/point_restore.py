@@ -72,6 +72,10 @@ class PointRestore:
         """
         if isinstance(plan, MigrateInstant | DiscardInstant):
             return await self._instant.run(plan, on_progress)
+        if isinstance(plan, RestoreHosted) and plan.in_place:
+            # It may take hours, and wait for a backup of the chain, which may wait for the machine.
+            row = await self._store.read(lambda c: point_row(c, plan.point))
+            await self._chains.finish(ChainKey.of(row.backup_uid, row.kind, row.reference))
         async with self._turn(plan):
             return await self._run(session, plan, on_progress)
 
@@ -107,7 +111,8 @@ class PointRestore:
         place = await self._repositories.place_of(row.backup_uid)
         await asyncio.to_thread(place.repository.ensure_available)
         async with self._chains.share(ChainKey.of(row.backup_uid, row.kind, row.reference)):
-            # Retention may have taken it, or merged its file, while we waited.
+            # What was cut off while we waited for our turn is finished by that, too. Retention may
+            # have taken the point, or merged its file.
             row = await self._store.read(lambda c: point_row(c, plan.point))
             match plan:
                 case RestoreMachine():

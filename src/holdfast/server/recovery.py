@@ -18,7 +18,6 @@ from sqlalchemy import Connection, Row, delete, select
 
 from holdfast.engine.errors import EngineError
 from holdfast.engine.file_check import missing_file
-from holdfast.engine.files_folder import snapshot_names
 from holdfast.server import (
     hosted_points,
     job_schedules,
@@ -119,8 +118,8 @@ async def _note_lost_points(store: Store, place: BackupPlace) -> set[ChainKey]:
 
     def note(connection: Connection) -> set[ChainKey]:
         back = set()
+        needing = lost | (points_needing(connection, place.backup, gone) if gone else {})
         for key, of_chain in chains.items():
-            needing = lost | (points_needing(connection, key, gone) if gone else {})
             # What a check has found says more than that something is not there.
             news = [row for row in of_chain if row.uid in needing and row.damaged is None]
             note_damage(connection, news, needing)
@@ -156,7 +155,7 @@ def _look_for(
     lost: dict[UUID, str] = {}
     snapshots: set[str] = set()
     if any(row.snapshot_id is not None for row in points):
-        snapshots = _present_snapshots(place)
+        snapshots = place.files().snapshot_files()
     for row in points:
         if row.snapshot_id is not None:
             if row.snapshot_id not in snapshots:
@@ -167,13 +166,6 @@ def _look_for(
             for each in filter(_is_gone, small):
                 lost[row.uid] = missing_file(each)
     return gone, lost
-
-
-def _present_snapshots(place: BackupPlace) -> set[str]:
-    try:
-        return set(snapshot_names(place.files().folder, ""))
-    except FileNotFoundError:
-        return set()
 
 
 def _is_gone(path: Path) -> bool:

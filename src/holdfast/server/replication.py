@@ -26,7 +26,6 @@ from holdfast.server.clock import Clock, milliseconds
 from holdfast.server.hosted_backup import HostedBackup
 from holdfast.server.hosts import Hosts
 from holdfast.server.journal import Intent
-from holdfast.server.left_backups import LeftBackups
 from holdfast.server.machine_backup import Parent, SessionPlan
 from holdfast.server.platform import HostAccess
 from holdfast.server.refusal import RefusedError
@@ -55,13 +54,12 @@ class HostedReplication(HostedBackup):
         clock: Clock,
         settlement: Settlement,
         hosts: Hosts,
-        left: LeftBackups,
         plan: SessionPlan,
         machine: Machine,
         keys: Path,
         remarks: Sequence[str] = (),
     ) -> None:
-        super().__init__(store, clock, settlement, hosts, left, plan, machine, remarks)
+        super().__init__(store, clock, settlement, hosts, plan, machine, remarks)
         self._keys = keys
         self._result: MachineResult | None = None
 
@@ -98,7 +96,7 @@ class HostedReplication(HostedBackup):
     async def _make_point(
         self, parent: Parent, created: int, on_progress: ProgressCallback
     ) -> None:
-        where = await self._located()
+        where = await self._store.read(self._located)
         replica = await self._store.write(lambda c: self._begin(c, where))
         self._source, self._replica = where, replica
         access = await self._access(replica.host)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -14,6 +15,7 @@ from sqlalchemy.exc import NoResultFound
 
 from holdfast.engine.errors import EngineError
 from holdfast.engine.files import ResticRepository
+from holdfast.engine.key_file import key_path
 from holdfast.engine.repository import MARKER_NAME, DirectoryRepository, Space
 from holdfast.sealing import Seal
 from holdfast.server import tables
@@ -62,6 +64,8 @@ class Repositories:
         #: What the machine backups in them are encrypted with.
         self.data_keys = DataKeys(store, seal)
         self._renewing = asyncio.Lock()
+        #: The files of keys that were seen to be right, by backup and key: where, what is in them.
+        self._renewed: dict[tuple[UUID, UUID], tuple[Path, str]] = {}
 
     async def add(self, name: str, path: Path) -> UUID:
         """Make a directory a repository; return its UID.
@@ -132,11 +136,13 @@ class Repositories:
     async def renew_key_files(self) -> bool:
         """Write the files of keys that are not what the database says; say whether all could be.
 
-        What is in a repository that is away waits for the next time.
+        What is in a repository that is away waits for the next time. Each file is read once after
+        a start, and again only when it is gone or the database says something else.
         """
         complete = True
         async with self._renewing:
-            for backup, key in await self._store.read(places_of_keys):
+            wanted = await self._store.read(places_of_keys)
+            for backup, key in await asyncio.to_thread(self._to_renew, wanted):
                 try:
                     place = await self.place_of(backup)
                     await asyncio.to_thread(place.repository.ensure_available)
@@ -144,12 +150,22 @@ class Repositories:
                     if await asyncio.to_thread(place.path(place.folder_name).is_dir):
                         folder = await asyncio.to_thread(place.folder)
                         await self.data_keys.put_beside(folder, [key])
+                        self._renewed[backup, key] = key_path(folder, key), wanted[backup, key]
                 except NoResultFound:
                     continue  # the backup, or what needs the key in it, is gone since we looked
                 except EngineError as error:
                     _LOGGER.warning("The file of a key is not renewed yet: %s", error)
                     complete = False
         return complete
+
+    def _to_renew(self, wanted: Mapping[tuple[UUID, UUID], str]) -> list[tuple[UUID, UUID]]:
+        """Return of which files of keys it is not known that they are right. Blocking."""
+        found = []
+        for place, wrapped in wanted.items():
+            path, written = self._renewed.get(place, (None, ""))
+            if path is None or written != wrapped or not path.is_file():
+                found.append(place)
+        return found
 
     def place_in(self, connection: Connection, backup: UUID) -> BackupPlace:
         """As `place_of`, within a transaction."""

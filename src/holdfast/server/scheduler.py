@@ -21,7 +21,7 @@ from holdfast.server.job_runner import JobRunner
 from holdfast.server.job_specification import IMMEDIATE_COPY
 from holdfast.server.publish import row_of
 from holdfast.server.refusal import RefusedError
-from holdfast.server.session_start import begin_retry, begin_session, failed_objects
+from holdfast.server.session_start import begin_retry, begin_session, objects_to_retry
 from holdfast.server.session_state import ASIDE, Cause, JobSessionState
 from holdfast.server.store import Store
 
@@ -53,11 +53,14 @@ class Scheduler:
             self._alarm.clear()
             try:
                 await self._look_at_clock()
-                for session in await self._store.write(self._begin_due):
-                    self._runner.launch(session)
-                for session in await self._store.write(self._close_windows):
-                    self._runner.interrupt(session)
                 first = await self._store.read(self._next_time)
+                # It is woken by all that goes on: nobody else has to wait for it to write nothing.
+                if first is not None and first <= milliseconds(self._clock.now()):
+                    for session in await self._store.write(self._begin_due):
+                        self._runner.launch(session)
+                    for session in await self._store.write(self._close_windows):
+                        self._runner.interrupt(session)
+                    first = await self._store.read(self._next_time)
             except Exception:
                 # Whatever it is (a full disk, a database that is away, a row that cannot be
                 # read), a scheduler that gave up would leave people without backups unnoticed.
@@ -93,8 +96,9 @@ class Scheduler:
                 continue
             begun.append(begin_session(connection, job.uid, milliseconds(now), Cause.SCHEDULE))
         for job in job_schedules.due_retries(connection, now):
-            if running_session(connection, job.uid) is not None or all_away(
-                connection, job, failed_objects(connection, job)
+            objects = objects_to_retry(connection, job)
+            if running_session(connection, job.uid) is not None or (
+                objects is not None and all_away(connection, job, objects)
             ):
                 # Tried now, it would be lost, or fail for the same reason.
                 job_schedules.put_off_retry(connection, job, now)

@@ -6,7 +6,7 @@ taken as it was last seen: its machines fail each for itself, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -24,21 +24,26 @@ from holdfast.server.store import Store
 NOTHING = "There is no machine to back up: the hosts and tags in the job have none."
 
 
-async def find_machines(store: Store, hosts: Hosts, session: UUID) -> list[str]:
+async def ask_hosts(store: Store, hosts: Hosts, session: UUID) -> dict[UUID, str] | None:
+    """Ask the hosts of its job which machines a session is about, unless that is known already.
+
+    Return those that cannot be asked, and why. None when none had to be.
+    """
+    wanted = await store.read(lambda c: _hosts_to_ask(c, session))
+    return None if wanted is None else await hosts.refresh(wanted)
+
+
+def add_found(connection: Connection, session: UUID, away: Mapping[UUID, str]) -> list[str]:
     """Give a session that was begun the machines of its job's hosts; return what went wrong.
 
     Raise HypervisorUnavailable when that leaves it without any machine because a host is away.
     """
-    wanted = await store.read(lambda c: _hosts_to_ask(c, session))
-    if wanted is None:
-        return []
-    away = await hosts.refresh(wanted)
-    names = await store.read(lambda c: _names(c, away))
+    names = _names(connection, away) if away else {}
     problems = [
         f'Host "{names.get(uid, uid)}" cannot be asked for its machines: {reason}'
         for uid, reason in away.items()
     ]
-    if await store.write(lambda c: _add(c, session)):
+    if _add(connection, session):
         return problems
     if problems:
         raise HypervisorUnavailable(" ".join(problems))

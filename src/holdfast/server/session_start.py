@@ -51,9 +51,8 @@ def begin_retry(
     last = _last_session(connection, job.uid)
     if last is None:
         raise RefusedError(f'Job "{job.name}" has not run yet, so there is nothing to retry.')
-    failed = failed_objects(connection, job)
-    whole = not failed and _failed_without_machines(connection, last)
-    if not (failed or whole):
+    failed = objects_to_retry(connection, job)
+    if failed is None:
         raise RefusedError(
             f'No machine failed in the last session of job "{job.name}", '
             "so there is nothing to retry."
@@ -63,10 +62,17 @@ def begin_retry(
     return open_session(connection, job, failed, now, cause, is_retry=True, attempt=attempt)
 
 
-def failed_objects(connection: Connection, job: Row[Any]) -> list[Row[Any]]:
-    """Return the objects of a job that failed when they were last backed up."""
+def objects_to_retry(connection: Connection, job: Row[Any]) -> list[Row[Any]] | None:
+    """Return the objects of a job that failed when they were last backed up.
+
+    None of them when its last session failed before it had any; None when nothing has failed.
+    """
     machines = objects_of if is_copy(job.kind) else machines_of
-    return [row for row in machines(connection, job.uid) if _has_failed(connection, row.uid)]
+    failed = [row for row in machines(connection, job.uid) if _has_failed(connection, row.uid)]
+    last = _last_session(connection, job.uid)
+    if failed or (last is not None and _failed_without_machines(connection, last)):
+        return failed
+    return None
 
 
 def open_session(
