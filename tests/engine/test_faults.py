@@ -177,10 +177,13 @@ import asyncio
 from pathlib import Path
 from holdfast.engine.files import FilesPlan, ResticRepository
 from holdfast.engine.image import ImagePlan, back_up_image
+from holdfast.engine.qemu_image import Storing
 
 async def main():
     if {tool!r} == "qemu-img":
-        await back_up_image(ImagePlan(Path({str(disk.path)!r}), Path({str(folder)!r}) / "a.qcow2"))
+        slowly = Storing(rate_limit=1 << 23)
+        target = Path({str(folder)!r}) / "a.qcow2"
+        await back_up_image(ImagePlan(Path({str(disk.path)!r}), target, storing=slowly))
     else:
         repository = ResticRepository(
             Path({str(made_repository.folder)!r}), Path({str(tmp_path / "password")!r})
