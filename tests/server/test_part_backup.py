@@ -43,13 +43,15 @@ async def test_a_one_off_backup_is_compressed_or_not_as_it_was_asked_for(lab: La
     content = content.ljust(4 << 20, b"\0")
     lab.source("a.raw").write_bytes(content)
     await lab.create_job("a.raw")
-    sizes = {}
-    for compressed in (True, False):
+    sizes = []
+    for options in ({"compression": "none"}, {"compression_level": 1}, {"compression_level": 19}):
         known = {file.uid for file in await lab.resources("BackupFile")}
-        await one_off(lab, "a", compressed=compressed)
+        await one_off(lab, "a", **options)
         [file] = [f for f in await lab.resources("BackupFile") if f.uid not in known]
-        sizes[compressed] = int(str(file.values["BackupSize"]))
-    assert sizes[False] > len(content) / 3 > sizes[True]
+        sizes.append(int(str(file.values["BackupSize"])))
+    assert sizes[0] > len(content) / 3 > sizes[1] >= sizes[2]
+    with pytest.raises(AssertionError, match="compression_level: expected between 1 and 19"):
+        await one_off(lab, "a", compression_level=20)
     for point in await lab.points("a"):
         assert await lab.restored(point.uid) == content
 
