@@ -151,7 +151,7 @@ async def test_a_replica_takes_over_and_gives_back(
         async with replica_lab(folder, clock, daemon, other_daemon, make()) as [replica]:
             content = replica.guest.contents()["vda"]
             session = await replica.do("failover")
-            assert session.values["Result"] == "Success", session.values
+            assert session.values["Result"] == "Warning", session.values  # the source runs, too
             replica.write(3 * MIB, 65536, 77)
             await replica.do("undo-failover")
             assert await replica.state() == "Ready"
