@@ -26,7 +26,7 @@ from fault.holdfast_process import HoldfastProcess
 from holdfast.server.restore import restore_point
 
 LIVES = 5
-CRASHES = -(-int(os.environ.get("HOLDFAST_CRASHES", "25")) // LIVES)
+CRASHES = -(-int(os.environ.get("HOLDFAST_CRASHES", "20")) // LIVES)
 SEED = os.environ.get("HOLDFAST_SEED")
 
 MIB = 1 << 20

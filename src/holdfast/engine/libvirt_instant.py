@@ -204,13 +204,12 @@ async def _move(
                 f"The disk {target} could not be moved: QEMU gave up copying it to {path}. The log "
                 "of the machine on its host says why."
             )
-        if job.total and job.done >= job.total:
+        # From here to the end of the call the disk is in one file or in the other.
+        if job.total and job.done >= job.total and await uninterrupted(machine.pivot(target)):
             break
         advance(job.done / job.total if job.total else 0.0)
         await asyncio.sleep(wait)
         wait = min(2 * wait, longest)
-    # From here to the end of the call the disk is in one file or in the other.
-    await uninterrupted(machine.pivot(target))
     if (await _disks(machine)).get(str(path)) != target:
         raise HypervisorFailed(f"The machine did not change to the copy of {target}.")
 

@@ -204,14 +204,22 @@ class LibvirtMachine:
 
         await self._ask(begin, f"copying {target} of")
 
-    async def pivot(self, target: str) -> None:
-        """Have the machine go on with the copy of a disk, which must be equal to it."""
-        await self._ask(
-            lambda library, domain: domain.blockJobAbort(
-                target, library.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT
-            ),
-            f"changing to the copy of {target} of",
-        )
+    async def pivot(self, target: str) -> bool:
+        """Have the machine go on with the copy of a disk; say whether it does.
+
+        It does not before the copy is equal to the disk, which is a moment after all is copied.
+        """
+
+        def pivot(library: Any, domain: Any) -> bool:
+            try:
+                domain.blockJobAbort(target, library.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
+            except library.libvirtError as error:
+                if error.get_error_code() != library.VIR_ERR_BLOCK_COPY_ACTIVE:
+                    raise
+                return False
+            return True
+
+        return await self._ask(pivot, f"changing to the copy of {target} of")
 
     async def block_job(self, target: str) -> BackupJob | None:
         """Return how far the job on a disk is, or None when there is none."""

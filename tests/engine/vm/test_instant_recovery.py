@@ -22,11 +22,11 @@ from holdfast.engine.libvirt_instant import (
     move_to_own_storage,
     stop_moving,
 )
-from holdfast.engine.libvirt_machine import LibvirtMachine
+from holdfast.engine.libvirt_machine import BackupJob, LibvirtMachine
 from holdfast.engine.libvirt_restore import RestoredMachine, RestorePlan, restore_machine
 from holdfast.engine.qcow2_header import read_header
 
-from .lab import Guest, VirtualDisk, back_up, known
+from .lab import MIB, Guest, VirtualDisk, back_up, known
 from .test_machine_restore import bytes_of
 
 pytestmark = pytest.mark.vm
@@ -126,6 +126,40 @@ async def test_it_writes_moves_while_it_writes_and_needs_the_point_no_more(
             point.rename(point.with_suffix(".away"))
         assert "backingStore" not in copy.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
         copy.start()
+        for target, path in own_disks(copy, targets).items():
+            assert bytes_of(path, "qcow2", tmp_path / "out") == copy.contents()[target]
+    finally:
+        copy.discard()
+
+
+async def test_a_copy_that_is_told_to_be_whole_too_early_is_waited_for(
+    connection: LibvirtConnection,
+    guest: Guest,
+    folder: Path,
+    targets: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """QEMU has copied all a moment before it can go on with the copy."""
+    copy, restored = await running_from_backup(connection, guest, folder, targets)
+    asked: list[bool] = []
+    pivot = LibvirtMachine.pivot
+
+    async def whole(_self: LibvirtMachine, _target: str) -> BackupJob:
+        return BackupJob(1, 1)
+
+    async def told(self: LibvirtMachine, target: str) -> bool:
+        asked.append(await pivot(self, target))
+        return asked[-1]
+
+    monkeypatch.setattr(LibvirtMachine, "block_job", whole)
+    monkeypatch.setattr(LibvirtMachine, "pivot", told)
+    try:
+        copy.write("vda", 0, 4 * MIB, 7)
+        files = known(restored.disks.values())
+        await move_to_own_storage(connection, restored.uuid, files, "t1")
+        assert False in asked
+        copy.domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
         for target, path in own_disks(copy, targets).items():
             assert bytes_of(path, "qcow2", tmp_path / "out") == copy.contents()[target]
     finally:
