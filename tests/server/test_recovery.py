@@ -99,6 +99,7 @@ async def test_a_file_that_was_never_recorded_is_removed_and_recorded_ones_stay(
         key = await image_key(lab)
         [image] = lab.repository_path.glob("*/*.qcow2")
         names = ["b.qcow2", "b.qcow2.json", "b.qcow2.partial", "b.qcow2.difference.partial"]
+        names.append("b.qcow2.unpacked.partial")
         for name in names:
             (image.parent / name).write_bytes(b"half made")
         await declare(lab, key, MakeImage(f"{image.parent.name}/b.qcow2"))

@@ -7,6 +7,7 @@ and then packed (`image_packing`); what is to be encrypted is written by `encryp
 """
 
 import asyncio
+import contextlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from holdfast.engine.failures import folder_gone, reading_failure, writing_failu
 from holdfast.engine.image_chain import backup_files, read_backup_header
 from holdfast.engine.image_check import ensure_still_sound, remember_sound
 from holdfast.engine.image_lock import unchanged_while_read
-from holdfast.engine.image_packing import Packing, can_be_packed, pack
+from holdfast.engine.image_packing import Packing, can_be_packed, pack, packed_into
 from holdfast.engine.image_source import ImageInfo, inspect
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 from holdfast.engine.qcow2_data import stored_data_size
@@ -122,7 +123,7 @@ async def back_up_image(
                 problem = await write_increment(source, parent, partial, phases, plan.storing)
             incremental = parent is not None and problem is None
             if not incremental and plan.spent and plan.storing.level is not None:
-                await _pack(plan.source, None, partial, phases.phase(1), plan.storing.level)
+                await _store_layer(plan.source, None, partial, phases.phase(1), plan.storing.level)
             elif not incremental:
                 await write_full(source, partial, phases, plan.storing)
         # Only here is it sure that the source did not change while it was read.
@@ -159,7 +160,7 @@ async def keep_layer(
     phases = Phases(on_progress, _LAYER_WEIGHTS)
     partial = partial_name(target)
     async with discarded_on_exit(partial):
-        await _store_layer(layer, parent, partial, phases.phase(0), storing)
+        await _store_layer(layer, parent, partial, phases.phase(0), storing.level)
         return await finish_image(
             partial,
             target,
@@ -354,7 +355,7 @@ async def write_increment(
             await remove_durably(partial)
             return as_clause(error)
         return None
-    difference = unpacked_name(partial)
+    difference = difference_name(partial)
     image = source.files[0]
     async with discarded_on_exit(difference):
         layer = create_overlay_arguments(difference, image, source.format)
@@ -377,34 +378,36 @@ async def write_increment(
         except ChainBroken as error:
             return as_clause(error)
         # What differs was read already, at the speed that is allowed.
-        unlimited = replace(storing, rate_limit=None)
-        await _store_layer(difference, parent, partial, phases.phase(1), unlimited)
+        await _store_layer(difference, parent, partial, phases.phase(1), storing.level)
     return None
 
 
 async def _store_layer(
-    layer: Path, parent: Path, partial: Path, on_fraction: FractionCallback, storing: Storing
+    layer: Path,
+    parent: Path | None,
+    partial: Path,
+    on_fraction: FractionCallback,
+    level: int | None,
 ) -> None:
-    """Write what a layer holds itself into ``partial``, an increment on ``parent``."""
-    if storing.level is None:
-        await _copy_layer(layer, parent, partial, on_fraction)
-    else:
-        await _pack(layer, parent, partial, on_fraction, storing.level)
-
-
-async def _pack(
-    layer: Path, parent: Path | None, partial: Path, on_fraction: FractionCallback, level: int
-) -> None:
-    """Compress what a layer holds itself into ``partial``, on ``parent`` or as a full."""
+    """Write what a layer holds itself into ``partial``, on ``parent`` or as a full."""
     backing_name = None if parent is None else parent.name
-    if can_be_packed(await asyncio.to_thread(_header_of, layer)):
+    if level is not None and can_be_packed(await asyncio.to_thread(_header_of, layer)):
         await pack(Packing(layer, partial, backing_name, level), on_fraction)
         return
-    usual = unpacked_name(partial)
-    async with discarded_on_exit(usual):
-        await _copy_layer(layer, parent, usual, lambda done: on_fraction(done / 2))
-        await pack(
-            Packing(usual, partial, backing_name, level), lambda done: on_fraction((1 + done) / 2)
+    phases = Phases(lambda progress: on_fraction(progress.fraction), (50, 50))
+    async with packed_into(partial, backing_name, level, phases.phase(1)) as written:
+        await _convert(
+            convert_arguments(
+                layer_name(layer, parent),
+                written,
+                source_format="qcow2",
+                target_format="qcow2",
+                backing_name=backing_name,
+            ),
+            f"Keeping what changed in {layer}",
+            written,
+            phases.phase(0),
+            kept=written == partial,
         )
 
 
@@ -416,24 +419,6 @@ def _header_of(layer: Path) -> Qcow2Header:
         raise SourceUnreadable(f"{layer} is no qcow2: {error}.") from error
     except OSError as error:
         raise reading_failure(error, layer) from error
-
-
-async def _copy_layer(
-    layer: Path, parent: Path | None, copy: Path, on_fraction: FractionCallback
-) -> None:
-    """Write what a layer holds itself into another qcow2, as QEMU makes them, on ``parent``."""
-    await _convert(
-        convert_arguments(
-            layer_name(layer, parent),
-            copy,
-            source_format="qcow2",
-            target_format="qcow2",
-            backing_name=None if parent is None else parent.name,
-        ),
-        f"Keeping what changed in {layer}",
-        copy,
-        on_fraction,
-    )
 
 
 def as_clause(error: ChainBroken) -> str:
@@ -448,34 +433,38 @@ async def write_full(source: ImageInfo, partial: Path, phases: Phases, storing: 
     if storing.key is not None:
         await write_encrypted_full(source, partial, phases.phase(0), storing)
         return
-    plain = partial if storing.level is None else unpacked_name(partial)
-    async with discarded_on_exit(*([] if plain is partial else [plain])):
+    async with packed_into(partial, None, storing.level, phases.phase(1)) as written:
         await _convert(
             convert_arguments(
                 image,
-                plain,
+                written,
                 source_format=source.format,
                 target_format="qcow2",
                 rate_limit=storing.rate_limit,
             ),
             f"Copying {image}",
-            plain,
+            written,
             phases.phase(0),
+            kept=written == partial,
         )
-        if storing.level is not None:
-            await pack(Packing(plain, partial, None, storing.level), phases.phase(1))
 
 
-def unpacked_name(partial: Path) -> Path:
-    """Given a temporary, return that of what is to be compressed into it."""
-    return partial_name(partial.with_suffix(""), "unpacked")
+def difference_name(partial: Path) -> Path:
+    """Given the temporary of an increment, return that of what differs from its parent."""
+    return partial_name(partial.with_suffix(""), "difference")
 
 
 async def _convert(
-    arguments: list[str], doing: str, partial: Path, on_fraction: FractionCallback
+    arguments: list[str],
+    doing: str,
+    partial: Path,
+    on_fraction: FractionCallback,
+    *,
+    kept: bool,
 ) -> None:
+    """Have qemu-img write a file, which need not be on stable storage unless it is ``kept``."""
     try:
-        async with synchronised_meanwhile(partial):
+        async with synchronised_meanwhile(partial) if kept else contextlib.nullcontext():
             await run_qemu_image(arguments, doing=doing, writing=partial, on_fraction=on_fraction)
     except OSError as error:
         raise writing_failure(error, partial) from error

@@ -12,9 +12,8 @@ from holdfast.engine.durability import discarded_on_exit, partial_name, publish
 from holdfast.engine.errors import ChainBroken
 from holdfast.engine.failures import folder_gone, writing_failure
 from holdfast.engine.file_check import check_file
-from holdfast.engine.image_backup import unpacked_name
 from holdfast.engine.image_chain import read_backup_header
-from holdfast.engine.image_packing import Packing, pack
+from holdfast.engine.image_packing import packed_into
 from holdfast.engine.image_rebuild import Rebuilt, measured
 from holdfast.engine.progress import Phases, Progress, ProgressCallback, ignore_progress
 from holdfast.engine.qemu_image import convert_arguments, run_qemu_image
@@ -51,24 +50,22 @@ async def copy_image_anew(
     await check_file(plan.source, plan.sha256, lambda n: checked(n / max(plan.file_size, 1)))
     header = await asyncio.to_thread(read_backup_header, plan.source)
     partial = partial_name(plan.target)
-    plain = partial if level is None else unpacked_name(partial)
-    async with discarded_on_exit(partial, plain):
-        await run_qemu_image(
-            convert_arguments(
-                plan.source,
-                plain,
-                source_format="qcow2",
-                target_format="qcow2",
-                rate_limit=plan.rate_limit,
-                backing_name=header.backing_name,
-            ),
-            doing=f"Copying {plan.source}",
-            writing=plain,
-            on_fraction=phases.phase(1),
-            unreadable=ChainBroken,
-        )
-        if level is not None:
-            await pack(Packing(plain, partial, header.backing_name, level), phases.phase(2))
+    async with discarded_on_exit(partial):
+        async with packed_into(partial, header.backing_name, level, phases.phase(2)) as written:
+            await run_qemu_image(
+                convert_arguments(
+                    plan.source,
+                    written,
+                    source_format="qcow2",
+                    target_format="qcow2",
+                    rate_limit=plan.rate_limit,
+                    backing_name=header.backing_name,
+                ),
+                doing=f"Copying {plan.source}",
+                writing=written,
+                on_fraction=phases.phase(1),
+                unreadable=ChainBroken,
+            )
         stored = await measured(partial)
         try:
             await publish(partial, plan.target, overwrite=True)

@@ -9,17 +9,18 @@ time, read clusters and compress them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
-from holdfast.engine.durability import synchronised_meanwhile
+from holdfast.engine.durability import discarded_on_exit, partial_name, synchronised_meanwhile
 from holdfast.engine.errors import ChainBroken, SourceUnreadable
 from holdfast.engine.failures import reading_failure, writing_failure
 from holdfast.engine.qcow2_header import Qcow2Header
@@ -61,6 +62,28 @@ class _Batch:
     plain_content: list[bytes] = field(default_factory=list)
     compressed: list[int] = field(default_factory=list)
     frames: list[bytes] = field(default_factory=list)
+
+
+@contextlib.asynccontextmanager
+async def packed_into(
+    target: Path, backing_name: str | None, level: int | None, on_fraction: Callable[[float], None]
+) -> AsyncIterator[Path]:
+    """Give a block the name of the qcow2 that it is to write, and compress that into ``target``.
+
+    Without a ``level`` that is the target itself. Otherwise it is a temporary, which goes.
+    """
+    if level is None:
+        yield target
+        return
+    plain = unpacked_name(target)
+    async with discarded_on_exit(plain):
+        yield plain
+        await pack(Packing(plain, target, backing_name, level), on_fraction)
+
+
+def unpacked_name(partial: Path) -> Path:
+    """Given a temporary, return that of what is to be compressed into it."""
+    return partial_name(partial.with_suffix(""), "unpacked")
 
 
 async def pack(packing: Packing, on_fraction: Callable[[float], None]) -> None:

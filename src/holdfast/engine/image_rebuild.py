@@ -17,9 +17,10 @@ from pathlib import Path
 from holdfast.engine.durability import partial_name, publish, remove_durably, sha256_of
 from holdfast.engine.errors import ChainBroken, EngineError
 from holdfast.engine.failures import writing_failure
-from holdfast.engine.image_backup import unpacked_name, write_full, write_increment
+from holdfast.engine.image_backup import difference_name, write_full, write_increment
 from holdfast.engine.image_chain import backup_files, read_backup_header
 from holdfast.engine.image_check import ensure_sound
+from holdfast.engine.image_packing import unpacked_name
 from holdfast.engine.image_source import ImageInfo
 from holdfast.engine.progress import Phases, ProgressCallback, ignore_progress
 from holdfast.engine.qcow2_data import stored_data_size
@@ -80,7 +81,7 @@ async def rebuild_image(
 async def discard_rebuilt(file: Path) -> None:
     """Remove what writing a file anew has left; nothing there is fine. Raise EngineError."""
     partial = rebuilt_name(absolute(file))
-    for each in (partial, unpacked_name(partial)):
+    for each in (partial, unpacked_name(partial), difference_name(partial)):
         try:
             await remove_durably(each)
         except OSError as error:

@@ -95,4 +95,4 @@ async def copy_at_rest(work: Work) -> None:
             storing = replace(work.plan.storing, level=None)
             if storing.key is None:
                 await asyncio.to_thread(make_private, pushed)
-            await write_full(source, pushed, Phases(tell, (1,)), storing)
+            await write_full(source, pushed, Phases(tell, (1, 0)), storing)
