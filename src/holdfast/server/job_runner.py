@@ -459,7 +459,9 @@ def _where(connection: Connection, machine: Machine) -> tuple[str | None, UUID |
         return None, None
     read = read_reference(stand_ins.current(connection, machine.reference))
     where = locate(connection, machine.reference)
-    return None if read is None else read.item, None if where is None else where.host_uid
+    # As it is written in the locks.
+    uuid = None if read is None else read.item.lower()
+    return uuid, None if where is None else where.host_uid
 
 
 def _jumped(
